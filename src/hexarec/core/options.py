@@ -1,0 +1,160 @@
+"""Options and learned state of stages: what the walker, the builder and the memo all read."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hexarec.core.dataset import Dataset
+from hexarec.core.errors import OptionError
+from hexarec.core.ids import IdTable, digest
+from hexarec.core.peruser import PerUser
+
+S = TypeVar("S")
+
+
+def option_names(stage: Any) -> list[str]:
+    """The constructor options of a dataclass stage, in order; class or object."""
+    return [f.name for f in dataclasses.fields(stage) if f.init]
+
+
+def learned(stage: Any) -> dict[str, Any]:
+    """Learned state: exactly the attributes that end in `_` (and do not start with one)."""
+    return {
+        name: value
+        for name, value in vars(stage).items()
+        if name.endswith("_") and not name.startswith("_") and not name.endswith("__")
+    }
+
+
+def check_options(cls: type, given: Sequence[str]) -> None:
+    """Raise OptionError with the list of real options for a name the class does not have."""
+    real = option_names(cls)
+    for name in given:
+        if name not in real:
+            close = difflib.get_close_matches(name, real, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise OptionError(
+                f"{cls.__name__} has no option {name!r}", hint=f"{hint}options: {', '.join(real) or 'none'}"
+            )
+
+
+def is_stage(value: Any) -> bool:
+    """Whether a value is a dataclass object the walker descends into."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def parts_of(stage: Any) -> Iterator[Any]:
+    """The stages, parts and tables directly inside a stage: its options and learned state, one level of containers."""
+    values = [getattr(stage, name) for name in option_names(stage)] + list(learned(stage).values())
+    for value in values:
+        inside = (
+            value if isinstance(value, list | tuple) else list(value.values()) if isinstance(value, dict) else [value]
+        )
+        yield from (one for one in inside if is_stage(one))
+
+
+def options_digest(stage: Any) -> str:
+    """A hash of a stage's class and options, nested stages included; learned state does not count."""
+    return digest(_described(stage))
+
+
+def _described(value: Any) -> Any:
+    if is_stage(value) and not isinstance(value, IdTable | PerUser):
+        cls = type(value)
+        return [f"{cls.__module__}:{cls.__qualname__}"] + [
+            [name, _described(getattr(value, name))] for name in option_names(value)
+        ]
+    if isinstance(value, list | tuple):
+        return [_described(one) for one in value]
+    if isinstance(value, dict):
+        return [[str(name), _described(value[name])] for name in sorted(value, key=str)]
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if value is None or isinstance(value, str | int | float | bool | np.generic):
+        return repr(value)
+    spec = getattr(value, "spec", None)
+    return f"{type(value).__qualname__}:{spec}" if spec else f"{type(value).__qualname__}@{id(value)}"
+
+
+def variant(stage: S, **options: Any) -> S:
+    """A copy with other options that keeps the learned state. Raises OptionError for a name it does not have."""
+    check_options(type(stage), list(options))
+    made = copy.copy(stage)
+    for name, value in options.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def fresh(stage: S) -> S:
+    """A copy with the same options and nothing learned."""
+    made = copy.copy(stage)
+    for name in learned(stage):
+        delattr(made, name)
+    return made
+
+
+_MEMO: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+_MEMO_LOCK = threading.Lock()
+MEMO_SIZE = 64
+
+
+def fitted(stage: S, data: Dataset, seed: int = 0) -> S:
+    """The stage fitted on `data`; the given object is left as it was.
+
+    Memoised by class, options, `data.key` and seed, so a stage that several others hold is fitted once. A stage
+    without `fit` is returned as it is.
+    """
+    if not hasattr(stage, "fit"):
+        return stage
+    key = (options_digest(stage), data.key, seed)
+    with _MEMO_LOCK:
+        if key in _MEMO:
+            _MEMO.move_to_end(key)
+            return _MEMO[key]
+    made = fresh(stage).fit(data, seed=seed)  # type: ignore[attr-defined]
+    with _MEMO_LOCK:
+        _MEMO[key] = made
+        while len(_MEMO) > MEMO_SIZE:
+            _MEMO.popitem(last=False)
+    return made
+
+
+def clear_memo() -> None:
+    """Forget all fitted stages."""
+    with _MEMO_LOCK:
+        _MEMO.clear()
+
+
+def forget(stage: S, users: Sequence[str], _seen: dict[int, Any] | None = None) -> S:
+    """The stage without these users: per-user tables are emptied wherever they stand; shared weights are marked.
+
+    A stage that learned shared weights from those users gets `stale_ = True`: only a refit removes their trace.
+    """
+    seen = {} if _seen is None else _seen
+    if id(stage) in seen:
+        return seen[id(stage)]
+    if isinstance(stage, PerUser):
+        return stage.forget(users)  # type: ignore[return-value]
+    if isinstance(stage, list | tuple):
+        return type(stage)(forget(one, users, seen) for one in stage)  # type: ignore[return-value]
+    if not is_stage(stage) or isinstance(stage, IdTable):
+        return stage
+    made = stage.forget(users) if hasattr(stage, "forget") else copy.copy(stage)
+    seen[id(stage)] = made
+    state = learned(made)
+    for name in [*option_names(made), *state]:
+        value = getattr(made, name)
+        after = forget(value, users, seen)
+        if after is not value:
+            object.__setattr__(made, name, after)
+    if state:
+        object.__setattr__(made, "stale_", True)
+    return made

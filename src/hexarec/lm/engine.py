@@ -1,0 +1,124 @@
+"""What back ends share: the refusal of calls they cannot answer, token guesses, labels as tokens, JSON checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hexarec.core.errors import ModelError
+from hexarec.lm.base import Choice, Constraint, Floats, Ints, JsonSchema, Prompt, ScoreRow, Trie, lacks
+
+
+class Engine:
+    """What a back end starts from: a call it does not override is one it cannot do, and says so."""
+
+    name: str = ""
+    spec: str = ""
+
+    @property
+    def can(self) -> frozenset[str]:
+        """The capabilities of this engine."""
+        return frozenset()
+
+    def need(self, capability: str) -> None:
+        """Raise CapabilityError unless this engine has `capability`."""
+        if capability not in self.can:
+            raise lacks(self.name, capability)
+
+    def admit(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> None:
+        """Raise CapabilityError when the constraint, or what a prompt carries, is beyond this engine."""
+        if within is None:
+            self.need("text")
+        else:
+            self.need({Choice: "choice", Trie: "trie", JsonSchema: "json"}[type(within)])
+        if any(prompt.vectors is not None or prompt.adapter is not None for prompt in prompts):
+            self.need("vectors")
+
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """Not offered; raises CapabilityError."""
+        raise lacks(self.name, "label")
+
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
+        """Not offered; raises CapabilityError."""
+        raise lacks(self.name, "score")
+
+    def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
+        """Not offered; raises CapabilityError."""
+        raise lacks(self.name, "hidden")
+
+    def weights(self) -> tuple[Any, Any]:
+        """Not offered; raises CapabilityError."""
+        raise lacks(self.name, "weights")
+
+
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_WORDS = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
+
+
+def rough_count(texts: Sequence[str]) -> Ints:
+    """(n,) token counts guessed without a tokenizer: a CJK character or a mark is 1, a word 1 per begun 5 letters."""
+    return np.array([sum(-(-len(word) // 5) for word in _WORDS.findall(text)) for text in texts], dtype=np.int32)
+
+
+def label_tokens(
+    labels: Sequence[str], ending: str, one_token: Callable[[str], int | None], name: str
+) -> list[int]:
+    """The token id of each label where the answer follows a text that ends with the character `ending`.
+
+    After white space the label stands as it is, after a letter or mark it takes a leading space; the other form is used
+    when only that one is a single token. Raises ModelError for a label that is never one token, or for two that share one.
+    """
+    ids: list[int] = []
+    for label in labels:
+        bare = label.strip()
+        forms = (bare, " " + bare) if not ending or ending.isspace() else (" " + bare, bare)
+        found = next((token for form in forms if (token := one_token(form)) is not None), None)
+        if found is None:
+            raise ModelError(f"{name}: the label {label!r} is not one token", hint="use single letters or short words")
+        ids.append(found)
+    if len(set(ids)) < len(ids):
+        raise ModelError(f"{name}: two of the labels {list(labels)} are the same token")
+    return ids
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a JSON value keeps to the type, enum, const, required, properties, items and length rules of a schema.
+
+    Other keywords are not checked: this is a guard against engines that ignore the schema, not a validator.
+    """
+    if "enum" in schema and value not in schema["enum"] or "const" in schema and value != schema["const"]:
+        return False
+    kinds = schema.get("type")
+    if kinds is not None:
+        names = [kinds] if isinstance(kinds, str) else list(kinds)
+        if not any(_is_a(value, name) for name in names):
+            return False
+    if isinstance(value, dict):
+        inner = schema.get("properties", {})
+        known = all(fits(part, inner.get(key, {})) for key, part in value.items())
+        return known and all(key in value for key in schema.get("required", ()))
+    if isinstance(value, list):
+        fewest, most = schema.get("minItems", 0), schema.get("maxItems", len(value))
+        return fewest <= len(value) <= most and all(fits(part, schema.get("items", {})) for part in value)
+    return True
+
+
+def _is_a(value: Any, name: str) -> bool:
+    # bool is an int in Python, not in JSON
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, _TYPES.get(name, ()))

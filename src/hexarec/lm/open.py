@@ -1,0 +1,128 @@
+"""The doors: a name such as `gguf:smollm2` or `minilm` opens a language model or an encoder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from hexarec.core.errors import CapabilityError, OptionError
+from hexarec.lm import fake
+from hexarec.lm.base import Encoder, LanguageModel
+
+LM_NAMES = (
+    "gguf:smollm2",
+    "gguf:/path/to/file.gguf",
+    "openai:model",
+    "openai:http://host:port/v1#model",
+    *(f"fake:{name}" for name in fake.NAMES),
+    "tiny:any-name",
+)
+ENCODER_NAMES = ("minilm", "tfidf", "gguf:smollm2", "openai:http://host:port/v1#model", "st:name-or-path")
+
+
+def open_lm(name: str, **options: Any) -> LanguageModel:
+    """Open a language model by name; `options` go to its constructor (`window`, `threads`, `workers`, ...).
+
+    Raises OptionError for an unknown name, ModelError for a model that is missing or damaged, MissingExtraError for a
+    package that is, and CapabilityError for `hf:`.
+    """
+    kind, _, rest = name.partition(":")
+    opener = _LM.get(kind)
+    if opener is None or not rest:
+        raise _unknown(name, LM_NAMES)
+    return opener(rest, **options)
+
+
+def open_encoder(name: str, **options: Any) -> Encoder:
+    """Open an encoder by name; `options` go to its constructor. Raises as `open_lm` does."""
+    kind, _, rest = name.partition(":")
+    opener = _ENCODERS.get(kind)
+    if opener is None or (kind in ("openai", "st", "gguf") and not rest):
+        raise _unknown(name, ENCODER_NAMES)
+    return opener(rest, **options)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> OptionError:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return OptionError(f"there is no model called {name!r}", hint=f"{guess}Names: {', '.join(known)}")
+
+
+def _gguf(rest: str, **options: Any) -> LanguageModel:
+    from hexarec.lm.gguf import GGUF
+
+    return GGUF(rest, **options)
+
+
+def _endpoint(rest: str, **options: Any) -> LanguageModel:
+    from hexarec.lm.endpoint import Endpoint
+
+    return Endpoint(rest, **options)
+
+
+def _fake(rest: str, **options: Any) -> LanguageModel:
+    try:
+        double: LanguageModel = fake.make(rest, **options)
+    except KeyError:
+        raise _unknown(f"fake:{rest}", LM_NAMES) from None
+    return double
+
+
+def _tiny(rest: str, **options: Any) -> LanguageModel:
+    from hexarec.lm.tiny import Tiny
+
+    return Tiny(rest, **options)
+
+
+def _hf(rest: str, **options: Any) -> LanguageModel:
+    raise CapabilityError(
+        f"hf:{rest} needs the torch engine, which is not part of this version",
+        hint="use gguf:smollm2, or an openai: endpoint that serves the model",
+    )
+
+
+def _minilm(rest: str, **options: Any) -> Encoder:
+    from hexarec.lm.encode import MiniLM
+
+    return MiniLM(**({"folder": rest} if rest else {}), **options)
+
+
+def _tfidf(rest: str, **options: Any) -> Encoder:
+    from hexarec.lm.tfidf import TfidfSvd
+
+    return TfidfSvd(**options)
+
+
+def _hidden(rest: str, **options: Any) -> Encoder:
+    from hexarec.lm.gguf import GGUFHidden
+
+    return GGUFHidden(rest, **options)
+
+
+def _endpoint_encoder(rest: str, **options: Any) -> Encoder:
+    from hexarec.lm.endpoint import EndpointEncoder
+
+    return EndpointEncoder(rest, **options)
+
+
+def _sentence_transformers(rest: str, **options: Any) -> Encoder:
+    from hexarec.lm.encode import SentenceTransformers
+
+    return SentenceTransformers(rest, **options)
+
+
+_LM: dict[str, Callable[..., LanguageModel]] = {
+    "gguf": _gguf,
+    "openai": _endpoint,
+    "fake": _fake,
+    "tiny": _tiny,
+    "hf": _hf,
+}
+_ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "minilm": _minilm,
+    "tfidf": _tfidf,
+    "gguf": _hidden,
+    "openai": _endpoint_encoder,
+    "st": _sentence_transformers,
+}
