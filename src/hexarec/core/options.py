@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,16 +49,6 @@ def check_options(cls: type, given: Sequence[str]) -> None:
 def is_stage(value: Any) -> bool:
     """Whether a value is a dataclass object the walker descends into."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
-def parts_of(stage: Any) -> Iterator[Any]:
-    """The stages, parts and tables directly inside a stage: its options and learned state, one level of containers."""
-    values = [getattr(stage, name) for name in option_names(stage)] + list(learned(stage).values())
-    for value in values:
-        inside = (
-            value if isinstance(value, list | tuple) else list(value.values()) if isinstance(value, dict) else [value]
-        )
-        yield from (one for one in inside if is_stage(one))
 
 
 def options_digest(stage: Any) -> str:
@@ -118,8 +108,9 @@ def fitted(stage: S, data: Dataset, seed: int = 0) -> S:
     with _MEMO_LOCK:
         if key in _MEMO:
             _MEMO.move_to_end(key)
-            return _MEMO[key]
-    made = fresh(stage).fit(data, seed=seed)  # type: ignore[attr-defined]
+            known: S = _MEMO[key]
+            return known
+    made: S = fresh(stage).fit(data, seed=seed)  # type: ignore[attr-defined]
     with _MEMO_LOCK:
         _MEMO[key] = made
         while len(_MEMO) > MEMO_SIZE:
@@ -140,14 +131,15 @@ def forget(stage: S, users: Sequence[str], _seen: dict[int, Any] | None = None) 
     """
     seen = {} if _seen is None else _seen
     if id(stage) in seen:
-        return seen[id(stage)]
+        known: S = seen[id(stage)]
+        return known
     if isinstance(stage, PerUser):
         return stage.forget(users)  # type: ignore[return-value]
     if isinstance(stage, list | tuple):
         return type(stage)(forget(one, users, seen) for one in stage)  # type: ignore[return-value]
     if not is_stage(stage) or isinstance(stage, IdTable):
         return stage
-    made = stage.forget(users) if hasattr(stage, "forget") else copy.copy(stage)
+    made: S = stage.forget(users) if hasattr(stage, "forget") else copy.copy(stage)
     seen[id(stage)] = made
     state = learned(made)
     for name in [*option_names(made), *state]:

@@ -235,7 +235,7 @@ class Queries:
         return ["" if row < 0 else self.users.ids[row] for row in self.user.tolist()]
 
     def forbidden(self, n_items: int) -> NDArray[np.bool_]:
-        """Dense (n, n_items) mask of rows that must not be answered: excluded, tombstones, filtered out, not yet out."""
+        """Dense (n, n_items) mask of rows not to be answered: excluded, tombstones, filtered out, not yet out."""
         mask = np.zeros((len(self), n_items), bool)
         mask |= ~self.catalog.alive[:n_items]
         since = self.catalog.since[:n_items]

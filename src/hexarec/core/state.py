@@ -130,7 +130,8 @@ class _Reader:
         if number not in self._made:
             saved = self.nodes[number]
             cls = class_named(saved["class"])
-            thing = self._made[number] = object.__new__(cls)
+            thing: Any = object.__new__(cls)
+            self._made[number] = thing
             options = option_names(cls)
             given = [n for n in saved["values"] if n in options or not n.endswith("_")]
             check_options(cls, given)
