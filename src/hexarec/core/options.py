@@ -110,7 +110,7 @@ def fitted(stage: S, data: Dataset, seed: int = 0) -> S:
             _MEMO.move_to_end(key)
             known: S = _MEMO[key]
             return known
-    made: S = fresh(stage).fit(data, seed=seed)  # type: ignore[attr-defined]
+    made: S = fresh(stage).fit(data, seed=seed)
     with _MEMO_LOCK:
         _MEMO[key] = made
         while len(_MEMO) > MEMO_SIZE:
@@ -136,7 +136,7 @@ def forget(stage: S, users: Sequence[str], _seen: dict[int, Any] | None = None) 
     if isinstance(stage, PerUser):
         return stage.forget(users)  # type: ignore[return-value]
     if isinstance(stage, list | tuple):
-        return type(stage)(forget(one, users, seen) for one in stage)  # type: ignore[return-value]
+        return type(stage)(forget(one, users, seen) for one in stage)
     if not is_stage(stage) or isinstance(stage, IdTable):
         return stage
     made: S = stage.forget(users) if hasattr(stage, "forget") else copy.copy(stage)
