@@ -231,7 +231,7 @@ _BRACKETED = re.compile(r"\[\s*\d{1,4}\.\s*([^\]]+?)\s*\]")
 
 
 def pairs(answer: str) -> list[tuple[str, str]]:
-    """The (left, right) halves of entries "n. left - right", one a line or in brackets; without a dash left is empty."""
+    """The (left, right) halves of entries "n. left - right", one a line or bracketed; without a dash left is empty."""
     entries = _BRACKETED.findall(answer) or [_MARK.sub("", line) for line in answer.splitlines()]
     out = []
     for entry in entries:

@@ -14,7 +14,7 @@ Vectors = NDArray[np.float32]
 EXACT_UP_TO = 200_000
 
 
-def unit(rows: Vectors) -> Vectors:
+def unit(rows: NDArray[np.floating[Any]]) -> Vectors:
     """Rows scaled to length 1; zero rows stay zero. float32 (n, d)."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(length, 1e-12), np.float32)

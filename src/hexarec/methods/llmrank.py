@@ -1,0 +1,286 @@
+"""LLMRank: ask a language model to order the candidates, several times over.
+
+Source:  Hou et al. 2023, arXiv:2305.08845 (ECIR 2024); survey sections 1.1-1.3.
+Idea:    the history is the condition, the candidates are the options, the model's order is the ranking; rounds with
+         independent option orders take out position bias, a short recency-focused history takes out popularity bias.
+Differs: scoring back ends beside the paper's list (choice, pointwise, pairwise, likelihood, pmi); handles before
+         titles when an answer is read; permutations are independent per round and user (the released code shuffles
+         once for a batch); a retry needs an answer without any option in it and never looks at the truth; item words
+         follow the domain ("films", "products", ...) in every sentence; titles keep their year.
+Cost:    `rounds` calls a query (list, constrained, choice); one per candidate (pointwise); `rounds` x candidates x
+         opponents (pairwise); one scored forward per query (likelihood, pmi).
+Needs:   text, json, label or score, by back end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.core import Dataset, Lists, OptionError, Queries, ragged, rng, same_lineage
+from hexarec.lm.base import LanguageModel
+from hexarec.parts.ask import Ask, Asked, Backend, Question
+from hexarec.parts.prompts import Prompts
+from hexarec.parts.render import numbered, titles
+
+Variant = Literal["sequential", "recency", "icl", "none", "fake", "shuffled"]
+VARIANTS = ("sequential", "recency", "icl", "none", "fake", "shuffled")
+
+PROMPTS = Prompts(
+    "llmrank",
+    1,
+    en={
+        "history": "I've {verb} the following {noun} in order, oldest first:\n{history}\n",
+        "recency": "Note that the most recent one I {verb} is: {last}.\n",
+        "icl": "I've {verb} the following {noun} in order, oldest first:\n{history}\n"
+        "Then, given what I had {verb}, the right one to recommend next was: {last}.\n"
+        "Now that I have also {verb} {last}, what comes next?\n",
+        "none": "Nothing is known about what I have {verb} so far.\n",
+        "list": "{condition}There are {n} candidate {noun} that I can {act} next:\n{options}\n"
+        "Please rank these {n} {noun} by how likely I am to {act} them next, given what I have {verb}. "
+        "Think step by step about my taste. Answer with the ranking only: one per line, with its order number, "
+        "its letter or number in brackets and its title. Rank all of them and nothing outside the list.",
+        "choice": "{condition}Candidate {noun} that I can {act} next:\n{options}\n"
+        "Which one of them am I most likely to {act} next? Answer with its letter only.",
+        "pointwise": "{condition}Am I likely to {act} this next?\n[A] {title}\nAnswer Yes or No.",
+        "pairwise": "{condition}Which of these two am I more likely to {act} next?\n[A] {first}\n[B] {second}\n"
+        "Answer A or B.",
+        "lead": "{condition}Next I will {act}:",
+        "lead_bare": "Next I will {act}:",
+        "yes": "Yes",
+        "no": "No",
+    },
+    zh={
+        "history": "我按时间顺序{verb}了以下{noun}（由旧到新）：\n{history}\n",
+        "recency": "请注意，我最近{verb}的是：{last}。\n",
+        "icl": "我按时间顺序{verb}了以下{noun}（由旧到新）：\n{history}\n"
+        "根据当时{verb}过的内容，下一个正确的推荐是：{last}。\n现在我也{verb}了{last}，接下来会是什么？\n",
+        "none": "目前不知道我{verb}过什么。\n",
+        "list": "{condition}接下来我可以{act}以下 {n} 个候选{noun}：\n{options}\n"
+        "请根据我{verb}过的内容，按我接下来{act}的可能性为这 {n} 个{noun}排序。请逐步考虑我的喜好。"
+        "只输出排序结果：每行一个，写出序号、方括号中的字母或数字以及标题。所有候选都要排序，不要写列表之外的内容。",
+        "choice": "{condition}接下来我可以{act}的候选{noun}：\n{options}\n"
+        "其中我接下来最可能{act}哪一个？只回答它的字母。",
+        "pointwise": "{condition}接下来我可能会{act}它吗？\n[A] {title}\n请回答是或否。",
+        "pairwise": "{condition}以下两个中，我接下来更可能{act}哪一个？\n[A] {first}\n[B] {second}\n请回答 A 或 B。",
+        "lead": "{condition}接下来我会{act}：",
+        "lead_bare": "接下来我会{act}：",
+        "yes": "是",
+        "no": "否",
+    },
+)
+
+# domain -> (past verb, plural noun, verb) in English and Chinese
+DOMAINS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
+    "film": (("watched", "films", "watch"), ("看过", "电影", "看")),
+    "product": (("purchased", "products", "purchase"), ("购买过", "商品", "购买")),
+    "game": (("played", "games", "play"), ("玩过", "游戏", "玩")),
+    "book": (("read", "books", "read"), ("读过", "书", "读")),
+    "news": (("read", "news articles", "read"), ("读过", "新闻", "读")),
+    "music": (("listened to", "tracks", "listen to"), ("听过", "音乐", "听")),
+    "item": (("chosen", "items", "choose"), ("选择过", "物品", "选择")),
+}
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The wording of one user's questions: the condition is the same text in front of every option, so it is shared."""
+
+    prompts: Prompts
+    lang: str
+    words: tuple[str, str, str]
+    condition: str
+
+    def _text(self, piece: str, **slots: str | int) -> str:
+        verb, noun, act = self.words
+        return self.prompts.text(self.lang, piece, condition=self.condition, verb=verb, noun=noun, act=act, **slots)
+
+    def listwise(self, options: str, n: int) -> str:
+        """The question for a full order."""
+        return self._text("list", options=options, n=n)
+
+    def choice(self, options: str) -> str:
+        """The question for one handle."""
+        return self._text("choice", options=options)
+
+    def pointwise(self, title: str) -> str:
+        """The yes/no question."""
+        return self._text("pointwise", title=title)
+
+    def pairwise(self, first: str, second: str) -> str:
+        """The A/B question."""
+        return self._text("pairwise", first=first, second=second)
+
+    def lead(self, *, history: bool) -> str:
+        """The text a title continues."""
+        return self._text("lead" if history else "lead_bare")
+
+    @property
+    def yes_no(self) -> tuple[str, str]:
+        """Yes and no in the language."""
+        return self._text("yes"), self._text("no")
+
+
+@dataclass
+class LLMRank:
+    """Zero-shot ranking of candidates by a language model.
+
+    lm: the model. backend: how the closed list is asked (see `parts.ask`). variant: how the history reads; sequential,
+    recency (adds the last item in words), icl (one example from the user's own past), and the controls none, fake (a
+    history of random items) and shuffled. history: events read, newest last; the paper's best is 5. rounds: independent
+    option orders, summed by `aggregate`; the paper's best is 3. domain: film, product, game, book, news, music, item.
+    opponents, retries, temperature, shuffle: see `parts.ask.Ask`.
+    """
+
+    lm: LanguageModel
+    backend: Backend = "choice"
+    variant: Variant = "recency"
+    history: int = 5
+    rounds: int = 3
+    aggregate: Literal["borda", "mean", "median"] = "borda"
+    domain: str = "item"
+    opponents: int | None = 3
+    retries: int = 1
+    temperature: float = 0.0
+    shuffle: bool = True
+    prompts: Prompts = PROMPTS
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise OptionError(f"unknown variant {self.variant!r}", hint=f"use one of {', '.join(VARIANTS)}")
+        if self.domain not in DOMAINS:
+            raise OptionError(f"unknown domain {self.domain!r}", hint=f"use one of {', '.join(DOMAINS)}")
+        if self.history < 1:
+            raise OptionError("history must be at least 1")
+        self._ask.check(self.lm)
+
+    @property
+    def _ask(self) -> Ask:
+        return Ask(
+            self.backend, self.rounds, self.aggregate, self.opponents, self.retries, self.shuffle, self.temperature
+        )
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Zero-shot: keeps the lineage and the seed of its draws."""
+        self.key_ = data.catalog.key
+        self.seed_ = seed
+        return self
+
+    def rank(self, queries: Queries, candidates: Lists) -> Lists:
+        """The candidates by summed round scores; what no round placed follows in the order it came.
+
+        Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round) and `rounds` (scores).
+        """
+        same_lineage(queries.catalog.key, candidates.key)
+        questions = self._questions(queries, candidates)
+        asked = self._ask(self.lm, questions)
+        scores = np.concatenate([one.scores for one in asked] or [np.zeros(0)])
+        notes = tuple(_note(one, candidates[i].items) for i, one in enumerate(asked))
+        return replace(candidates.scored(scores, "llmrank"), notes=notes)
+
+    def _questions(self, queries: Queries, candidates: Lists) -> list[Question]:
+        names = queries.user_ids()
+        out = []
+        for i in range(len(queries)):
+            rows = candidates[i].items
+            options = tuple(titles(queries.catalog, rows, queries.lang[i]))
+            words = (names[i], str(float(queries.now[i])), self.prompts.id)
+            seed = int(queries.seed[i]) + getattr(self, "seed_", 0)
+            out.append(Question(self._page(queries, i, names[i], seed), options, words, seed))
+        return out
+
+    def _page(self, queries: Queries, i: int, name: str, seed: int) -> _Page:
+        lang = queries.lang[i]
+        words = DOMAINS[self.domain][1 if lang.startswith("zh") else 0]
+        part = slice(*queries.history.offsets[i : i + 2])
+        past = queries.history.item[part][queries.history.liked[part]][-self.history :]
+        past = self._controlled(past, queries, name, seed)
+        condition = self._condition(titles(queries.catalog, past, lang), lang, words)
+        return _Page(self.prompts, lang, words, condition)
+
+    def _controlled(self, past: NDArray[np.int32], queries: Queries, name: str, seed: int) -> NDArray[np.int32]:
+        """The history as the variant shows it; a new array for every user, never shared."""
+        if self.variant == "none":
+            return past[:0]
+        if self.variant == "shuffled":
+            return rng(seed, name, "shuffled").permutation(past)
+        if self.variant == "fake" and len(past):
+            alive = np.flatnonzero(queries.catalog.alive)
+            return rng(seed, name, "fake").choice(alive, len(past), replace=len(alive) < len(past)).astype(np.int32)
+        return past
+
+    def _condition(self, past: Sequence[str], lang: str, words: tuple[str, str, str]) -> str:
+        verb, noun, _ = words
+        slots: dict[str, Any] = {"verb": verb, "noun": noun}
+        if not past:
+            return self.prompts.text(lang, "none", verb=verb)
+        if self.variant == "icl" and len(past) > 1:
+            return self.prompts.text(lang, "icl", history=numbered(past[:-1], 0), last=past[-1], **slots)
+        text = self.prompts.text(lang, "history", history=numbered(past, 0), **slots)
+        if self.variant == "recency":
+            text += self.prompts.text(lang, "recency", last=past[-1], verb=verb)
+        return text
+
+
+def _note(asked: Asked, items: NDArray[np.int32]) -> dict[str, Any]:
+    return {
+        "parse": asked.report.as_note(),
+        "orders": [[int(items[place]) for place in order] for order in asked.orders],
+        "rounds": [[float(v) for v in row] for row in asked.by_round],
+        "raw": list(asked.raw),
+    }
+
+
+def position_sweep(
+    ranker: LLMRank, queries: Queries, candidates: Lists, truth: Lists, places: Sequence[int], k: int = 10
+) -> dict[int, float]:
+    """Rate of the true item in the top k when it is shown at each prompt place, everything else equal.
+
+    Lists without the true item are left out; options are shown in the given order, once. Source: the paper, figure 3a.
+    """
+    fixed = replace(ranker, shuffle=False, rounds=1)
+    wide = len(queries.catalog) + 1
+    is_true = ragged.member(
+        ragged.segments(candidates.offsets) * wide + candidates.items,
+        ragged.segments(truth.offsets) * wide + truth.items,
+    )
+    has = np.flatnonzero(np.bincount(ragged.segments(candidates.offsets)[is_true], minlength=len(queries)) == 1)
+    curve = {}
+    for place in places:
+        moved = _moved(candidates.take(has), is_true[ragged.gather(candidates.offsets, has)[1]], place)
+        ranked = fixed.rank(queries.take(has), moved).top_k(k)
+        found = ragged.member(
+            ragged.segments(ranked.offsets) * wide + ranked.items,
+            ragged.segments(truth.take(has).offsets) * wide + truth.take(has).items,
+        )
+        curve[place] = float(found.sum() / max(len(has), 1))
+    return curve
+
+
+def _moved(lists: Lists, marked: NDArray[np.bool_], place: int) -> Lists:
+    """Each list with its one marked element at `place`, the others in their order."""
+    at = ragged.positions(lists.offsets).astype(np.float64)
+    own = np.repeat(at[marked], lists.lengths)
+    keys = np.where(marked, place, at - (at > own) + 0.0)
+    keys = np.where(~marked & (keys >= place), keys + 1, keys)
+    return lists.at(ragged.order_within(lists.offsets, keys), lists.offsets)
+
+
+def popularity_curve(ranked: Lists, counts: NDArray[np.int64], depth: int = 20) -> list[float]:
+    """Mean training frequency, divided by the largest, of the item at each output rank. Source: figure 3c."""
+    share = counts / max(int(counts.max(initial=0)), 1)
+    padded = ranked.padded(depth)
+    known = padded >= 0
+    values = np.where(known, share[np.maximum(padded, 0)], 0.0)
+    return [float(v) for v in values.sum(0) / np.maximum(known.sum(0), 1)]
+
+
+def history_curve(
+    ranker: LLMRank, queries: Queries, candidates: Lists, counts: NDArray[np.int64], lengths: Sequence[int]
+) -> dict[int, float]:
+    """Popularity of the first item for each history length: the paper's remedy is a shorter one. Source: figure 3d."""
+    return {n: popularity_curve(replace(ranker, history=n).rank(queries, candidates), counts, 1)[0] for n in lengths}

@@ -1,0 +1,118 @@
+"""Claims against fields: what a sentence says of items, and whether the catalog agrees.
+
+Checked: years, attribute values (genres, people, countries, keywords), titles, and capitalised names. A value that no
+item in question has, but another catalog item does, is a contradiction; a name the catalog does not know at all stays
+unchecked. A careful caller shows only text whose every claim is supported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from hexarec.core import Catalog, Claim
+from hexarec.parts.ground import Titles, normal
+
+_YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
+_NAME = re.compile(r"(?:[A-Z][\w'’-]+)(?:\s+(?:of|the|de|van|von|la|[A-Z][\w'’.-]+))*")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+CHECKED = ("genres", "director", "country", "keywords", "brand", "categories")
+
+
+@lru_cache(maxsize=8)
+def _vocabulary(catalog: Catalog) -> dict[str, set[int]]:
+    """Normalised attribute value -> rows that have it."""
+    out: dict[str, set[int]] = {}
+    for name in CHECKED:
+        for lang in {catalog.lang, *(code for field, code in catalog.text if field == name)}:
+            column = catalog.text.get((name, lang))
+            if column is None:
+                column = catalog.attributes.get(name) if lang == catalog.lang else None
+            for row, value in enumerate(column if column is not None else ()):
+                values = value if isinstance(value, tuple) else re.split("[、,]", str(value)) if value else ()
+                for one in values:
+                    if key := normal(str(one)):
+                        out.setdefault(key, set()).add(row)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _titles(catalog: Catalog) -> Titles:
+    words = [*catalog.titles.tolist()]
+    for (field, _), column in catalog.text.items():
+        if field == "title":
+            words += [value or "" for value in column]
+    return Titles(tuple(words))
+
+
+def check(text: str, catalog: Catalog, rows: Sequence[int]) -> tuple[Claim, ...]:
+    """The claims a text makes about the items `rows`, each with its verdict, in order of kind."""
+    mine = set(rows)
+    claims = [_year(match[0], catalog, mine) for match in _YEAR.finditer(text)]
+    mentioned = _titles(catalog).mentions(text)
+    for place in mentioned:
+        row = place % len(catalog)
+        title = _titles(catalog).options[place]
+        if len(normal(title)) < 4 and title not in text:
+            continue  # "M" or "It" inside a sentence is not a claim
+        same = any(normal(str(catalog.words("title", lang)[r])) == normal(title) for r in mine for lang in ("en", "zh"))
+        claims.append(Claim(title, "supported" if row in mine or same else "contradicted"))
+    rest = _without_titles(text, [_titles(catalog).options[place] for place in mentioned])
+    claims += _values(rest, catalog, mine)
+    return tuple(dict.fromkeys(claims + _names(rest, catalog, mine)))
+
+
+def sound(claims: Sequence[Claim]) -> bool:
+    """Whether nothing in the claims is contradicted or unchecked."""
+    return all(claim.verdict == "supported" for claim in claims)
+
+
+def _year(year: str, catalog: Catalog, mine: set[int]) -> Claim:
+    column = catalog.attributes.get("year")
+    if column is None:
+        return Claim(year, "unchecked")
+    return Claim(year, "supported" if any(column[row] == float(year) for row in mine) else "contradicted")
+
+
+def _without_titles(text: str, titles: Sequence[str]) -> str:
+    for title in sorted(titles, key=len, reverse=True):
+        text = re.sub(re.escape(title), " ", text, flags=re.IGNORECASE)
+    return text
+
+
+def _values(text: str, catalog: Catalog, mine: set[int]) -> list[Claim]:
+    words = f" {normal(text)} "
+    out = []
+    for value, rows in _vocabulary(catalog).items():
+        found = value in words if _CJK.search(value) else f" {value} " in words or f" {value}s " in words
+        if found:
+            out.append(Claim(value, "supported" if rows & mine else "contradicted"))
+    return out
+
+
+def _names(text: str, catalog: Catalog, mine: set[int]) -> list[Claim]:
+    """Capitalised names inside sentences; the first word of a sentence counts only with a second capital."""
+    known = _vocabulary(catalog)
+    said = " ".join(
+        f"{catalog.titles[row]} {catalog.texts[row]} {' '.join(map(str, _row_values(catalog, row)))}" for row in mine
+    )
+    have = f" {normal(said)} "
+    out = []
+    for sentence in re.split(r"(?<=[.!?])\s+", text):
+        for match in _NAME.finditer(sentence):
+            name = normal(match[0])
+            at_start = not sentence[: match.start()].strip(" \"'“‘(")
+            if name in known or not name or (at_start and " " not in name) or name in ("i", "you", "both", "because"):
+                continue
+            if f" {name} " not in have:
+                out.append(Claim(match[0], "unchecked"))
+    return out
+
+
+def _row_values(catalog: Catalog, row: int) -> list[str]:
+    values: list[str] = []
+    for column in catalog.attributes.values():
+        value = column[row]
+        values += [str(v) for v in value] if isinstance(value, tuple) else [str(value)]
+    return values
