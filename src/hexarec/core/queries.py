@@ -96,7 +96,7 @@ class Queries:
         catalog: Catalog,
         *,
         user: str | None = None,
-        history: Sequence[Event] = (),
+        history: Sequence[Event | str] = (),
         exclude: Sequence[str] | None = None,
         now: float = np.inf,
         text: str | None = None,
@@ -108,10 +108,11 @@ class Queries:
     ) -> Queries:
         """A single question, also for a user never seen. Raises DataError for an item the catalog lacks.
 
-        `exclude` defaults to the items of the history. `like`: events with a smaller value are not liked;
+        `history` holds events or, oldest first, item ids. `exclude` defaults to the items of the history. `like`: events with a smaller value are not liked;
         dislike, skip and hide never are.
         """
-        past = sorted((e for e in history if e.time < now or now == np.inf), key=lambda e: e.time)
+        events = [e if isinstance(e, Event) else Event(user or "", e, float(i)) for i, e in enumerate(history)]
+        past = sorted((e for e in events if e.time < now or now == np.inf), key=lambda e: e.time)
         rows = catalog.rows([event.item for event in past])
         if (rows < 0).any():
             lost = past[int(np.flatnonzero(rows < 0)[0])].item

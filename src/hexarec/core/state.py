@@ -27,7 +27,7 @@ from hexarec.core.options import check_options, is_stage, learned, option_names
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-Resolve = Callable[[str], Any]
+Resolve = Callable[[str, str], Any]
 
 
 class _Writer:
@@ -57,8 +57,9 @@ class _Writer:
         if type(value).__name__ in ("csr_array", "csr_matrix"):
             parts = {p: self._array(getattr(value, p), where) for p in ("data", "indices", "indptr")}
             return {"t": "csr", "shape": list(value.shape), **parts}
-        if getattr(value, "spec", None):
-            return {"t": "model", "spec": value.spec}
+        # a model is saved as the name that opens it again, unless it learned something here
+        if getattr(value, "spec", None) and not (is_stage(value) and learned(value)):
+            return {"t": "model", "kind": "encoder" if hasattr(value, "encode") else "lm", "spec": value.spec}
         if is_stage(value):
             return {"t": "node", "n": self.node(value, where)}
         raise StateError(f"{where} holds a {type(value).__name__}, which cannot be saved", hint="see core/state.py")
@@ -94,7 +95,7 @@ class _Reader:
     def __init__(self, nodes: list[dict[str, Any]], arrays: Mapping[str, np.ndarray], resolve: Resolve) -> None:
         self.nodes, self.arrays, self.resolve = nodes, arrays, resolve
         self._made: dict[int, Any] = {}
-        self._models: dict[str, Any] = {}
+        self._models: dict[tuple[str, str], Any] = {}
 
     def value(self, saved: Any) -> Any:
         """The value of a JSON form."""
@@ -118,9 +119,10 @@ class _Reader:
             parts = tuple(self.value(saved[p]) for p in ("data", "indices", "indptr"))
             return csr_array(parts, shape=tuple(saved["shape"]))
         if kind == "model":
-            if saved["spec"] not in self._models:
-                self._models[saved["spec"]] = self.resolve(saved["spec"])
-            return self._models[saved["spec"]]
+            name = (saved["kind"], saved["spec"])
+            if name not in self._models:
+                self._models[name] = self.resolve(*name)
+            return self._models[name]
         if kind == "node":
             return self.node(saved["n"])
         raise StateError(f"unknown kind of value {kind!r}", hint="this was saved by a newer version")
@@ -219,7 +221,7 @@ def manifest(path: str | Path) -> dict[str, Any]:
 
 
 def load(path: str | Path, resolve: Resolve) -> Any:
-    """Read what `save` wrote. `resolve` turns the spec of a language model or encoder into the object.
+    """Read what `save` wrote. `resolve(kind, spec)` opens a language model ("lm") or encoder ("encoder").
 
     Raises StateError when a file is missing, its hash differs, or a class is not allowed.
     """

@@ -87,9 +87,10 @@ class FrozenEncoder:
             have = dict(zip(known.provenance.get("hashes", "").split("\n"), known.rows, strict=False))
         wanted = {h: text for h, text in zip(hashes, texts, strict=True) if h not in have}
         todo = list(wanted.items())
+        encoder = getattr(self, "encoder_", None) or self._ready(catalog)
         for start in track(range(0, len(todo), CHUNK), f"encode with {self.encoder.name}"):
             part = todo[start : start + CHUNK]
-            have |= dict(zip((h for h, _ in part), self.encoder.encode([text for _, text in part]), strict=True))
+            have |= dict(zip((h for h, _ in part), encoder.encode([text for _, text in part]), strict=True))
         dim = len(next(iter(have.values()))) if have else self.encoder.dim
         rows = np.array([have[h] for h in hashes], np.float32).reshape(len(hashes), dim)
         return hashes, rows
@@ -97,6 +98,7 @@ class FrozenEncoder:
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Encode the catalog (or take the vectors `enrich` left), learn the whitening, fit the id backbone."""
         self.key_ = data.catalog.key
+        self.encoder_ = self._ready(data.catalog)
         rows = self._encoded(data.catalog, data.features.get(self.feature))[1]
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
         if self.whiten:
@@ -104,6 +106,15 @@ class FrozenEncoder:
         self.text_ = self._space(rows)
         self.ids_ = None if self.ids is None else fitted(self.ids, data, seed)
         return self
+
+    def _ready(self, catalog: Catalog) -> Encoder:
+        """The encoder; one that learns from texts (the TF-IDF fallback) learns from this catalog, as a copy."""
+        learns = getattr(self.encoder, "fit", None)
+        if learns is None:
+            return self.encoder
+        texts = documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang)
+        made: Encoder = copy.copy(self.encoder).fit(texts)  # type: ignore[attr-defined]
+        return made
 
     def _space(self, rows: Vectors) -> Vectors:
         return unit((rows - self.mean_) @ self.axes_)
@@ -116,7 +127,7 @@ class FrozenEncoder:
             return self
         texts = documents(catalog, new, present_fields(catalog, self.fields), catalog.lang)
         made = copy.copy(self)
-        made.text_ = np.concatenate([self.text_, self._space(self.encoder.encode(texts))])
+        made.text_ = np.concatenate([self.text_, self._space(self.encoder_.encode(texts))])
         return made
 
     def users(self, queries: Queries) -> Vectors:
@@ -127,7 +138,7 @@ class FrozenEncoder:
         if queries.text is not None:
             asked = [i for i, words in enumerate(queries.text) if words]
             if asked:
-                text[asked] += self._space(self.encoder.encode([queries.text[i] for i in asked]))
+                text[asked] += self._space(self.encoder_.encode([queries.text[i] for i in asked]))
         text = unit(text)
         if self.ids_ is None:
             return text

@@ -84,10 +84,13 @@ def _without_titles(text: str, titles: Sequence[str]) -> str:
 def _values(text: str, catalog: Catalog, mine: set[int]) -> list[Claim]:
     words = f" {normal(text)} "
     out = []
-    for value, rows in _vocabulary(catalog).items():
-        found = value in words if _CJK.search(value) else f" {value} " in words or f" {value}s " in words
-        if found:
-            out.append(Claim(value, "supported" if rows & mine else "contradicted"))
+    # longest first, each match taken out: "martial arts" does not also claim "art"
+    for value, rows in sorted(_vocabulary(catalog).items(), key=lambda pair: (-len(pair[0]), pair[0])):
+        for form in (value,) if _CJK.search(value) else (f" {value} ", f" {value}s "):
+            if form in words:
+                words = words.replace(form, " | ")
+                out.append(Claim(value, "supported" if rows & mine else "contradicted"))
+                break
     return out
 
 

@@ -87,6 +87,11 @@ def documents(
     return out
 
 
+def label(name: str, lang: str = "en") -> str:
+    """What a field is called in a sentence."""
+    return _LABELS["zh" if lang.startswith("zh") else "en"].get(name, name)
+
+
 def numbered(lines: Sequence[str], start: int = 1) -> str:
     """Lines as a numbered list, one a line."""
     return "\n".join(f"{place}. {line}" for place, line in enumerate(lines, start))

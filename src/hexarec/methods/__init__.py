@@ -1,0 +1,50 @@
+"""The table of contents: one row per method, in the order of the survey. Importing it imports no method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hexarec.core import Card
+
+
+def _tiny_llmrank() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.llmrank import LLMRank
+
+    return LLMRank(open_lm("fake:overlap"), backend="list", rounds=2)
+
+
+def _tiny_frozen_encoder() -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.frozen_encoder import FrozenEncoder
+
+    return FrozenEncoder(open_encoder("tfidf"), dim=16)
+
+
+METHODS: tuple[Card, ...] = (
+    Card(
+        name="llmrank",
+        where="hexarec.methods.llmrank:LLMRank",
+        paper="Hou et al. 2023, ECIR 2024, arXiv:2305.08845",
+        title="Zero-shot ranking by a language model",
+        stages=("rank",),
+        sections=("1.1", "1.2", "1.3"),
+        paradigms=frozenset({1}),
+        needs=frozenset({"text"}),
+        fidelity="paper",
+        tiny=_tiny_llmrank,
+    ),
+    Card(
+        name="frozen_encoder",
+        where="hexarec.methods.frozen_encoder:FrozenEncoder",
+        paper="the common part of arXiv:2405.03988, 2306.05566, 2306.10933",
+        title="Item text through an encoder nobody trains",
+        stages=("enrich", "backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"text", "encoder"}),
+        fidelity="inferred",
+        tiny=_tiny_frozen_encoder,
+    ),
+)
+"""One row per method."""

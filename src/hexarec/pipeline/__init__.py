@@ -1,0 +1,1 @@
+"""Fixed slots, built by name: fits, recommends, saves."""

@@ -1,0 +1,131 @@
+"""A pipeline as a TOML file of about twenty lines, read and written.
+
+[pipeline]
+name = "home"
+depth = 100
+
+[use.lm]            # named once, referred to as "@lm"; a value or a table with `use`
+model = "gguf:smollm2"
+
+[use.ease]
+use = "ease"
+regularization = 200
+
+[[retrieve]]
+use = "@ease"
+weight = 1.0
+
+[rank]
+use = "llmrank"
+lm = "@lm"
+
+[[control]]
+use = "mmr"
+
+[explain]
+use = "because"
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hexarec.core import OptionError
+from hexarec.lm.open import open_encoder, open_lm
+from hexarec.pipeline.build import build
+from hexarec.pipeline.pipeline import Pipeline
+
+SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
+MANY = frozenset({"enrich", "retrieve", "control"})
+TOP = ("pipeline", "use", *SLOTS)
+OTHERS = frozenset({"data", "split", "bench", "serve"})  # sections of the same file that others read
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dictionary. Raises OptionError naming the file and the place of the fault."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise OptionError(f"there is no file {path}", hint="hexarec init writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: {error}") from None
+
+
+def read_pipeline(path: str | Path) -> Pipeline:
+    """The pipeline of a TOML file. Raises OptionError for anything it does not know, with a suggestion."""
+    try:
+        return pipeline_from(read_toml(path))
+    except OptionError as error:
+        raise OptionError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def pipeline_from(config: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of a parsed configuration."""
+    for name in config:
+        if name not in TOP and name not in OTHERS:
+            close = difflib.get_close_matches(name, TOP, n=1)
+            hint = f"did you mean [{close[0]}]? " if close else ""
+            raise OptionError(f"unknown section [{name}]", hint=f"{hint}sections: {', '.join(TOP)}")
+    uses: dict[str, Any] = {}
+    for name, table in config.get("use", {}).items():
+        uses[name] = _named(name, table, uses)
+    slots: dict[str, list[Any]] = {}
+    weights: list[float] = []
+    for slot in SLOTS:
+        tables = config.get(slot, [])
+        tables = tables if isinstance(tables, list) else [tables]
+        if slot not in MANY and len(tables) > 1:
+            raise OptionError(f"[{slot}] is one stage, not {len(tables)}", hint="use cascade or window to combine")
+        slots[slot] = [_stage(slot, table, uses) for table in tables]
+        if slot == "retrieve":
+            weights = [float(table.get("weight", 1.0)) for table in tables]
+    own = dict(config.get("pipeline", {}))
+    unknown = set(own) - {"name", "depth"}
+    if unknown:
+        raise OptionError(f"[pipeline] has no {', '.join(sorted(unknown))}", hint="it has name and depth")
+    return Pipeline(
+        retrieve_by=tuple(slots["retrieve"]),
+        rank_by=next(iter(slots["rank"]), None),
+        control_by=tuple(slots["control"]),
+        explain_by=next(iter(slots["explain"]), None),
+        converse_by=next(iter(slots["converse"]), None),
+        enrich_by=tuple(slots["enrich"]),
+        weights=tuple(weights) if any(w != 1.0 for w in weights) else (),
+        **own,
+    )
+
+
+def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
+    """One entry of [use]: a model ("model = ..."), an encoder ("encoder = ..."), a stage ("use = ...")."""
+    if isinstance(table, str):
+        table = {"model": table}
+    if not isinstance(table, Mapping):
+        raise OptionError(f"[use.{name}] is not a table")
+    if "use" in table:
+        return build(table["use"], {key: value for key, value in table.items() if key != "use"}, uses)
+    rest = {key: value for key, value in table.items() if key not in ("model", "encoder")}
+    if len(table) != len(rest) + 1:
+        raise OptionError(f"[use.{name}] needs one of use, model, encoder")
+    return open_lm(table["model"], **rest) if "model" in table else open_encoder(table["encoder"], **rest)
+
+
+def _stage(slot: str, table: Any, uses: Mapping[str, Any]) -> Any:
+    if not isinstance(table, Mapping) or "use" not in table:
+        raise OptionError(f'[{slot}] needs use = "..."', hint="hexarec methods list names what there is")
+    rest = {key: value for key, value in table.items() if key not in ("use", "weight")}
+    if table["use"].startswith("@"):
+        if rest:
+            raise OptionError(f"[{slot}] refers to {table['use']}: its options stand in [use]")
+        if table["use"][1:] not in uses:
+            raise OptionError(f"[{slot}] refers to {table['use']}, which [use] does not name")
+        made = uses[table["use"][1:]]
+    else:
+        made = build(table["use"], rest, uses)
+    if not callable(getattr(made, slot, None)):
+        raise OptionError(f"{table['use']!r} cannot {slot}", hint=f"hexarec methods list --stage {slot}")
+    return made

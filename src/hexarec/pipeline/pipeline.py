@@ -1,0 +1,294 @@
+"""The pipeline: six fixed slots, a trace of every step, and nothing that degrades silently."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from hexarec.core import (
+    Answer,
+    CancelledError,
+    Catalog,
+    Controller,
+    Conversationalist,
+    DataError,
+    Dataset,
+    Degraded,
+    Dialogue,
+    Enricher,
+    Explainer,
+    Exposures,
+    Graph,
+    Item,
+    Lists,
+    OptionError,
+    Queries,
+    Ranker,
+    Reasons,
+    Reply,
+    Retriever,
+    StateError,
+    Step,
+    current,
+    fitted,
+    forget,
+    fuse,
+    run,
+    track,
+)
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Log:
+    """Steps and failures of one answer."""
+
+    steps: list[Step] = field(default_factory=list)
+    degraded: list[Degraded] = field(default_factory=list)
+
+    @contextmanager
+    def _timed(self, stage: str, method: str, n_in: int, out: list[int], status: list[str]) -> Iterator[None]:
+        started = time.perf_counter()
+        with run() as inner:
+            try:
+                yield
+            finally:
+                spent = inner.ledger.snapshot()
+                self.steps.append(
+                    Step(
+                        stage, method, n_in, sum(out), time.perf_counter() - started, int(spent["calls"]),
+                        int(spent["tokens_in"]), int(spent["tokens_cached"]), int(spent["tokens_out"]),
+                        int(spent["forwards"]), spent["cost"], status[0],
+                    )
+                )  # fmt: skip
+
+    def attempt(
+        self, stage: str, method: str, n_in: int, work: Callable[[], T], size: Callable[[T], int], strict: bool
+    ) -> T | None:
+        """Do a stage's work as a step; on failure None, with the reason kept. Cancelling is not a failure."""
+        out, status = [0], ["ok"]
+        with self._timed(stage, method, n_in, out, status):
+            try:
+                made = work()
+            except CancelledError:
+                raise
+            except Exception as error:
+                if strict:
+                    raise
+                status[0] = "failed"
+                self.degraded.append(Degraded(stage, method, f"{type(error).__name__}: {error}"))
+                return None
+            out[0] = size(made)
+            return made
+
+
+def name_of(stage: object) -> str:
+    """How a stage is called in traces: its class, and what it holds for combinators."""
+    inner = getattr(stage, "ranker", None)
+    own = type(stage).__name__
+    return f"{own}({name_of(inner)})" if inner is not None else own
+
+
+@dataclass
+class Pipeline:
+    """A recommender: enrich -> retrieve (fused) -> rank -> control -> explain, and converse beside them.
+
+    retrieve: at least one; several are fused by reciprocal rank with `weights`. depth: candidates that reach the
+    ranker. strict: raise a stage's error instead of degrading (for experiments and tests). A pipeline is a `Desk`:
+    agents may call it, read-only.
+    """
+
+    retrieve_by: Sequence[Retriever]
+    rank_by: Ranker | None = None
+    control_by: Sequence[Controller] = ()
+    explain_by: Explainer | None = None
+    converse_by: Conversationalist | None = None
+    enrich_by: Sequence[Enricher] = ()
+    weights: Sequence[float] = ()
+    depth: int = 100
+    strict: bool = False
+    name: str = "pipeline"
+
+    def __post_init__(self) -> None:
+        if not self.retrieve_by:
+            raise OptionError("a pipeline needs at least one retriever")
+        if self.weights and len(self.weights) != len(self.retrieve_by):
+            raise OptionError(f"{len(self.weights)} weights for {len(self.retrieve_by)} retrievers")
+
+    # ------------------------------------------------------------------ life
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Enrich the data, then fit every stage on it; a stage that several hold is fitted once."""
+        for enricher in self.enrich_by:
+            data = fitted(enricher, data, seed).enrich(data)
+        stages = [*self.retrieve_by, self.rank_by, *self.control_by, self.explain_by, self.converse_by]
+        made: dict[int, Any] = {
+            id(stage): fitted(stage, data, seed)
+            for stage in track([stage for stage in stages if stage is not None], f"fit {self.name}")
+        }
+        self.retrieve_ = [made[id(stage)] for stage in self.retrieve_by]
+        self.rank_ = None if self.rank_by is None else made[id(self.rank_by)]
+        self.control_ = [made[id(stage)] for stage in self.control_by]
+        self.explain_ = None if self.explain_by is None else made[id(self.explain_by)]
+        self.converse_ = None if self.converse_by is None else made[id(self.converse_by)]
+        self.items_ = data.catalog.items
+        self.data_key_, self.seed_ = data.key, seed
+        self._data: Dataset | None = data
+        return self
+
+    def attach(self, data: Dataset) -> Self:
+        """The same fitted pipeline serving another state of the data: its rows are mapped onto ours by id.
+
+        Items added since `fit` pass `extend` of each stage that has it; the others serve the rows they know.
+        """
+        made = copy.copy(self)
+        made._data = data.onto(self._fitted().items_)
+        catalog = made._data.catalog
+        grown: dict[int, Any] = {}
+
+        def extended(stage: Any) -> Any:
+            if id(stage) not in grown:
+                grown[id(stage)] = stage.extend(catalog) if hasattr(stage, "extend") else stage
+            return grown[id(stage)]
+
+        if len(catalog) > len(self.items_):
+            made.retrieve_ = [extended(stage) for stage in self.retrieve_]
+            made.rank_ = None if self.rank_ is None else extended(self.rank_)
+            made.control_ = [extended(stage) for stage in self.control_]
+            made.explain_ = None if self.explain_ is None else extended(self.explain_)
+        return made
+
+    def learn(self, exposures: Exposures) -> Self:
+        """A pipeline whose learning stages have seen what came of shown lists; the others are shared."""
+        made = copy.copy(self._fitted())
+        made.retrieve_ = [one.learn(exposures) if hasattr(one, "learn") else one for one in self.retrieve_]
+        made.rank_ = self.rank_.learn(exposures) if hasattr(self.rank_, "learn") else self.rank_  # type: ignore[union-attr]
+        made.control_ = [one.learn(exposures) if hasattr(one, "learn") else one for one in self.control_]
+        return made
+
+    def forget(self, users: Sequence[str]) -> Self:
+        """The pipeline without these users in any per-user table; shared weights are marked stale."""
+        made = copy.copy(self._fitted())
+        made.retrieve_ = [forget(one, users) for one in self.retrieve_]
+        made.rank_ = forget(self.rank_, users)
+        made.control_ = [forget(one, users) for one in self.control_]
+        made.explain_ = forget(self.explain_, users)
+        return made
+
+    def _fitted(self) -> Self:
+        if not hasattr(self, "retrieve_"):
+            raise StateError("the pipeline is not fitted", hint="call fit(data) first, or load a saved one")
+        return self
+
+    # ------------------------------------------------------------------ desk
+    @property
+    def data(self) -> Dataset:
+        """The data set served. Raises StateError when a loaded pipeline has none yet."""
+        data = getattr(self._fitted(), "_data", None)
+        if data is None:
+            raise StateError("this pipeline has no data set yet", hint="use hexarec.load(path, data)")
+        made: Dataset = data
+        return made
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items."""
+        return self.data.catalog
+
+    @property
+    def graph(self) -> Graph | None:
+        """Typed edges, if there are any."""
+        return self.data.graph
+
+    def lookup(self, ids: Sequence[str]) -> list[Item]:
+        """Items by id. Raises DataError for one the catalog lacks."""
+        return [self.catalog[one] for one in ids]
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """Fused candidates."""
+        return self._retrieve(queries, k, _Log())
+
+    def rank(self, queries: Queries, candidates: Lists) -> Lists:
+        """Candidates in the ranker's order; as they came without one."""
+        return self._rank(queries, candidates, _Log())
+
+    def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
+        """The shaped list of at most k."""
+        return self._control(queries, ranked, k, _Log())
+
+    def recommend(self, queries: Queries, k: int = 10, *, explain: bool = True) -> Answer:
+        """The whole pipeline for a batch of questions."""
+        log = _Log()
+        lists = self._control(queries, self._rank(queries, self._retrieve(queries, self.depth, log), log), k, log)
+        reasons: Sequence[Reasons] | None = None
+        if explain and self._fitted().explain_ is not None:
+            stage: Any = self.explain_
+            reasons = log.attempt(
+                "explain", name_of(stage), len(lists.items),
+                lambda: stage.explain(queries, lists, self), lambda made: sum(len(r.items) for r in made), self.strict,
+            )  # fmt: skip
+        current().emit({"kind": "answer", "n": len(queries)})
+        return Answer(lists, reasons, None, tuple(log.steps), tuple(log.degraded))
+
+    def converse(self, dialogues: Sequence[Dialogue]) -> list[Reply]:
+        """One reply per dialogue. Raises StateError without a conversationalist."""
+        if self._fitted().converse_ is None:
+            raise StateError("this pipeline has no conversationalist", hint="fill the slot [converse]")
+        stage: Any = self.converse_
+        replies: list[Reply] = stage.converse(dialogues, self)
+        return replies
+
+    # ----------------------------------------------------------------- steps
+    def _retrieve(self, queries: Queries, k: int, log: _Log) -> Lists:
+        self._fitted()
+        weights = list(self.weights) or [1.0] * len(self.retrieve_)
+        found, kept = [], []
+        wanted = max(k, self.depth)
+        for stage, weight in zip(self.retrieve_, weights, strict=True):
+            made = log.attempt(
+                "retrieve", name_of(stage), len(queries),
+                lambda stage=stage: stage.retrieve(queries, wanted),  # type: ignore[misc]
+                lambda lists: len(lists.items), self.strict,
+            )  # fmt: skip
+            if made is not None:
+                found.append(made)
+                kept.append(weight)
+        if not found:
+            reasons = "; ".join(d.reason for d in log.degraded)
+            raise StateError(f"every retriever failed: {reasons}")
+        return found[0].top_k(k) if len(self.retrieve_) == 1 else fuse(found, kept, k)
+
+    def _rank(self, queries: Queries, candidates: Lists, log: _Log) -> Lists:
+        stage = self._fitted().rank_
+        if stage is None:
+            return candidates
+        made = log.attempt(
+            "rank", name_of(stage), len(candidates.items),
+            lambda: _permutation(candidates, stage.rank(queries, candidates), name_of(stage)),
+            lambda lists: len(lists.items), self.strict,
+        )  # fmt: skip
+        return candidates if made is None else made
+
+    def _control(self, queries: Queries, ranked: Lists, k: int, log: _Log) -> Lists:
+        stages = self._fitted().control_
+        for place, stage in enumerate(stages):
+            last = place == len(stages) - 1
+            size = k if last else self.depth
+            made = log.attempt(
+                "control", name_of(stage), len(ranked.items),
+                lambda stage=stage, size=size, ranked=ranked: stage.control(queries, ranked, size),  # type: ignore[misc]
+                lambda lists: len(lists.items), self.strict,
+            )  # fmt: skip
+            ranked = ranked if made is None else made
+        return ranked.top_k(k)
+
+
+def _permutation(before: Lists, after: Lists, method: str) -> Lists:
+    """`after`, when it holds exactly the items of `before`. Raises DataError otherwise: a ranker may not invent."""
+    if len(after.items) != len(before.items) or len(after.without(before.items, before.offsets).items):
+        raise DataError(f"{method} returned other items than it was given")
+    return after
