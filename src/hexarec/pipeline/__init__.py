@@ -1,1 +1,45 @@
-"""Fixed slots, built by name: fits, recommends, saves."""
+"""Fixed slots, built by name: fits, recommends, saves. The package can be called: `hexarec.pipeline("default")`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hexarec.pipeline.pipeline import Pipeline
+
+
+def make(source: str | Path | Mapping[str, Any] = "default", **models: str) -> Pipeline:
+    """A pipeline from a TOML file, a parsed configuration, or "default".
+
+    models: other names for the entries of [use] that are models or encoders, for example lm="openai:...".
+    Raises OptionError for anything unknown.
+    """
+    from hexarec.core import OptionError
+    from hexarec.pipeline.config import default_config, pipeline_from, read_toml
+
+    if isinstance(source, Mapping):
+        config = dict(source)
+    else:
+        config = default_config() if str(source) == "default" else read_toml(source)
+    uses = {name: dict(table) for name, table in config.get("use", {}).items()}
+    for name, spec in models.items():
+        kind = next((k for k in ("model", "encoder") if k in uses.get(name, {}) and "use" not in uses[name]), None)
+        if kind is None:
+            known = [n for n, t in uses.items() if "use" not in t]
+            raise OptionError(f"[use] has no model {name!r}", hint=f"models: {', '.join(known) or 'none'}")
+        uses[name][kind] = spec
+    return pipeline_from({**config, "use": uses})
+
+
+class _Callable(ModuleType):
+    """So that `hexarec.pipeline(...)` works although `hexarec.pipeline` is this package."""
+
+    def __call__(self, source: str | Path | Mapping[str, Any] = "default", **models: str) -> Pipeline:
+        return make(source, **models)
+
+
+sys.modules[__name__].__class__ = _Callable

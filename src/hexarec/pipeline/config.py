@@ -31,6 +31,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
 MANY = frozenset({"enrich", "retrieve", "control"})
 TOP = ("pipeline", "use", *SLOTS)
 OTHERS = frozenset({"data", "split", "bench", "serve"})  # sections of the same file that others read
+
+
+def default_config() -> dict[str, Any]:
+    """The default pipeline that the package ships."""
+    text = (resources.files("hexarec.pipeline") / "default.toml").read_text("utf-8")
+    return tomllib.loads(text)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

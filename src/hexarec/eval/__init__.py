@@ -1,0 +1,1 @@
+"""Experiments: tasks supply cases and scores; rows, intervals, tests, cost and the floor ladder are shared."""

@@ -1,0 +1,123 @@
+"""Cells: what one system with one seed answered and spent; kept on disk so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hexarec.core import Lists, current
+
+
+@dataclass(frozen=True)
+class Cell:
+    """lists: what was answered. Seconds are wall time; costs are ledger snapshots; degraded counts failed stages."""
+
+    system: str
+    seed: int
+    lists: Lists
+    fit_seconds: float
+    seconds: float
+    fit_cost: Mapping[str, float]
+    cost: Mapping[str, float]
+    degraded: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _write(path: Path, lists: Lists, about: Mapping[str, Any]) -> None:
+    """Lists and what belongs to them, written aside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    fields = {f"field:{n}": c for n, c in lists.fields.items() if c.dtype != object}
+    note = json.dumps({"key": lists.key, "notes": list(lists.notes), **about}, ensure_ascii=False)
+    with aside.open("wb") as file:
+        np.savez_compressed(
+            file,
+            offsets=lists.offsets,
+            items=lists.items,
+            scores=lists.scores,
+            about=np.frombuffer(note.encode(), np.uint8),
+            allow_pickle=False,
+            **fields,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _read(path: Path) -> tuple[Lists, dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        about = json.loads(file["about"].tobytes().decode())
+        fields = {name[6:]: file[name] for name in file.files if name.startswith("field:")}
+        lists = Lists(
+            about.pop("key"), file["offsets"], file["items"], file["scores"], fields, tuple(about.pop("notes"))
+        )
+    return lists, about
+
+
+@dataclass
+class CellStore:
+    """Finished cells and blocks of unfinished ones under `folder`/cells; without a folder nothing is kept."""
+
+    folder: str | Path | None
+    resume: bool = False
+    _costs: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def _path(self, name: str) -> Path:
+        return Path(self.folder or ".") / "cells" / name
+
+    def _found(self, name: str) -> tuple[Lists, dict[str, Any]] | None:
+        if self.folder is None or not self.resume or not self._path(name).exists():
+            return None
+        return _read(self._path(name))
+
+    def finished(self, key: str) -> Cell | None:
+        """A cell measured before, when resuming."""
+        found = self._found(f"{key}.npz")
+        if found is None:
+            return None
+        lists, about = found
+        return Cell(lists=lists, **about)
+
+    def finish(self, key: str, cell: Cell) -> None:
+        """Keep a finished cell; its blocks are no longer needed."""
+        if self.folder is None:
+            return
+        about = {name: value for name, value in vars(cell).items() if name != "lists"}
+        _write(self._path(f"{key}.npz"), cell.lists, about)
+        for path in self._path("").glob(f"{key}-*.npz"):
+            path.unlink()
+
+    def block(self, key: str, start: int) -> tuple[Lists, float, int] | None:
+        """A block answered before, when resuming."""
+        found = self._found(f"{key}-{start}.npz")
+        if found is None:
+            return None
+        lists, about = found
+        self._add(key, about["cost"])
+        return lists, about["seconds"], about["degraded"]
+
+    def keep_block(self, key: str, start: int, lists: Lists, seconds: float, degraded: int) -> None:
+        """Keep one answered block, with what the run has spent on it."""
+        if self.folder is None:
+            return
+        spent = current().ledger.snapshot()
+        known = self._costs.get(f"{key}:live", {})
+        cost = {name: value - known.get(name, 0.0) for name, value in spent.items()}
+        self._costs[f"{key}:live"] = spent
+        _write(self._path(f"{key}-{start}.npz"), lists, {"seconds": seconds, "degraded": degraded, "cost": cost})
+
+    def _add(self, key: str, cost: Mapping[str, float]) -> None:
+        total = self._costs.setdefault(key, {})
+        for name, value in cost.items():
+            total[name] = total.get(name, 0.0) + value
+
+    def total_cost(self, key: str, live: Mapping[str, float]) -> dict[str, float]:
+        """What the cell cost: this run's ledger and what resumed blocks had cost."""
+        before = self._costs.get(key, {})
+        return {name: value + before.get(name, 0.0) for name, value in live.items()}

@@ -1,0 +1,257 @@
+"""Rows from cells: means, intervals, paired tests with Holm, cost; written as JSON, Markdown and HTML."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.core import DataError, Lists
+from hexarec.eval.cells import Cell
+from hexarec.metrics import Measured, bootstrap, holm, paired, parse
+
+Values = Mapping[tuple[str, int], Mapping[str, Any]]
+COSTS = ("fit_s", "ms/list", "calls", "tokens_in", "tokens_out", "usd")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of the table: the mean over users and seeds, its 95 % interval, and p against the baseline (Holm)."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    by_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system: metric name -> Value, cost name -> number, and what it learned."""
+
+    system: str
+    values: Mapping[str, Value]
+    costs: Mapping[str, float]
+    degraded: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The table of an experiment and what it was made from; lists of the first seed stay for `diff`."""
+
+    title: str
+    rows: tuple[Row, ...]
+    baseline: str
+    manifest: Mapping[str, Any]
+    simulated: bool = False
+    lists: Mapping[str, Lists] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        cells: Sequence[Cell],
+        values: Values,
+        baseline: str | None,
+        manifest: Mapping[str, Any],
+        simulated: bool,
+    ) -> Report:
+        """Aggregate cells. Without a baseline the best floor by the first list metric is taken."""
+        systems = list(dict.fromkeys(cell.system for cell in cells))
+        pooled = {name: _pooled(name, cells, values) for name in systems}
+        first = next((m for m in next(iter(pooled.values()), {}) if parse_family(m) == "list"), None)
+        if baseline is None:
+            floors = [name for name in systems if name in ("random", "popular", "itemknn-last3", "ease")]
+            pool = floors or systems
+            baseline = max(pool, key=lambda n: _mean(pooled[n][first])) if first and pool else (pool or [""])[0]
+        if systems and baseline not in systems:
+            raise DataError(f"the baseline {baseline!r} is not among the systems {', '.join(systems)}")
+        p_values = _tests(pooled, baseline)
+        rows = tuple(_row(name, cells, pooled[name], p_values.get(name, {})) for name in systems)
+        lists = {cell.system: cell.lists for cell in reversed(cells)}
+        curves = {cell.system: curve for cell in cells if (curve := position_curve(cell.lists))}
+        return cls(title, rows, baseline, dict(manifest), simulated, lists, curves)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metric names in the order of the table."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.values))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the lists, as JSON values."""
+        return {
+            "title": self.title,
+            "simulated": self.simulated,
+            "baseline": self.baseline,
+            "manifest": dict(self.manifest),
+            "rows": [
+                {
+                    "system": row.system,
+                    "metrics": {name: vars(value) for name, value in row.values.items()},
+                    "costs": dict(row.costs),
+                    "degraded": row.degraded,
+                    "facts": dict(row.facts),
+                }
+                for row in self.rows
+            ],
+            "curves": dict(self.curves),
+        }
+
+    @classmethod
+    def from_json(cls, made: Mapping[str, Any]) -> Report:
+        """A report from what `as_json` gave."""
+        rows = tuple(
+            Row(
+                row["system"],
+                {n: Value(**{**v, "by_seed": tuple(v["by_seed"])}) for n, v in row["metrics"].items()},
+                row["costs"],
+                row["degraded"],
+                row["facts"],
+            )
+            for row in made["rows"]
+        )
+        return cls(
+            made["title"], rows, made["baseline"], made["manifest"], made["simulated"], {}, made.get("curves", {})
+        )
+
+    def write(self, folder: str | Path) -> Path:
+        """report.json, report.md and report.html in the folder, each written aside and renamed."""
+        from hexarec.eval.html import html
+        from hexarec.eval.text import markdown
+
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_plain(self.as_json()), indent=1, ensure_ascii=False)
+        for name, content in (("report.json", text), ("report.md", markdown(self)), ("report.html", html(self))):
+            aside = place / f".{name}.part"
+            aside.write_text(content, "utf-8")
+            os.replace(aside, place / name)
+        return place
+
+
+def read_report(folder: str | Path) -> Report:
+    """The report of a run folder. Raises DataError naming the file when it is missing or damaged."""
+    place = Path(folder)
+    place = place / "report.json" if place.is_dir() else place
+    try:
+        return Report.from_json(json.loads(place.read_text("utf-8")))
+    except FileNotFoundError:
+        raise DataError("there is no report", file=str(place), hint="hexarec bench writes one") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a report: {error}", file=str(place)) from None
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: those become null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def parse_family(name: str) -> str:
+    """Which kind of metric a name of the table is."""
+    return parse(name).family
+
+
+def _pooled(system: str, cells: Sequence[Cell], values: Values) -> dict[str, list[Any]]:
+    """metric -> one entry per seed: per-user values, or a Measured of the whole run."""
+    out: dict[str, list[Any]] = {}
+    for cell in cells:
+        if cell.system == system:
+            for name, value in values[cell.system, cell.seed].items():
+                out.setdefault(name, []).append(value)
+    return out
+
+
+def _per_user(entries: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Values per user, averaged over seeds: users, not runs, are what is sampled."""
+    tables: list[Any] = [e.values if isinstance(e, Measured) else e for e in entries]
+    if any(table is None for table in tables):
+        return None
+    stacked = np.stack(tables)
+    known = ~np.isnan(stacked)
+    total = np.where(known, stacked, 0.0).sum(0)
+    return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
+
+
+def _mean(entries: Sequence[Any]) -> float:
+    means = [e.value if isinstance(e, Measured) else _nanmean(e) for e in entries]
+    return float(np.mean(means))
+
+
+def _nanmean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _tests(pooled: Mapping[str, Mapping[str, Sequence[Any]]], baseline: str) -> dict[str, dict[str, float]]:
+    """Paired permutation p-values of every system against the baseline, Holm-corrected over systems per metric."""
+    out: dict[str, dict[str, float]] = {name: {} for name in pooled}
+    others = [name for name in pooled if name != baseline]
+    for metric in pooled.get(baseline, {}):
+        if parse_family(metric) != "list":
+            continue
+        base = _per_user(pooled[baseline][metric])
+        raw = [_p(_per_user(pooled[name].get(metric, [])) if metric in pooled[name] else None, base) for name in others]
+        for name, p in zip(others, holm(np.array(raw)) if raw else [], strict=True):
+            if not np.isnan(p):
+                out[name][metric] = float(p)
+    return out
+
+
+def _p(mine: NDArray[np.float64] | None, base: NDArray[np.float64] | None) -> float:
+    if mine is None or base is None or not (~np.isnan(mine) & ~np.isnan(base)).any():
+        return float("nan")
+    return paired(mine, base, rounds=2_000)
+
+
+def _row(name: str, cells: Sequence[Cell], pooled: Mapping[str, Sequence[Any]], p: Mapping[str, float]) -> Row:
+    values = {}
+    for metric, entries in pooled.items():
+        per_user = _per_user(entries)
+        low = high = None
+        if per_user is not None and (~np.isnan(per_user)).any():
+            interval = bootstrap(per_user)
+            low, high = float(np.squeeze(interval.low)), float(np.squeeze(interval.high))
+        by_seed = tuple(e.value if isinstance(e, Measured) else _nanmean(e) for e in entries)
+        values[metric] = Value(_mean(entries), low, high, p.get(metric), by_seed)
+    mine = [cell for cell in cells if cell.system == name]
+    asked = max(sum(len(cell.lists) for cell in mine), 1)
+    costs = {
+        "fit_s": float(np.mean([cell.fit_seconds for cell in mine])),
+        "ms/list": 1000.0 * sum(cell.seconds for cell in mine) / asked,
+        "calls": sum(cell.cost.get("calls", 0) for cell in mine) / asked,
+        "tokens_in": sum(cell.cost.get("tokens_in", 0) for cell in mine) / asked,
+        "tokens_out": sum(cell.cost.get("tokens_out", 0) for cell in mine) / asked,
+        "usd": sum(cell.cost.get("cost", 0.0) for cell in mine) / asked,
+    }
+    facts = next((cell.facts for cell in mine if cell.facts), {})
+    return Row(name, values, costs, sum(cell.degraded for cell in mine), facts)
+
+
+def position_curve(lists: Lists, k: int = 10) -> dict[str, Any]:
+    """How often the item at each prompt place ended in the top k, over all rounds whose order the notes keep."""
+    shown: dict[int, int] = {}
+    kept: dict[int, int] = {}
+    for i, note in enumerate(lists.notes):
+        top = set(lists[i].items[:k].tolist())
+        for order in note.get("orders", ()):
+            for place, item in enumerate(order):
+                shown[place] = shown.get(place, 0) + 1
+                kept[place] = kept.get(place, 0) + (item in top)
+    if not shown:
+        return {}
+    places = sorted(shown)
+    return {"place": places, "rate": [kept[p] / shown[p] for p in places], "shown": [shown[p] for p in places], "k": k}
