@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hexarec.core import Catalog, Dataset, Event, Item, Lists, Queries, run
+    from hexarec.core import Catalog, Dataset, Event, Item, Lists, Queries
     from hexarec.data.importer import import_data
     from hexarec.data.store import open_data
     from hexarec.pipeline.pipeline import Pipeline

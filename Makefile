@@ -1,0 +1,51 @@
+# make help lists the targets.
+PYTHON ?= python3
+TORCH := 2.13.0
+VENV := .venv
+TEST := .venv-test
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check slow bench docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -e ".[local]"
+	touch $@
+
+$(TEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python -m pip install -q torch==$(TORCH)
+	$(TEST)/bin/python -m pip install -q -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.ready ## set up, fetch the embedded models, fit, evaluate, show lists and write a report
+	$(VENV)/bin/hexarec models install
+	$(VENV)/bin/hexarec demo
+
+test: $(TEST)/.ready ## set up and run the tests (no network, no embedded models)
+	$(TEST)/bin/python -m pytest
+
+check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+	$(TEST)/bin/lint-imports
+	$(TEST)/bin/codespell README.md CONTRIBUTING.md CHANGELOG.md docs src tests benchmarks examples
+	$(TEST)/bin/python -m hexarec.docs --check
+
+slow: $(TEST)/.ready ## tests with the embedded models and real data (HEXAREC_DATA names its folder)
+	$(TEST)/bin/hexarec models install
+	$(TEST)/bin/python -m pytest -m slow --timeout 1800
+
+bench: $(TEST)/.ready ## ratios against peers, side by side in one run, in environments of their own
+	$(TEST)/bin/python benchmarks/peers.py
+
+docs: $(TEST)/.ready ## write the generated parts of README and docs
+	$(TEST)/bin/python -m hexarec.docs
+
+clean: ## remove environments, caches and run folders
+	rm -rf $(VENV) $(TEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo
