@@ -1,0 +1,147 @@
+"""Golden numbers of the NIR cases: `python benchmarks/nir.py --data DIR/nir_ml100k`.
+
+943 MovieLens-100K users as title lists with the next title, and the authors' GPT-3 log of the 170 users whose answer
+is among 19 user-filtering candidates (Wang and Lim 2023, arXiv:2304.03153). No language model is asked here: the floor
+ladder and the parsers are measured on what is published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hexarec.parts.ground import normal, pairs
+
+NEIGHBOURS, CANDIDATES = 12, 19
+
+
+def cases(folder: Path) -> tuple[list[list[str]], list[str]]:
+    """Histories (oldest first) and next titles."""
+    rows = json.loads((folder / "ml_100k.json").read_text("utf-8"))
+    return [row[0].split(" | ") for row in rows], [row[1] for row in rows]
+
+
+def matrix(histories: list[list[str]]) -> tuple[np.ndarray, dict[str, int]]:
+    """Binary users x titles, float64, and the column of every title."""
+    names = {title: i for i, title in enumerate(dict.fromkeys(title for row in histories for title in row))}
+    out = np.zeros((len(histories), len(names)))
+    for user, row in enumerate(histories):
+        out[user, [names[title] for title in row]] = 1.0
+    return out, names
+
+
+def user_filtering(
+    histories: list[list[str]], seen: np.ndarray, neighbours: int, *, cosine: bool = False, self_too: bool = True
+) -> list[list[str]]:
+    """The CANDIDATES best unseen titles of the nearest users, weighted by similarity.
+
+    Ties decide several cases: among equal neighbours the first user wins, among equal titles the one met first when
+    the neighbours are walked from the nearest, each history from its start. Weights are whole numbers for the dot
+    product, so that rounding cannot break a tie.
+    """
+    similar = seen @ seen.T
+    if cosine:
+        size = np.sqrt(np.maximum(np.diag(similar), 1.0))
+        similar = similar / size[:, None] / size[None, :]
+    if not self_too:
+        np.fill_diagonal(similar, -1.0)
+    lists = []
+    for user, row in enumerate(histories):
+        own, scores = set(row), dict[str, float]()
+        for near in np.argsort(-similar[user], kind="stable")[:neighbours].tolist():
+            for title in dict.fromkeys(histories[near]):
+                if title not in own:
+                    scores[title] = scores.get(title, 0.0) + float(similar[user, near])
+        lists.append(sorted(scores, key=lambda title: -scores[title])[:CANDIDATES])
+    return lists
+
+
+def item_knn(seen: np.ndarray, histories: list[list[str]], names: dict[str, int], last: int) -> np.ndarray:
+    """Cosine between titles, summed over the last titles of each history."""
+    together = seen.T @ seen
+    size = np.sqrt(np.maximum(np.diag(together), 1.0))
+    similar = together / size[:, None] / size[None, :]
+    np.fill_diagonal(similar, 0.0)
+    recent = np.zeros_like(seen)
+    for user, row in enumerate(histories):
+        recent[user, [names[title] for title in row[-last:]]] = 1.0
+    scores = recent @ similar
+    scores[seen > 0] = -np.inf
+    return scores
+
+
+def best_titles(scores: np.ndarray, names: dict[str, int]) -> list[list[str]]:
+    """The CANDIDATES best titles of each row of scores; ties by column, seen titles (-inf) left out."""
+    titles = list(names)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :CANDIDATES]
+    return [[titles[i] for i in row if np.isfinite(scores[user, i])] for user, row in enumerate(order)]
+
+
+def measured(lists: list[list[str]], targets: list[str]) -> dict[str, float]:
+    """hit@10, NDCG@10 and recall@19 over all users; a target outside the vocabulary or already seen is a miss."""
+    pairs_ = zip(lists, targets, strict=True)
+    rank = np.array([row.index(title) if title in row else 10**6 for row, title in pairs_])
+    return {
+        "recall@19": float((rank < 19).mean()),
+        "hit@10": float((rank < 10).mean()),
+        "ndcg@10": float(np.where(rank < 10, 1 / np.log2(rank + 2.0), 0.0).mean()),
+    }
+
+
+def parsers(folder: Path) -> dict[str, int]:
+    """Hits among the 170 traces: loose = title anywhere, fair = a parsed line's right half, strict = of a full pair."""
+    name = "results_multi_prompting_len8_numcand_19_2023.json"
+    traces = json.loads((folder / name).read_text("utf-8"))
+    counts = {"traces": len(traces), "loose": 0, "fair": 0, "strict": 0}
+    for trace in traces:
+        truth, parsed = normal(trace["GT"]), pairs(trace["Predictions"])[:10]
+        counts["loose"] += trace["GT"] in trace["Predictions"]
+        counts["fair"] += any(normal(right) == truth for _, right in parsed)
+        counts["strict"] += any(left and normal(right) == truth for left, right in parsed)
+    return counts
+
+
+def main() -> None:
+    """Measure, print, and write JSON and Markdown."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--data", type=Path, required=True, help="the folder nir_ml100k")
+    asked.add_argument("--out", type=Path, default=Path("docs/results/nir"), help="results without ending")
+    options = asked.parse_args()
+    histories, targets = cases(options.data)
+    seen, names = matrix(histories)
+    popular = np.where(seen > 0, -np.inf, np.broadcast_to(seen.sum(0), seen.shape))
+    rows = {
+        "popularity": measured(best_titles(popular, names), targets),
+        "user filtering, 12 neighbours, dot, self included (the paper's candidates)": measured(
+            user_filtering(histories, seen, NEIGHBOURS), targets
+        ),
+        "user filtering, 50 neighbours, cosine, self excluded": measured(
+            user_filtering(histories, seen, 50, cosine=True, self_too=False), targets
+        ),
+        **{
+            f"item-kNN, last {n}": measured(best_titles(item_knn(seen, histories, names, n), names), targets)
+            for n in (1, 3, 8)
+        },
+    }
+    parsed = parsers(options.data)
+    result = {"title": "NIR cases, 943 users", "rows": rows, "parsers": parsed}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.with_suffix(".json").write_text(json.dumps(result, indent=1), "utf-8")
+    lines = ["# NIR cases on MovieLens-100K: the floor ladder and the parsers", ""]
+    lines += ["| what makes the list | recall@19 | hit@10 | NDCG@10 |", "|---|---|---|---|"]
+    lines += [f"| {n} | {v['recall@19']:.4f} | {v['hit@10']:.4f} | {v['ndcg@10']:.4f} |" for n, v in rows.items()]
+    lines += [
+        "",
+        f"Of {parsed['traces']} published GPT-3 answers the title is found {parsed['loose']} times anywhere, ",
+    ]
+    lines += [f"{parsed['fair']} times by the fair line parser, {parsed['strict']} times by the strict pair parser."]
+    lines += ["", "Command: `python benchmarks/nir.py --data DIR/nir_ml100k`", ""]
+    options.out.with_suffix(".md").write_text("\n".join(lines), "utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
