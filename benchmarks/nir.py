@@ -133,10 +133,7 @@ def main() -> None:
     lines = ["# NIR cases on MovieLens-100K: the floor ladder and the parsers", ""]
     lines += ["| what makes the list | recall@19 | hit@10 | NDCG@10 |", "|---|---|---|---|"]
     lines += [f"| {n} | {v['recall@19']:.4f} | {v['hit@10']:.4f} | {v['ndcg@10']:.4f} |" for n, v in rows.items()]
-    lines += [
-        "",
-        f"Of {parsed['traces']} published GPT-3 answers the title is found {parsed['loose']} times anywhere, ",
-    ]
+    lines += ["", f"Of {parsed['traces']} published GPT-3 answers the title is found {parsed['loose']} times anywhere,"]
     lines += [f"{parsed['fair']} times by the fair line parser, {parsed['strict']} times by the strict pair parser."]
     lines += ["", "Command: `python benchmarks/nir.py --data DIR/nir_ml100k`", ""]
     options.out.with_suffix(".md").write_text("\n".join(lines), "utf-8")

@@ -1,0 +1,71 @@
+import gzip
+
+import pytest
+
+from hexarec.core import DataError
+from hexarec.data.files import delimited, delimiter_of, head, inside, separated, suffix, text_lines, text_of
+
+from .makers import write
+
+
+def test_clean_tables_and_the_line_of_every_row(tmp_path):
+    table = delimited(write(tmp_path, "a.csv", 'x,y\n1,"two\nlines"\n\n3,4\n'), ",")
+    assert table.frame.rows() == [("1", "two\nlines"), ("3", "4")] and table.lines.to_list() == [2, 5]
+
+
+def test_rows_that_are_too_long_are_refused_by_line_and_short_ones_padded(tmp_path):
+    table = delimited(write(tmp_path, "a.csv", 'x,y\n1,2\n1,2,3\n5\n6,"7\n7"\n8,9\n'), ",")
+    assert table.frame.rows() == [("1", "2"), ("5", None), ("6", "7\n7"), ("8", "9")]
+    assert table.lines.to_list() == [2, 4, 5, 7]
+    assert [(r.line, r.reason) for r in table.rejects] == [(3, "3 fields where 2 are expected")]
+
+
+def test_stray_quotes_go_through_the_tolerant_reader(tmp_path):
+    table = delimited(write(tmp_path, "a.csv", 'x,y\n1,a"b\n2,"c""d"\n'), ",")
+    assert table.frame["y"].to_list() == ['a"b', 'c"d']
+
+
+def test_a_quote_that_is_never_closed_is_an_error_with_its_line(tmp_path):
+    with pytest.raises(DataError, match="never closed") as caught:
+        delimited(write(tmp_path, "a.csv", 'x,y,z\n1,"2,3\n' + "4,5,6\n" * 100), ",")
+    assert caught.value.line == 2
+
+
+def test_encodings(tmp_path):
+    for code, said in (("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("latin-1", "latin-1")):
+        assert text_of(write(tmp_path, f"{code}.csv", "naïve\n", code)) == ("naïve\n", said)
+
+
+def test_cut_and_damaged_archives(tmp_path):
+    whole = gzip.compress(b"x,y\n" + b"1,2\n" * 5000)
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "odd.csv.gz").write_bytes(whole[:10] + b"\xff" * 40)
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + b"\0" * 100)
+    for name, said in (("cut.csv.gz", "cut short"), ("odd.csv.gz", "cut short or damaged"), ("a.zip", "zip archive")):
+        with pytest.raises(DataError, match=said):
+            text_of(tmp_path / name)
+    assert head(tmp_path / "cut.csv.gz").lines == () or head(tmp_path / "cut.csv.gz").first == "x,y"
+
+
+def test_empty_binary_and_missing(tmp_path):
+    (tmp_path / "b.csv").write_bytes(bytes(range(32)) * 200)
+    for name, said in (("b.csv", "binary"), ("gone.csv", "cannot be read")):
+        with pytest.raises(DataError, match=said):
+            text_of(tmp_path / name)
+    with pytest.raises(DataError, match="empty"):
+        text_of(write(tmp_path, "e.csv", "  \n"))
+    assert head(tmp_path / "b.csv").first == "" and head(tmp_path / "gone.csv").lines == ()
+
+
+def test_separated_fields_keep_their_line(tmp_path):
+    table = separated(write(tmp_path, "r.dat", "1::2\r\n\n3\n4::5\n"), "::", ("a", "b"))
+    assert table.frame.rows() == [("1", "2"), ("4", "5")] and table.lines.to_list() == [1, 4]
+    assert [r.line for r in table.rejects] == [3]
+
+
+def test_small_helpers(tmp_path):
+    assert [delimiter_of(line) for line in ("a,b", "a\tb,c\td", "a;b", "a|b", "ab")] == [",", "\t", ";", "|", ","]
+    assert suffix(write(tmp_path, "X.CSV.gz", "a")) == "csv"
+    write(tmp_path, ".hidden", "a")
+    assert [p.name for p in inside(tmp_path)] == ["X.CSV.gz"]
+    assert list(text_lines(write(tmp_path, "t.txt", "a\n\nb"))) == [(1, "a"), (3, "b")]
