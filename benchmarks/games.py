@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from writing import write
 
-from hexarec.classic import Lexical
+from hexarec.classic.lexical import Lexical
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, Queries, Users, ragged, rng, run
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.tasks import Given
