@@ -1,0 +1,30 @@
+"""Metrics: ranked lists, whole runs, labelled pairs, words, prompt order; slices and statistics."""
+
+from hexarec.metrics.diversity import calibration, ild, ild_tags, unexpectedness
+from hexarec.metrics.fairness import Gap, GroupExposure, group_exposure, user_gap
+from hexarec.metrics.labels import Pairs, accuracy, auc, ece, log_loss, uauc
+from hexarec.metrics.lists import Hits, average_precision, hit, hits, mrr, ndcg, precision, recall, recall_capped
+from hexarec.metrics.names import TABLE, Measured, Metric, Spec, mean, parse
+from hexarec.metrics.position import Curve, kendall, popularity_by_rank, position_bias, prompt_order, rank_variance
+from hexarec.metrics.reference import Reference, Tags
+from hexarec.metrics.runs import (
+    avg_popularity,
+    coverage,
+    entropy,
+    gini,
+    measure,
+    novelty,
+    popularity_lift,
+)
+from hexarec.metrics.slices import Slice, evaluate, item_classes, slice_of
+from hexarec.metrics.stats import Effect, Interval, bootstrap, effect, holm, mcnemar, paired
+from hexarec.metrics.words import validity
+
+__all__ = [
+    "TABLE", "Curve", "Effect", "Gap", "GroupExposure", "Hits", "Interval", "Measured", "Metric", "Pairs",
+    "Reference", "Slice", "Spec", "Tags", "accuracy", "auc", "average_precision", "avg_popularity", "bootstrap",
+    "calibration", "coverage", "ece", "effect", "entropy", "evaluate", "gini", "group_exposure", "hit", "hits", "holm",
+    "ild", "ild_tags", "item_classes", "kendall", "log_loss", "mcnemar", "mean", "measure", "mrr", "ndcg", "novelty",
+    "paired", "parse", "popularity_by_rank", "popularity_lift", "position_bias", "precision", "prompt_order",
+    "rank_variance", "recall", "recall_capped", "slice_of", "uauc", "unexpectedness", "user_gap", "validity",
+]  # fmt: skip
