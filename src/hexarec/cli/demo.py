@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,6 +118,11 @@ def _lists(console: Console, asked: Round, questions: Queries, answer: Answer) -
 
     console.rule("Lists with reasons")
     console.print(show(answer, questions), markup=False, highlight=False)
+    counts = Counter(words.status for reasons in answer.reasons or () for words in reasons.items)
+    console.print(
+        f"Wording: {counts['ok'] + counts['retried']} sentences by the model with every claim found in the catalog, "
+        f"{counts['template']} fixed sentences (no model, no shared fact, or its wording failed the check)."
+    )
     for i, name in enumerate(questions.user_ids()):
         liked = titles(questions.catalog, asked.truth[i].items)
         console.print(f"{name} liked afterwards: {'; '.join(liked)}", markup=False, highlight=False)

@@ -33,14 +33,13 @@ from hexarec.core import (
     fitted,
     rescored,
     same_lineage,
-    track,
 )
 from hexarec.lm.base import Encoder
+from hexarec.parts.encoded import encoded
 from hexarec.parts.render import documents, present_fields
 from hexarec.parts.vectors import unit, whiten
 
 Vectors = NDArray[np.float32]
-CHUNK = 256  # items encoded between two looks at deadline and cancel
 
 
 @dataclass
@@ -86,11 +85,8 @@ class FrozenEncoder:
         if known is not None:
             have = dict(zip(known.provenance.get("hashes", "").split("\n"), known.rows, strict=False))
         wanted = {h: text for h, text in zip(hashes, texts, strict=True) if h not in have}
-        todo = list(wanted.items())
         encoder = getattr(self, "encoder_", None) or self._ready(catalog)
-        for start in track(range(0, len(todo), CHUNK), f"encode with {self.encoder.name}"):
-            part = todo[start : start + CHUNK]
-            have |= dict(zip((h for h, _ in part), encoder.encode([text for _, text in part]), strict=True))
+        have |= dict(zip(wanted, encoded(encoder, list(wanted.values())), strict=True))
         dim = len(next(iter(have.values()))) if have else self.encoder.dim
         rows = np.array([have[h] for h in hashes], np.float32).reshape(len(hashes), dim)
         return hashes, rows
@@ -127,7 +123,7 @@ class FrozenEncoder:
             return self
         texts = documents(catalog, new, present_fields(catalog, self.fields), catalog.lang)
         made = copy.copy(self)
-        made.text_ = np.concatenate([self.text_, self._space(self.encoder_.encode(texts))])
+        made.text_ = np.concatenate([self.text_, self._space(encoded(self.encoder_, texts))])
         return made
 
     def users(self, queries: Queries) -> Vectors:
