@@ -35,7 +35,7 @@ check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports
 	$(TEST)/bin/codespell README.md CONTRIBUTING.md CHANGELOG.md docs src tests benchmarks examples
-	$(TEST)/bin/python -m hexarec.docs --check
+	$(TEST)/bin/python -m hexarec.cli.docs --check
 
 slow: $(TEST)/.ready ## tests with the embedded models and real data (HEXAREC_DATA names its folder)
 	$(TEST)/bin/hexarec models install
@@ -45,7 +45,7 @@ bench: $(TEST)/.ready ## ratios against peers, side by side in one run, in envir
 	$(TEST)/bin/python benchmarks/peers.py
 
 docs: $(TEST)/.ready ## write the generated parts of README and docs
-	$(TEST)/bin/python -m hexarec.docs
+	$(TEST)/bin/python -m hexarec.cli.docs
 
 clean: ## remove environments, caches and run folders
 	rm -rf $(VENV) $(TEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo

@@ -17,6 +17,7 @@ import hexarec
 from hexarec.classic import EASE, ItemKNN, Popular, Random
 from hexarec.core import Dataset, Lists, OptionError, Queries, digest, fitted, options_digest, run, track
 from hexarec.eval.cells import Cell, CellStore
+from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report
 from hexarec.eval.tasks import Round, Task
 from hexarec.metrics import Reference, evaluate, measure, parse, validity
@@ -84,10 +85,12 @@ class Experiment:
         """
         asked = self.round()
         store = CellStore(folder, resume)
+        if folder is not None:
+            write_questions(folder, asked)
         cells = []
         jobs = [(name, system, seed) for name, system in self.ladder().items() for seed in self.seeds]
         for name, system, seed in track(jobs, "experiment"):
-            key = digest(name, options_digest(system), asked.train.key, asked.title, seed, self.k)
+            key = digest(name, options_digest(system), asked.train.key, asked.key, seed, self.k)
             cell = store.finished(key)
             cells.append(cell if cell is not None else self._cell(name, system, seed, asked, store, key))
         report = Report.of(

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, ragged, rng, same_lineage
+from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
 from hexarec.data.split import Cases, Split, cold_items, cold_users, global_time, leave_last, system_cold
 
 METRICS = ("recall@10", "ndcg@10", "mrr@10", "hit@1", "coverage@10", "gini@10", "novelty@10", "popularity_lift@10")
@@ -26,11 +26,23 @@ class Round:
     candidates: Lists | None
     title: str
 
+    @property
+    def key(self) -> str:
+        """A hash of the title, the questions, their moments, the truth and the candidates."""
+        given = [] if self.candidates is None else [self.candidates.offsets, self.candidates.items]
+        asked = self.queries
+        return digest(
+            self.title, asked.user_ids(), asked.now, asked.seed, asked.history.offsets, asked.history.item,
+            self.truth.offsets, self.truth.items, *given,
+        )  # fmt: skip
+
 
 class Task(Protocol):
     """Supplies cases; the experiment does the rest."""
 
-    metrics: tuple[str, ...]
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of the table, unless the experiment names others."""
 
     def round(self) -> Round:
         """The evaluation, the same at every call."""

@@ -35,7 +35,7 @@ CAPABILITIES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a chat; `role` is system, user or assistant. An assistant turn at the end is left open, to be continued."""
+    """One turn of a chat; `role` is system, user or assistant. An assistant turn at the end is left open, to go on."""
 
     role: str
     text: str
@@ -43,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sample:
-    """How to draw an answer: temperature 0 is greedy; `max_tokens` counts answer tokens; `stop` strings end it, unsaid."""
+    """How to draw an answer: temperature 0 is greedy; `max_tokens` is of the answer; `stop` strings end it, unsaid."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """One request. Exactly one of `turns` and `raw` is given; `vectors` (n, d) fill slot tokens; `adapter` names saved weights.
+    """One request: `turns`, or `raw` text; `vectors` (n, d) fill slot tokens in order; `adapter` names saved weights.
 
     `raw` is plain text that ends at a fixed cue. Text never becomes a control token, in turns or raw.
     Equal prompts have equal digests. Raises ValueError when both or neither of turns and raw are given.
@@ -252,7 +252,10 @@ class Encoder(Protocol):
 
     name: str
     spec: str
-    dim: int
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, dim) float32 rows of unit length; an empty text has a defined vector too."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hexarec.core.errors import ModelError
+from hexarec.core.errors import ModelError, OptionError
 from hexarec.lm.base import Choice, Constraint, Floats, Ints, JsonSchema, Prompt, ScoreRow, Trie, lacks
 
 
@@ -29,11 +29,16 @@ class Engine:
             raise lacks(self.name, capability)
 
     def admit(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> None:
-        """Raise CapabilityError when the constraint, or what a prompt carries, is beyond this engine."""
+        """Raise CapabilityError when the constraint, or what a prompt carries, is beyond this engine.
+
+        Raises OptionError for a JSON Schema that is none.
+        """
         if within is None:
             self.need("text")
         else:
             self.need({Choice: "choice", Trie: "trie", JsonSchema: "json"}[type(within)])
+            if isinstance(within, JsonSchema):
+                check_schema(within.schema)
         if any(prompt.vectors is not None or prompt.adapter is not None for prompt in prompts):
             self.need("vectors")
 
@@ -63,13 +68,17 @@ def rough_count(texts: Sequence[str]) -> Ints:
     return np.array([sum(-(-len(word) // 5) for word in _WORDS.findall(text)) for text in texts], dtype=np.int32)
 
 
-def label_tokens(
-    labels: Sequence[str], ending: str, one_token: Callable[[str], int | None], name: str
-) -> list[int]:
+def unit_rows(rows: Floats) -> Floats:
+    """(n, d) rows scaled to length 1; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def label_tokens(labels: Sequence[str], ending: str, one_token: Callable[[str], int | None], name: str) -> list[int]:
     """The token id of each label where the answer follows a text that ends with the character `ending`.
 
     After white space the label stands as it is, after a letter or mark it takes a leading space; the other form is used
-    when only that one is a single token. Raises ModelError for a label that is never one token, or for two that share one.
+    when only that one is a single token. Raises ModelError for a label that is never one token, and for two that share.
     """
     ids: list[int] = []
     for label in labels:
@@ -115,6 +124,21 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
         fewest, most = schema.get("minItems", 0), schema.get("maxItems", len(value))
         return fewest <= len(value) <= most and all(fits(part, schema.get("items", {})) for part in value)
     return True
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raise OptionError for a JSON Schema with an unknown type or a bad pattern: some engines ignore such a schema."""
+    kinds = schema.get("type", [])
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind not in _TYPES:
+            raise OptionError(f"a JSON Schema has no type {kind!r}", hint=f"types: {', '.join(_TYPES)}")
+    try:
+        re.compile(schema.get("pattern", ""))
+    except re.error as error:
+        raise OptionError(f"bad pattern in a JSON Schema: {error}") from error
+    for part in (*schema.get("properties", {}).values(), schema.get("items")):
+        if isinstance(part, Mapping):
+            check_schema(part)
 
 
 def _is_a(value: Any, name: str) -> bool:

@@ -13,9 +13,9 @@ _HANDLE = re.compile(r"^\[(\w+)\] (.*)$")
 _LISTED = re.compile(r"^\s*(?:[-*•]|\d{1,4}[.)])\s+(.*)$")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _DULL = frozenset(
-    "a an and are as at be but by can do for from has have he her him his if in into is it its like likes liked me my no not "
-    "of on one or our she so that the their them they this to user was watch watched we what which will with would yes you "
-    "your movie film item answer history candidate candidates question next".split()
+    "a an and are as at be but by can do for from has have he her him his if in into is it its like likes liked me my "
+    "no not of on one or our she so that the their them they this to user was watch watched we what which will with "
+    "would yes you your movie film item answer history candidate candidates question next".split()
 )
 
 
@@ -36,7 +36,7 @@ class Page:
 
 
 def read(text: str) -> Page:
-    """Sort the lines of a prompt. Without list lines, everything before the first option, or the last line, is history."""
+    """Sort the lines of a prompt. Without list lines, what stands before the options or the last line is history."""
     history: list[str] = []
     options: list[tuple[str, str]] = []
     rest: list[str] = []
@@ -107,7 +107,7 @@ def _list(schema: Mapping[str, Any], page: Page, ranked: list[int]) -> list[Any]
     fewest, most = schema.get("minItems", 0), schema.get("maxItems")
     if "enum" in items:
         values = _by_worth(items["enum"], page, ranked)
-    elif items.get("type") == "integer":
+    elif items.get("type") == "integer" and ranked:
         values = [_number(items, page, ranked[rank:]) for rank in range(len(ranked))]
     elif items.get("type", "string") == "string" and ranked:
         values = [page.handles[row] for row in ranked]

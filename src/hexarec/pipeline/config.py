@@ -5,7 +5,7 @@ name = "home"
 depth = 100
 
 [use.lm]            # named once, referred to as "@lm"; a value or a table with `use`
-model = "gguf:smollm2"
+model = "gguf:smollm2"   # and, of any model: price_in, price_out (dollars a million tokens), rate_per_minute
 
 [use.ease]
 use = "ease"
@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from hexarec.core import OptionError
+from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.pipeline.build import build
 from hexarec.pipeline.pipeline import Pipeline
@@ -43,6 +44,7 @@ from hexarec.pipeline.pipeline import Pipeline
 SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
 MANY = frozenset({"enrich", "retrieve", "control"})
 TOP = ("pipeline", "use", *SLOTS)
+LIMITS = ("price_in", "price_out", "rate_per_minute", "tokens_per_minute", "retries")  # of a model, see lm.guard
 OTHERS = frozenset({"data", "split", "bench", "serve"})  # sections of the same file that others read
 
 
@@ -118,7 +120,11 @@ def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
     rest = {key: value for key, value in table.items() if key not in ("model", "encoder")}
     if len(table) != len(rest) + 1:
         raise OptionError(f"[use.{name}] needs one of use, model, encoder")
-    return open_lm(table["model"], **rest) if "model" in table else open_encoder(table["encoder"], **rest)
+    if "encoder" in table:
+        return open_encoder(table["encoder"], **rest)
+    limits = {key: rest.pop(key) for key in LIMITS if key in rest}
+    made = open_lm(table["model"], **rest)
+    return Guarded(made, **limits) if limits else made
 
 
 def _stage(slot: str, table: Any, uses: Mapping[str, Any]) -> Any:

@@ -1,0 +1,175 @@
+"""Because: evidence first, words second.
+
+Source:  the "because you liked" form of Tintarev and Masthoff 2007 (ICDE workshop); the check of words is ours.
+Idea:    find the liked history item that supports a shown item best (attributes both have, weighted by rarity), say
+         that, and show a model's wording only when every claim in it stands in the catalog.
+Differs: without a model, or when its wording fails the check twice, a fixed sentence is used and marked "template".
+Cost:    without a model none; with one, one or two short answers per shown item.
+Needs:   item attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from hexarec.core import Dataset, Desk, Evidence, Lists, Queries, Reasons, Words
+from hexarec.lm.base import LanguageModel, Prompt
+from hexarec.parts.facts import check, sound
+from hexarec.parts.prompts import Prompts
+from hexarec.parts.render import label, titles
+
+PROMPTS = Prompts(
+    "because",
+    1,
+    en={
+        "both": "Because you liked {past}: both have {shared}.",
+        "liked": "Others who liked {past} also liked this.",
+        "popular": "Liked by many; nothing is known of your taste yet.",
+        "reword": "Say this to the person in one short friendly sentence. Use only these facts, add nothing.\n"
+        "Fact: {shown} and {past} both have {shared}. The person liked {past}.\nSentence:",
+    },
+    zh={
+        "both": "因为您喜欢《{past}》：两者都有{shared}。",
+        "liked": "喜欢《{past}》的人也喜欢这一个。",
+        "popular": "很多人喜欢；目前还不了解您的喜好。",
+        "reword": "请用一句简短友好的话把下面的事实告诉用户，只用这些事实，不要添加内容。\n"
+        "事实：《{shown}》与《{past}》都有{shared}。用户喜欢《{past}》。\n一句话：",
+    },
+)
+
+
+@dataclass
+class Because:
+    """Reasons with real evidence.
+
+    lm: words the reason, None = fixed sentences. fields: attributes that may support, most telling first.
+    last: liked history items that are looked at. most: shared values named in one reason.
+    """
+
+    lm: LanguageModel | None = None
+    fields: Sequence[str] = ("director", "keywords", "genres")
+    last: int = 30
+    most: int = 3
+    prompts: Prompts = PROMPTS
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Learn how rare each attribute value is: log(items / items with the value)."""
+        self.key_ = data.catalog.key
+        counts: dict[str, int] = {}
+        for row in range(data.n_items):
+            for value in self._values(data.catalog.attributes, row):
+                counts[value] = counts.get(value, 0) + 1
+        self.rarity_ = {value: float(np.log(max(data.n_items, 2) / n)) for value, n in sorted(counts.items())}
+        return self
+
+    def explain(self, queries: Queries, shown: Lists, desk: Desk) -> list[Reasons]:
+        """Per list one sentence for each item, its evidence beside it."""
+        found = [self._evidence(queries, i, shown[i].items.tolist()) for i in range(len(queries))]
+        fixed = [
+            [self._template(queries, i, item, e) for item, e in zip(shown[i].items.tolist(), found[i], strict=True)]
+            for i in range(len(queries))
+        ]
+        if self.lm is not None:
+            self._reword(queries, shown, found, fixed)
+        return [Reasons(tuple(words), evidence=tuple(evidence)) for words, evidence in zip(fixed, found, strict=True)]
+
+    def _values(self, attributes: object, row: int) -> list[str]:
+        out: list[str] = []
+        for name in self.fields:
+            column = attributes.get(name)  # type: ignore[attr-defined]
+            value = None if column is None else column[row]
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            out += [f"{name}={one}" for one in values]
+        return out
+
+    def _evidence(self, queries: Queries, i: int, items: Sequence[int]) -> list[tuple[Evidence, ...]]:
+        part = slice(*queries.history.offsets[i : i + 2])
+        past = queries.history.item[part][queries.history.liked[part]][-self.last :].tolist()
+        attributes = queries.catalog.attributes
+        own = {row: set(self._values(attributes, row)) for row in past}
+        out: list[tuple[Evidence, ...]] = []
+        for item in items:
+            if not past:
+                out.append((Evidence("popularity"),))
+                continue
+            values = set(self._values(attributes, item))
+
+            def weight(row: int, values: set[str] = values) -> float:
+                return sum(self.rarity_.get(v, 0.0) for v in own[row] & values)
+
+            # newest first, so that among equals the freshest memory is named
+            support = max(reversed(past), key=weight)
+            shared = sorted(own[support] & values, key=lambda v: (-self.rarity_.get(v, 0.0), v))[: self.most]
+            made = [Evidence("history", (support,))]
+            out.append((*made, *(Evidence("attribute", (support, item), value) for value in shared)))
+        return out
+
+    def _shared(self, evidence: tuple[Evidence, ...], lang: str) -> str:
+        by_field: dict[str, list[str]] = {}
+        for one in evidence:
+            if one.kind == "attribute":
+                name, _, value = one.detail.partition("=")
+                by_field.setdefault(name, []).append(value)
+        joined = "、" if lang.startswith("zh") else ", "
+        return joined.join(f"{label(name, lang)} {joined.join(values)}" for name, values in by_field.items())
+
+    def _template(self, queries: Queries, i: int, item: int, evidence: tuple[Evidence, ...]) -> Words:
+        lang = queries.lang[i]
+        if evidence[0].kind != "history":
+            return Words(self.prompts.text(lang, "popular"), lang, status="template")
+        past = titles(queries.catalog, evidence[0].items, lang)[0]
+        shared = self._shared(evidence, lang)
+        text = (
+            self.prompts.text(lang, "both", past=past, shared=shared)
+            if shared
+            else self.prompts.text(lang, "liked", past=past)
+        )
+        return Words(text, lang, claims=check(text, queries.catalog, (item, *evidence[0].items)), status="template")
+
+    def _reword(
+        self,
+        queries: Queries,
+        shown: Lists,
+        found: list[list[tuple[Evidence, ...]]],
+        fixed: list[list[Words]],
+    ) -> None:
+        """Replace fixed sentences by the model's where every claim is supported; two tries."""
+        left = [
+            (i, j)
+            for i in range(len(queries))
+            for j, evidence in enumerate(found[i])
+            if any(e.kind == "attribute" for e in evidence)
+        ]
+        for attempt in range(2):
+            prompts = [self._prompt(queries, i, int(shown[i].items[j]), found[i][j], attempt) for i, j in left]
+            again = []
+            for (i, j), answer in zip(left, self.lm.generate(prompts) if prompts and self.lm else [], strict=True):
+                text = _first_sentence(answer.text) if answer.good else ""
+                claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
+                named = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0].casefold()
+                if text and sound(claims) and named in text.casefold():
+                    fixed[i][j] = replace(
+                        fixed[i][j], text=text, claims=claims, status="ok" if attempt == 0 else "retried"
+                    )
+                else:
+                    again.append((i, j))
+            left = again
+
+    def _prompt(self, queries: Queries, i: int, item: int, evidence: tuple[Evidence, ...], attempt: int) -> Prompt:
+        lang = queries.lang[i]
+        shown, past = titles(queries.catalog, (item, *evidence[0].items), lang)
+        text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=self._shared(evidence, lang))
+        return Prompt.user(text, seed=int(queries.seed[i]) + attempt, temperature=0.5 * attempt, max_tokens=60)
+
+
+def _first_sentence(text: str) -> str:
+    """The first full sentence of an answer, "" when it has none."""
+    line = next((line.strip().strip('"“”') for line in text.splitlines() if line.strip()), "")
+    for place, letter in enumerate(line):
+        if letter in "。！？" or (letter in ".!?" and line[place + 1 : place + 2] in ("", " ")):
+            return line[: place + 1]
+    return ""

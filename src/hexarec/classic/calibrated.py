@@ -1,0 +1,110 @@
+"""Calibrated: a list whose mix of genres follows the history's.
+
+Source: Steck 2018, "Calibrated Recommendations", RecSys, doi:10.1145/3240323.3240372.
+Idea: greedily maximise (1 - share) * summed relevance - share * KL(p || (1 - smooth) q + smooth p), where p is the mix
+of genres in the history and q that of the list so far; an item spreads its weight evenly over its genres.
+Differs: relevance is the given score scaled to [0, 1] within its list; every event of the history weighs the same.
+Cost: k steps of b x m x g for b lists of m candidates and g genres.
+Needs: a catalog attribute; ratings for users who come without a history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from hexarec.classic._attributes import Block, Ints, blocks, flattened, indicators, reordered
+from hexarec.classic._shared import Floats, profiles, ready, remember
+from hexarec.core import Catalog, Dataset, Lists, OptionError, PerUser, Queries, same_lineage, variant
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+CELLS = 1 << 20  # candidates times genres handled at once
+
+
+def spread(table: csr_array) -> Floats:
+    """Rows (n, g) float32 that sum to 1 where an item has a value at all, else to 0."""
+    dense = np.asarray(table.toarray(), np.float32)
+    total = dense.sum(1, keepdims=True)
+    return np.asarray(np.divide(dense, total, out=np.zeros_like(dense), where=total > 0))
+
+
+def divergence(p: Floats, q: Floats, smooth: float) -> Floats:
+    """KL(p || (1 - smooth) q + smooth p) over the last axis; 0 where p is all zeros."""
+    mixed = (1.0 - smooth) * q + smooth * p
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log(p / mixed), 0.0)
+    made: Floats = terms.sum(-1).astype(np.float32)
+    return made
+
+
+@dataclass
+class Calibrated:
+    """Genre shares of the list like those of the history."""
+
+    share: float = 0.5
+    """Weight of calibration, 0 to 1; 0 keeps the given order."""
+    attribute: str = "genres"
+    """The catalog attribute whose values are calibrated."""
+    smooth: float = 0.01
+    """How much of p is mixed into q, so that the divergence stays finite."""
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Read the attribute. Raises OptionError for a bad share, CapabilityError when the catalog lacks it."""
+        if not 0.0 <= self.share <= 1.0 or not 0.0 < self.smooth < 1.0:
+            raise OptionError(f"share is {self.share}, smooth is {self.smooth}", hint="both between 0 and 1")
+        table, self.values_ = indicators(data.catalog, self.attribute)
+        self.key_, self.genres_ = data.catalog.key, spread(table)
+        self.users_: PerUser = remember(data)
+        return self
+
+    def extend(self, catalog: Catalog) -> Calibrated:
+        """The stage for a grown catalog: new items are read, new values are not. Raises LineageError."""
+        same_lineage(self.key_, catalog.key)
+        made = variant(self)
+        made.genres_ = spread(indicators(catalog, self.attribute, self.values_)[0])
+        return made
+
+    def target(self, queries: Queries) -> Floats:
+        """The mix p of each question (n, g): mean over liked items of the history, zeros where nothing is known.
+
+        A known user who comes without a history gets the mix of what fit saw of him.
+        """
+        ready(self, queries)
+        x = profiles(queries, self.users_)
+        known = min(x.shape[1], len(self.genres_))
+        total = np.asarray(x[:, :known] @ self.genres_[:known], np.float32)
+        weight = total.sum(1, keepdims=True)
+        return np.asarray(np.divide(total, weight, out=np.zeros_like(total), where=weight > 0))
+
+    def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
+        """At most k items of each list, picked greedily; without a target the given order stands."""
+        p = self.target(queries)
+        cells = max(1, CELLS // max(p.shape[1], 1))
+        picks = [self._picked(block, p[block.place], k) for block in blocks(ranked, cells)]
+        return reordered(ranked, *flattened(ranked, picks), "calibrated")
+
+    def _picked(self, block: Block, p: Floats, k: int) -> Ints:
+        rows = np.arange(len(block.items))
+        known = block.items < len(self.genres_)
+        genres = np.where(known[:, :, None], self.genres_[np.where(known, block.items, 0)], 0.0)
+        open_ = block.real.copy()
+        gained = np.zeros((len(rows), 1), np.float32)
+        mix = np.zeros_like(p)
+        out = np.full((len(rows), min(k, block.items.shape[1])), -1, np.int64)
+        for step in range(out.shape[1]):
+            q = ((mix[:, None, :] + genres) / np.float32(step + 1)).astype(np.float32)
+            value: Floats = (1.0 - self.share) * (gained + block.relevance)
+            if self.share > 0.0:
+                value -= np.float32(self.share) * divergence(p[:, None, :], q, self.smooth)
+            value[~open_] = -np.inf
+            pick = value.argmax(1)
+            left = open_.any(1)
+            out[left, step] = pick[left]
+            open_[rows, pick] = False
+            gained += block.relevance[rows, pick][:, None]
+            mix += genres[rows, pick]
+        return out

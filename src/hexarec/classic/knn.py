@@ -1,0 +1,135 @@
+"""Nearest neighbours of items and of users.
+
+Source: Deshpande and Karypis 2004, TOIS 22(1); Herlocker et al. 1999, SIGIR; settings as in
+Ferrari Dacrema et al. 2019, arXiv:1907.06902.
+Idea: recommend what is liked together with the history (items), or what users with a like history liked (users).
+Differs: `last` scores only the newest events, which matters where taste moves; shrinkage is a plain constant.
+Cost: fit is one item-by-item product (items) or free (users); serving is one sparse product.
+Needs: ratings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.classic._gram import gram_rows
+from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, ready, remember, served
+from hexarec.core import Dataset, Lists, OptionError, PerUser, Queries, best, rescored
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Similarity = Literal["cosine", "jaccard"]
+
+
+def similar(both: Floats, ours: Floats, theirs: Floats, kind: Similarity, shrink: float) -> Floats:
+    """Similarities (m, n) from co-occurrence counts (m, n) and the two margins (m,) and (n,); 0 / 0 is 0."""
+    if kind == "cosine":
+        under = np.sqrt(ours)[:, None] * np.sqrt(theirs)[None, :] + np.float32(shrink)
+    elif kind == "jaccard":
+        under = ours[:, None] + theirs[None, :] - both + np.float32(shrink)
+    else:
+        raise OptionError(f"similarity is {kind!r}", hint="cosine or jaccard")
+    return np.divide(both, under, out=np.zeros_like(both), where=under > 0)
+
+
+def strongest(values: Floats, k: int) -> csr_array:
+    """Only the k largest positive values of each row of a dense (m, n) block, as csr."""
+    from scipy.sparse import csr_array
+
+    n = values.shape[1]
+    if k < n:
+        columns = np.sort(np.argpartition(-values, k - 1, axis=1)[:, :k], axis=1)
+        values = np.take_along_axis(values, columns, 1)
+    else:
+        columns = np.broadcast_to(np.arange(n), values.shape)
+    keep = values > 0
+    offsets = np.append(0, np.cumsum(keep.sum(1)))
+    return csr_array((values[keep], columns[keep].astype(np.int32), offsets), shape=(len(values), n))
+
+
+@dataclass
+class ItemKNN:
+    """Items most similar to those of the history."""
+
+    neighbours: int = 50
+    """How many similar items each item keeps."""
+    last: int | None = None
+    """Score only from the newest `last` liked events of the history; None uses all."""
+    shrink: float = 10.0
+    """Constant added below the fraction: similarities seen in few users count less."""
+    similarity: Similarity = "cosine"
+    """cosine or jaccard of the sets of users who liked two items."""
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Learn the similarity table. Raises OptionError for an unknown similarity."""
+        from scipy.sparse import csr_array, vstack
+
+        whole = remember(data)
+        matrix: Any = whole.values
+        seen = np.asarray(matrix.sum(0), np.float32).ravel()
+        rows: Any = []
+        for part, both in gram_rows(matrix):
+            values = similar(both, seen[part], seen, self.similarity, self.shrink)
+            values[np.arange(len(values)), np.arange(part.start, part.stop)] = 0.0
+            rows.append(strongest(values, self.neighbours))
+        empty = csr_array((data.n_items, data.n_items), dtype=np.float32)
+        self.key_, self.popular_ = data.catalog.key, popularity(data)
+        self.similar_: Any = vstack(rows, format="csr") if rows else empty
+        self.users_ = whole if self.last is None else remember(data, self.last)
+        return self
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """The k permitted items most similar to the history; popularity where there is nothing to go by."""
+        return best(queries, self._scores, k)
+
+    def rank(self, queries: Queries, candidates: Lists) -> Lists:
+        """The candidates by similarity to the history."""
+        return rescored(queries, candidates, self._scores, "itemknn")
+
+    def _scores(self, queries: Queries) -> Floats:
+        ready(self, queries)
+        x = profiles(queries, self.users_, self.last)
+        return served(queries, (x @ self.similar_).toarray(), empty_rows(x), self.popular_)
+
+
+@dataclass
+class UserKNN:
+    """Items liked by the users whose histories are most similar."""
+
+    neighbours: int = 50
+    """How many similar users vote."""
+    shrink: float = 10.0
+    """Constant added below the fraction: similarities that rest on few items count less."""
+    similarity: Similarity = "cosine"
+    """cosine or jaccard of the sets of items two users liked."""
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Remember who liked what."""
+        self.key_, self.popular_ = data.catalog.key, popularity(data)
+        self.users_: PerUser = remember(data)
+        return self
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """The k permitted items with the most similar voters; popularity where there is nothing to go by."""
+        return best(queries, self._scores, k)
+
+    def rank(self, queries: Queries, candidates: Lists) -> Lists:
+        """The candidates by the votes of similar users."""
+        return rescored(queries, candidates, self._scores, "userknn")
+
+    def _scores(self, queries: Queries) -> Floats:
+        ready(self, queries)
+        x = profiles(queries, self.users_)
+        others: csr_array = self.users_.values  # type: ignore[assignment]
+        sizes: NDArray[np.float32] = np.diff(others.indptr).astype(np.float32)
+        ours = np.diff(x.indptr).astype(np.float32)
+        values = similar((x @ others.T).toarray(), ours, sizes, self.similarity, self.shrink)
+        rows, known = self.users_.rows(queries)
+        values[np.flatnonzero(known), rows[known]] = 0.0  # nobody is a neighbour of himself
+        votes = (strongest(values, self.neighbours) @ others).toarray()
+        return served(queries, votes, empty_rows(x), self.popular_)

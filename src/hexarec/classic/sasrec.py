@@ -1,0 +1,253 @@
+"""SASRec: a causal transformer over the history that predicts the next item.
+
+Source: Kang and McAuley 2018, "Self-Attentive Sequential Recommendation", ICDM, arXiv:1808.09781; the full
+cross-entropy as in Klenitskiy and Vasilev 2023, arXiv:2309.07602.
+Idea: embed the last `length` liked items with their places, attend to the past, score the next item by its embedding.
+Differs: cross-entropy over the catalog instead of one drawn item; pre-norm; left-aligned sequences batched by length.
+Cost: per event about 12 width^2 per block and 6 width n_items for the loss; early stopping decides the epochs.
+Needs: ratings, torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.classic._sasrec_data import Batch, Sequences, batches, ndcg, padded
+from hexarec.classic._shared import Floats, folded, popularity, product, ready
+from hexarec.core import (
+    Dataset,
+    Holdout,
+    Lists,
+    MissingExtraError,
+    OptionError,
+    PerUser,
+    Queries,
+    best,
+    current,
+    digest,
+    holdout,
+    options_digest,
+    rescored,
+    rng,
+    seed_words,
+    track,
+)
+
+if TYPE_CHECKING:
+    from hexarec.classic._sasrec_net import Net
+
+State = dict[str, NDArray[Any]]
+
+
+def network(seed: int, **shape: Any) -> Net:
+    """A new network with drawn weights; the global generator is left as it was. Raises MissingExtraError."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("torch", "train") from None
+    from hexarec.classic._sasrec_net import Net
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_words(seed, "sasrec") % 2**63)
+        return Net(**shape)
+
+
+def _copied(net: Net) -> State:
+    return {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
+
+
+@dataclass
+class SASRec:
+    """Self-attention over the history."""
+
+    width: int = 64
+    """Length of a vector."""
+    blocks: int = 2
+    """Transformer layers."""
+    heads: int = 1
+    """Attention heads per layer; must divide `width`."""
+    hidden: int = 256
+    """Width of the feed-forward layer."""
+    length: int = 200
+    """How many of the newest liked events are read."""
+    dropout: float = 0.2
+    """Share of activations dropped in training."""
+    epochs: int = 60
+    """Most passes over the log."""
+    patience: int = 5
+    """Stop after this many epochs without a better validation NDCG@10."""
+    share: float = 0.1
+    """Newest share of the log held out for early stopping (without a clock: the last event of each user)."""
+    asked: int = 2000
+    """Most users asked at a validation."""
+    refit: bool = False
+    """Train once more on everything, for as many epochs as validation chose."""
+    rate: float = 0.001
+    """Step of Adam at the start; it falls linearly to a tenth at `epochs`."""
+    positions: int = 4096
+    """Events per step."""
+    windows: Literal["last", "all"] = "last"
+    """Train on the newest `length` events of each user, or on all events in pieces cut anew each epoch."""
+    loss: Literal["full", "sampled"] = "full"
+    """Cross-entropy over the catalog, or over the target and `negatives` uniform draws per step."""
+    negatives: int = 512
+    """Draws per step of the sampled loss."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number type of the full loss; auto takes bfloat16 where the processor multiplies it in hardware."""
+    _net: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Learn the network, stopping early. Raises OptionError for bad options, MissingExtraError without torch."""
+        if self.width % self.heads or self.length < 1 or not 0.0 <= self.dropout < 1.0:
+            raise OptionError("width must be a multiple of heads, length above 0, dropout in [0, 1)")
+        self._net = None
+        self.key_, self.popular_, self.n_items_ = data.catalog.key, popularity(data), data.n_items
+        cut = self._cut(data, seed)
+        train = Sequences.of(data.queries() if cut is None else cut.train.queries(), self.n_items_)
+        self.curve_: list[float] = []
+        self._train(train, cut, seed, self.epochs, digest(options_digest(self), data.key, seed))
+        if self.refit and cut is not None:
+            chosen = int(np.argmax(self.curve_)) + 1
+            self._train(Sequences.of(data.queries(), self.n_items_), None, seed, chosen, "")
+        queries = data.queries()
+        vectors = self._states(queries)
+        self.users_ = PerUser.of(data.users.ids, vectors, np.asarray(vectors.any(axis=1)))
+        return self
+
+    def _cut(self, data: Dataset, seed: int) -> Holdout | None:
+        """The validation cut, None when there is too little to cut; at most `asked` questions that have a history."""
+        if not len(data.interactions):
+            return None
+        cut = holdout(data, self.share)
+        usable = np.flatnonzero((cut.truth.lengths > 0) & (cut.queries.history.lengths > 0))
+        if not len(usable) or Sequences.of(cut.train.queries(), data.n_items).empty:
+            return None
+        if len(usable) > self.asked:
+            usable = np.sort(rng(seed, "sasrec", "asked").permutation(usable)[: self.asked])
+        return Holdout(cut.train, cut.queries.take(usable), cut.truth.take(usable))
+
+    def _shape(self) -> dict[str, Any]:
+        names = ("length", "width", "blocks", "heads", "hidden", "dropout")
+        return {"n_items": self.n_items_, **{name: getattr(self, name) for name in names}}
+
+    def _train(self, train: Sequences, cut: Holdout | None, seed: int, epochs: int, name: str) -> None:
+        """Fill `weights_` with the best epoch; a run with a scratch place resumes after its last whole epoch."""
+        net = network(seed, **self._shape())
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            adam = torch.optim.Adam(net.parameters(), self.rate, betas=(0.9, 0.98), fused=True)
+            self._net = net
+            done, chosen = self._resume(net, adam, name)
+            for epoch in track(range(done, 0 if train.empty else epochs), "epoch"):
+                if cut is not None and len(self.curve_) - int(np.argmax(self.curve_ or [0])) > self.patience:
+                    break
+                torch.manual_seed(seed_words(seed, "sasrec", epoch) % 2**63)
+                self._epoch(net, adam, batches(train, self, rng(seed, "sasrec", epoch)), epoch)
+                self.weights_ = _copied(net)
+                if cut is not None:
+                    self.curve_.append(ndcg(self.retrieve(cut.queries, 10), cut.truth))
+                if cut is None or self.curve_[-1] >= max(self.curve_):
+                    chosen = self.weights_
+                self._checkpoint(net, adam, name, epoch + 1, chosen)
+        self._net, self.weights_ = None, chosen
+
+    def _epoch(self, net: Net, adam: Any, steps: Iterator[tuple[float, Batch]], epoch: int) -> None:
+        import torch
+
+        from hexarec.classic._sasrec_net import fast_half, loss_of
+
+        half = self.precision == "bfloat16" or (self.precision == "auto" and fast_half())
+        net.train()
+        for passed, batch in steps:
+            current().check()
+            for group in adam.param_groups:
+                group["lr"] = self.rate * (1.0 - 0.9 * min(1.0, (epoch + passed) / self.epochs))
+            items, targets, real = (torch.from_numpy(one) for one in batch)
+            drawn = torch.randint(self.n_items_, (self.negatives,)) if self.loss == "sampled" else None
+            adam.zero_grad()
+            loss_of(net, items, targets, real, drawn, half).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+        net.eval()
+
+    def _place(self, name: str) -> Path | None:
+        scratch = current().scratch
+        return scratch / f"sasrec-{name}.npz" if scratch is not None and name else None
+
+    def _checkpoint(self, net: Net, adam: Any, name: str, done: int, chosen: State) -> None:
+        place = self._place(name)
+        if place is None:
+            return
+        state = {f"net.{k}": v for k, v in _copied(net).items()} | {f"best.{k}": v for k, v in chosen.items()}
+        for number, moments in adam.state_dict()["state"].items():
+            state |= {f"adam.{number}.{k}": v.numpy() for k, v in moments.items()}
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_suffix(".part.npz")
+        np.savez(aside, allow_pickle=False, done=done, curve=np.array(self.curve_), **state)
+        aside.replace(place)
+
+    def _resume(self, net: Net, adam: Any, name: str) -> tuple[int, State]:
+        """How many epochs a checkpoint holds, and its best weights; fills the network and the optimiser."""
+        place = self._place(name)
+        if place is None or not place.is_file():
+            return 0, _copied(net)
+        import torch
+
+        with np.load(place, allow_pickle=False) as file:
+            saved = {key: file[key] for key in file.files}
+        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in saved.items() if k.startswith("net.")})
+        moments: dict[int, dict[str, Any]] = {}
+        for key, value in saved.items():
+            if key.startswith("adam."):
+                _, number, what = key.split(".")
+                moments.setdefault(int(number), {})[what] = torch.from_numpy(value)
+        adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
+        self.curve_ = saved["curve"].tolist()
+        return int(saved["done"]), {k[5:]: v for k, v in saved.items() if k.startswith("best.")}
+
+    def _network(self) -> Net:
+        if self._net is None:
+            import torch
+
+            net = network(0, **self._shape())
+            net.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights_.items()})
+            self._net = net.eval()
+        return self._net  # type: ignore[no-any-return]
+
+    def _states(self, queries: Queries) -> Floats:
+        """The state after each history (n, width), zeros without one."""
+        import torch
+
+        net = self._network()
+        made = np.zeros((len(queries), self.width), np.float32)
+        for rows, items, last in padded(Sequences.of(queries, self.n_items_), self.length, 4 * self.positions):
+            with torch.inference_mode():
+                made[rows] = net(torch.from_numpy(items), torch.from_numpy(last)).numpy()
+        return made
+
+    def users(self, queries: Queries) -> Floats:
+        """Vectors (n, width) float32: read from the history, else what fit learned, else zeros."""
+        ready(self, queries)
+        vectors = self._states(queries)
+        return folded(queries, vectors, self.users_) if hasattr(self, "users_") else vectors
+
+    def items(self) -> Floats:
+        """Vectors (n_items, width) float32."""
+        return self.weights_["item.weight"]
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """The k permitted items likeliest to come next; popularity where there is nothing to go by."""
+        return best(queries, self._scores, k)
+
+    def rank(self, queries: Queries, candidates: Lists) -> Lists:
+        """The candidates by how likely they come next."""
+        return rescored(queries, candidates, self._scores, "sasrec")
+
+    def _scores(self, queries: Queries) -> Floats:
+        return product(queries, self.users(queries), self.items(), self.popular_)

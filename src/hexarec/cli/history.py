@@ -1,0 +1,154 @@
+"""Histories of users never seen: files and titles, grounded in the catalog."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hexarec.core import KINDS, Catalog, DataError, Event
+from hexarec.parts.ground import Titles, normal
+
+SURE = frozenset({"exact", "normalised", "fuzzy"})  # a title inside a longer one is a guess, not a reading
+NAMES = ("item", "item_id", "id", "title", "name")
+FORMS = ".csv with a column item or title, .jsonl with such keys (or plain strings), or .txt with one a line"
+
+
+@dataclass(frozen=True)
+class Named:
+    """One thing somebody liked, as it was written."""
+
+    words: str
+    kind: str = "like"
+    value: float = float("nan")
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class Grounder:
+    """Finds items by id or by title, in every language of the catalog."""
+
+    catalog: Catalog
+
+    @cached_property
+    def _titles(self) -> tuple[Titles, list[int]]:
+        words: list[str] = []
+        rows: list[int] = []
+        for lang in [self.catalog.lang, *{code for kind, code in self.catalog.text if kind == "title"}]:
+            for row, title in enumerate(self.catalog.words("title", lang)):
+                if title and self.catalog.alive[row]:
+                    words.append(title)
+                    rows.append(row)
+        return Titles(tuple(words)), rows
+
+    def find(self, words: str) -> tuple[str | None, str]:
+        """The id of the item these words mean, and a note: how they were read, or what is near when they mean none."""
+        bare = words.strip()
+        if bare in self.catalog.items:
+            return bare, ""
+        titles, rows = self._titles
+        found = titles.find(bare)
+        if found is None or found[1] not in SURE:
+            return None, f"{bare!r} is not in the catalog{self._near(bare, found)}"
+        row = rows[found[0]]
+        item, title = str(self.catalog.items.ids[row]), str(self.catalog.titles[row])
+        twins = {rows[place] for place in titles._by_normal.get(normal(titles.options[found[0]]), ())}
+        if found[1] != "exact" and len(twins) > 1:
+            others = ", ".join(sorted(str(self.catalog.items.ids[one]) for one in twins))
+            return item, f"{bare!r} names {len(twins)} items ({others}); took {title!r}: give an id to be exact"
+        return item, f"read {bare!r} as {title!r}" if found[1] == "fuzzy" else ""
+
+    def _near(self, bare: str, inside: tuple[int, str] | None) -> str:
+        titles, _ = self._titles
+        wanted = normal(bare)
+        near = [titles.options[inside[0]]] if inside is not None else []
+        near += [title for title in titles.options if wanted and wanted in normal(title)][:3]
+        by_normal = {normal(title): title for title in titles.options}
+        near += [by_normal[one] for one in difflib.get_close_matches(wanted, by_normal, n=3, cutoff=0.5)]
+        listed = ", ".join(repr(one) for one in list(dict.fromkeys(near))[:3])
+        return f"; near: {listed}" if listed else ""
+
+
+def grounded(catalog: Catalog, named: Sequence[Named]) -> tuple[list[Event], list[str]]:
+    """Events of a history, and notes on what was guessed or not found. Raises DataError when nothing was found."""
+    finder = Grounder(catalog)
+    events: list[Event] = []
+    notes: list[str] = []
+    for place, one in enumerate(named):
+        item, note = finder.find(one.words)
+        notes += [note] if note else []
+        if item is not None:
+            events.append(Event("", item, float(place) if one.time is None else one.time, one.kind, one.value))
+    if named and not events:
+        raise DataError("; ".join(notes[:3]), hint="give titles or ids of the catalog")
+    return events, notes
+
+
+def read_history(path: Path) -> list[Named]:
+    """The entries of a history file, oldest first. Raises DataError naming file and line."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError("no such file", file=str(path), hint=FORMS) from None
+    except UnicodeDecodeError:
+        raise DataError("the file is not UTF-8", file=str(path), hint=FORMS) from None
+    readers = {".csv": _csv, ".jsonl": _jsonl, ".txt": _txt}
+    if path.suffix.lower() not in readers:
+        raise DataError(f"cannot read a history from {path.suffix or 'this'}", file=str(path), hint=FORMS)
+    made = list(readers[path.suffix.lower()](text, str(path)))
+    if not made:
+        raise DataError("the history is empty", file=str(path), hint=FORMS)
+    return sorted(made, key=lambda one: one.time or 0.0) if all(one.time is not None for one in made) else made
+
+
+def _txt(text: str, file: str) -> Iterator[Named]:
+    yield from (Named(line.strip()) for line in text.splitlines() if line.strip())
+
+
+def _csv(text: str, file: str) -> Iterator[Named]:
+    reader = csv.DictReader(text.splitlines())
+    if not any(name in NAMES for name in _lower(reader.fieldnames or ())):
+        raise DataError("no column item or title", file=file, line=1, hint=FORMS)
+    for row in reader:
+        yield _named(row, file, reader.line_num)
+
+
+def _jsonl(text: str, file: str) -> Iterator[Named]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"not JSON: {error}", file=file, line=number) from None
+        if not isinstance(row, str | dict):
+            raise DataError("neither a string nor an object", file=file, line=number, hint=FORMS)
+        yield Named(row) if isinstance(row, str) else _named(row, file, number)
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [str(name).strip().lower() for name in names]
+
+
+def _named(row: Mapping[str, Any], file: str, number: int) -> Named:
+    values = {str(name).strip().lower(): value for name, value in row.items() if value not in (None, "")}
+    words = next((str(values[name]) for name in NAMES if name in values), "")
+    if not words:
+        raise DataError("no item and no title", file=file, line=number, hint=FORMS)
+    numbers: dict[str, float | None] = {}
+    for ours, names in (("value", ("value", "rating", "stars")), ("time", ("time", "timestamp"))):
+        said = next((values[name] for name in names if name in values), None)
+        try:
+            numbers[ours] = None if said is None else float(said)
+        except (TypeError, ValueError):
+            raise DataError(f"{said!r} is not a number", file=file, line=number, field=ours) from None
+    kind = str(values.get("kind", values.get("event", "like" if numbers["value"] is None else "rate"))).lower()
+    if kind not in KINDS:
+        raise DataError(f"unknown kind {kind!r}", file=file, line=number, field="kind", hint=", ".join(KINDS))
+    value = float("nan") if numbers["value"] is None else numbers["value"]
+    return Named(words, kind, value, numbers["time"])

@@ -1,0 +1,102 @@
+"""The `hexarec` command: its groups, and one way of failing.
+
+Exit codes: 0 done; 1 done, but what was checked is bad; 2 wrong input, options, state or model, said in one line with
+its mend; 130 stopped by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, work
+
+
+class Safely(TyperGroup):
+    """The top group: turns every expected error into one red line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; errors that were raised on purpose never show a traceback, except with --debug."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _said("stopped; continue with --resume")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # whoever read our output has gone: say nothing, also not when Python flushes at exit
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except Exception as error:
+            told = _told(error)
+            if told is None or ctx.params.get("debug"):
+                raise
+            _said(*told)
+            raise typer.Exit(2) from None
+
+
+def _told(error: Exception) -> tuple[str, str] | None:
+    """Message and hint of an error that was raised on purpose or that names a file; None for a fault of ours."""
+    from hexarec.core.errors import HexarecError
+
+    if isinstance(error, HexarecError):
+        return error.message, error.hint
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}", "check the path, its permissions and the free space"
+    return None
+
+
+def _said(message: str, hint: str = "") -> None:
+    from hexarec.cli.shared import aside
+
+    aside().print(message, style="red", markup=False)
+    if hint:
+        aside().print(f"  -> {hint}", markup=False)
+
+
+app = typer.Typer(
+    name="hexarec", cls=Safely, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import hexarec
+
+        typer.echo(f"hexarec {hexarec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Every LLM-for-recommendation method on one data model, one language-model layer and one evaluator."""
+
+
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+app.command("init")(work.init)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+app.add_typer(methods.app, name="methods")
+app.command("estimate")(bench.estimate)
+app.command("fit")(work.fit)
+app.command("recommend")(recommend.recommend)
+app.command("bench")(bench.bench)
+app.command("report")(report.report)
+app.command("diff")(report.diff)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,211 @@
+"""From configuration files to data sets, pipelines, systems and tasks. The format of `[bench]`:
+
+[data]
+path = "films"             # a name, a stored folder, or raw files with the options of `hexarec data import`
+
+[bench]
+split = "global"           # global, last, cold-items, cold-users, system-cold
+part = "test"              # or valid, for tuning
+max_users = 500            # a seeded sample of the questions; all without it
+candidates = 99            # that many sampled items beside the truth; the full catalog without it
+k = 20                     # length of the lists
+seeds = [0]                # one fit each
+metrics = ["ndcg@10"]      # the default set without it
+baseline = "ease"          # the best floor without it
+systems = ["pipeline", "sasrec", "other.toml"]       # names, or tables when they have options:
+
+[bench.systems.neighbours]
+use = "itemknn"            # a method with its options; "@name" takes an entry of [use]
+neighbours = 20
+
+[bench.systems.without-model]
+use = "pipeline"           # the pipeline of this file, or another .toml file
+without = ["rank"]         # slots left out
+models = { lm = "fake:overlap" }                     # other models for entries of [use]
+
+Without systems, the pipeline of the file is measured. The floor ladder stands in every table. Stages do not degrade
+here: a stage that fails stops the bench.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from hexarec.core import Dataset
+    from hexarec.eval.experiment import Experiment
+    from hexarec.eval.tasks import SplitName
+    from hexarec.pipeline.pipeline import Pipeline
+
+DATA_OPTIONS = ("path", "format", "map", "like", "name", "strict", "items", "users")
+SLOT_NAMES = ("enrich", "retrieve", "rank", "control", "explain", "converse")
+
+
+def open_configured(config: Mapping[str, Any], folder: Path, given: str | None = None) -> Dataset:
+    """The data set of `[data]`, or the given one. Raises OptionError, DataError."""
+    from hexarec.core import OptionError
+    from hexarec.data.store import is_dataset, open_data
+
+    section = dict(config.get("data", {}))
+    for name in section:
+        if name not in DATA_OPTIONS:
+            raise OptionError(f"[data] has no {name!r}", hint=f"it has {', '.join(DATA_OPTIONS)}")
+    if given is not None:
+        return open_data(given)
+    if "path" not in section:
+        raise OptionError("no data set is named", hint='write path = "..." under [data], or give --data')
+    path = located(str(section.pop("path")), folder)
+    if "map" in section:
+        section["mapping"] = section.pop("map")
+    for name in ("items", "users"):
+        if name in section:
+            section[name] = located(section[name], folder)
+    return open_data(path, **({} if is_dataset(path) else section))
+
+
+def located(path: str, folder: Path) -> str:
+    """A path of a configuration file: beside the file when it is there, else as it stands."""
+    beside = folder / path
+    return str(beside) if beside.exists() else path
+
+
+def guarded(system: Any) -> Any:
+    """The system with every language model held to rates, retries and the budgets of the run."""
+    from hexarec.eval.estimate import is_lm, swapped
+    from hexarec.lm.guard import Guarded
+
+    return swapped(system, lambda model: Guarded(model) if is_lm(model) and not isinstance(model, Guarded) else model)
+
+
+def pipeline_of(config: Mapping[str, Any], models: Mapping[str, str] | None = None) -> Pipeline:
+    """The pipeline of a parsed file, opening only the entries of [use] that it needs."""
+    from hexarec.pipeline import make
+
+    return guarded(make(needed(config), **(models or {})))  # type: ignore[no-any-return]
+
+
+def needed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without the entries of [use] that no slot reaches."""
+    uses = config.get("use", {})
+    wanted: set[str] = set()
+    left = [name for slot in SLOT_NAMES for name in _references(config.get(slot, []))]
+    while left:
+        name = left.pop()
+        if name in uses and name not in wanted:
+            wanted.add(name)
+            left += _references(uses[name])
+    return {**config, "use": {name: table for name, table in uses.items() if name in wanted}}
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value[1:]] if value.startswith("@") else []
+    if isinstance(value, Mapping):
+        return [name for one in value.values() for name in _references(one)]
+    return [name for one in value for name in _references(one)] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The section [bench]."""
+
+    split: SplitName = "global"
+    part: Literal["valid", "test"] = "test"
+    max_users: int | None = None
+    candidates: int | None = None
+    seed: int = 0
+    k: int = 20
+    seeds: tuple[int, ...] = (0,)
+    metrics: tuple[str, ...] = ()
+    baseline: str | None = None
+    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any], more: Mapping[str, Any]) -> Bench:
+        """From the file and the command line, checked. Raises OptionError naming the field."""
+        import typing
+
+        from hexarec.core.options import check_options
+        from hexarec.eval.tasks import SplitName
+        from hexarec.metrics import parse
+        from hexarec.pipeline.build import checked
+
+        given = {**section, **{name: value for name, value in more.items() if value is not None}}
+        check_options(cls, list(given))
+        listed = given.get("systems", {})
+        if isinstance(listed, list):
+            given["systems"] = {str(name): {"use": str(name)} for name in listed}
+        types = typing.get_type_hints(cls, {**globals(), "SplitName": SplitName})
+        made = cls(**{name: checked(f"[bench] {name}", value, types[name]) for name, value in given.items()})
+        for name in made.metrics:
+            parse(name)
+        return made
+
+
+def experiment_of(
+    config: Mapping[str, Any], folder: Path, data: Dataset, more: Mapping[str, Any], only: Sequence[str] = ()
+) -> Experiment:
+    """The experiment of a parsed file. more: options of [bench] from the command line. Raises OptionError."""
+    from hexarec.core import OptionError
+    from hexarec.eval.experiment import FLOORS, Experiment
+    from hexarec.eval.tasks import Ranking
+
+    bench = Bench.of(config.get("bench", {}), more)
+    tables = dict(bench.systems) or {config.get("pipeline", {}).get("name", "pipeline"): {"use": "pipeline"}}
+    for name in only:
+        if name not in tables:
+            raise OptionError(f"the bench has no system {name!r}", hint=f"systems: {', '.join(tables)}")
+    tables = {name: table for name, table in tables.items() if not only or name in only}
+    if bench.baseline is not None and bench.baseline not in (*FLOORS, *tables):
+        raise OptionError(f"the baseline {bench.baseline!r} is not measured", hint=f"take {', '.join(FLOORS)}")
+    ranks = bench.candidates is not None
+    systems = {name: system_of(name, table, config, folder, ranks) for name, table in tables.items()}
+    task = Ranking(data, bench.split, bench.part, bench.candidates, bench.max_users, bench.seed)
+    return Experiment(task, systems, bench.seeds, bench.baseline, bench.metrics, bench.k)
+
+
+def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], folder: Path, ranks: bool) -> Any:
+    """One system of a bench as a strict pipeline."""
+    from hexarec.core import OptionError, variant
+    from hexarec.pipeline.config import read_toml
+
+    if "use" not in table:
+        raise OptionError(f'[bench.systems.{name}] needs use = "..."', hint="pipeline, a method, or a .toml file")
+    rest = dict(table)
+    use, without, models = str(rest.pop("use")), rest.pop("without", []), rest.pop("models", {})
+    if use != "pipeline" and not use.endswith(".toml"):
+        whole = _around(name, use, rest, config, ranks)
+    elif rest:
+        raise OptionError(f"[bench.systems.{name}] has no {next(iter(rest))!r}", hint="it has without and models")
+    else:
+        whole = dict(config) if use == "pipeline" else read_toml(located(use, folder))
+    if wrong := [slot for slot in without if slot not in SLOT_NAMES]:
+        raise OptionError(f"[bench.systems.{name}] without: no slot {wrong[0]!r}", hint=", ".join(SLOT_NAMES))
+    kept = {slot: part for slot, part in whole.items() if slot not in (*without, "explain", "converse")}
+    return variant(pipeline_of(kept, models), strict=True)
+
+
+def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], ranks: bool) -> dict[str, Any]:
+    """A one-stage pipeline around a method: its retriever, or, where candidates are given, its ranker."""
+    from hexarec.core import OptionError, stages_of
+    from hexarec.pipeline.build import card
+
+    method = use
+    if use.startswith("@"):
+        if use[1:] not in config.get("use", {}):
+            raise OptionError(f"[bench.systems.{name}]: [use] names no {use!r}")
+        method = str(config["use"][use[1:]].get("use", ""))
+    cls = card(method).load()
+    stage = {"use": use, **options}
+    whole: dict[str, Any] = {"pipeline": {"name": name}, "use": config.get("use", {})}
+    if ranks and callable(getattr(cls, "rank", None)):
+        return {**whole, "retrieve": [{"use": "random"}], "rank": stage}
+    if not callable(getattr(cls, "retrieve", None)):
+        raise OptionError(
+            f"[bench.systems.{name}] {method!r} finds no candidates; it can {', '.join(stages_of(cls)) or 'nothing'}",
+            hint="put it into a pipeline with a retriever, or state candidates = 99 under [bench]",
+        )
+    return {**whole, "retrieve": [stage]}

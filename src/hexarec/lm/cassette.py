@@ -1,0 +1,239 @@
+"""`Cassette`: the answers of a language model on file, to replay a run, to save money, or to refuse all asking.
+
+A cassette records good answers only. Its keys hold the model, the call, the prompt with its seed and sample, the
+constraint and the tenant. Equal requests, in one batch or in several threads, are asked once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hexarec.core.errors import OptionError, StateError
+from hexarec.core.run import current
+from hexarec.lm.base import (
+    Completion,
+    Constraint,
+    Floats,
+    Ints,
+    LanguageModel,
+    Prompt,
+    ScoreRow,
+    canonical_hash,
+    constraint_key,
+)
+from hexarec.lm.tape import Tape, open_tape
+
+Mode = Literal["cache", "record", "replay", "refuse"]
+MODES = ("cache", "record", "replay", "refuse")
+
+
+class Cassette:
+    """A language model whose answers are kept at `path`: JSON lines, SQLite for a name in .sqlite, memory for None.
+
+    Modes: `cache` asks what it lacks and keeps it; `record` asks everything anew; `replay` never asks and raises
+    StateError for what it lacks; `refuse` raises for any call at all. `hits` and `misses` count requests.
+    """
+
+    def __init__(self, lm: LanguageModel, path: str | Path | None = None, mode: Mode = "cache") -> None:
+        if mode not in MODES:
+            raise OptionError(f"a cassette has no mode {mode!r}", hint=f"modes: {', '.join(MODES)}")
+        self.lm, self.mode, self.name, self.spec = lm, mode, lm.name, lm.spec
+        self.tape: Tape = open_tape(path, writable=mode in ("cache", "record"))
+        self.hits = self.misses = 0
+        self._lock = threading.Lock()
+        self._asking: dict[str, threading.Event] = {}
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What the inner model can."""
+        return self.lm.can
+
+    @property
+    def window(self) -> int:
+        """The inner model's window, in tokens."""
+        return self.lm.window
+
+    def count(self, texts: Sequence[str]) -> Ints:
+        """(n,) token counts of the inner model."""
+        return self.lm.count(texts)
+
+    def weights(self) -> tuple[Any, Any]:
+        """The inner model's module and tokenizer; never recorded."""
+        return self.lm.weights()
+
+    def generate(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Completion]:
+        """One completion for each prompt, from the tape or from the model; failures and refusals are not kept."""
+        keys = [self._key("generate", prompt, constraint_key(within)) for prompt in prompts]
+        answers = self._answers(
+            keys, prompts, lambda rows: self.lm.generate([prompts[row] for row in rows], within), _dump_completion
+        )
+        return [made if isinstance(made, Completion) else _load_completion(made) for made in answers]
+
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """(n, n_labels) log-probabilities; a row of NaN only is not kept."""
+        keys = [self._key("label", prompt, canonical_hash(list(labels))) for prompt in prompts]
+        rows = self._answers(
+            keys, prompts, lambda rows: list(self.lm.label([prompts[row] for row in rows], labels)), _dump_numbers
+        )
+        return _table(rows, len(labels))
+
+    def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
+        """(n, d) hidden states."""
+        keys = [self._key("hidden", prompt, f"{layer} {pool}") for prompt in prompts]
+        rows = self._answers(
+            keys, prompts, lambda rows: list(self.lm.hidden([prompts[row] for row in rows], layer, pool)), _dump_numbers
+        )
+        return _table(rows, len(rows[0]) if rows else 0)
+
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
+        """Score rows; a prompt with its choices is one request."""
+        pairs = list(zip(prompts, choices, strict=True))
+        keys = [self._key("score", prompt, canonical_hash(list(texts))) for prompt, texts in pairs]
+
+        def ask(rows: list[int]) -> list[ScoreRow]:
+            return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows])
+
+        made = self._answers(keys, prompts, ask, _dump_score)
+        return [row if isinstance(row, ScoreRow) else _load_score(row) for row in made]
+
+    def stream(self, prompt: Prompt) -> Iterator[str]:
+        """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept."""
+        key = self._key("generate", prompt, "")
+        known = self._look(key)
+        if known is not None:
+            self.hits += 1
+            yield _load_completion(known).text
+            return
+        self._miss([0], [prompt])
+        pieces = []
+        for piece in self.lm.stream(prompt):
+            pieces.append(piece)
+            yield piece
+        text = "".join(pieces)
+        used_in, used_out = (int(n) for n in self.lm.count([prompt.text, text]))
+        finish = "length" if used_out >= prompt.sample.max_tokens else "stop"
+        self.tape.put(key, {"text": text, "finish": finish, "tokens": [used_in, used_out, 0]})
+
+    def _key(self, call: str, prompt: Prompt, more: str) -> str:
+        return canonical_hash([self.name, call, prompt.digest(), more, current().tenant])
+
+    def _look(self, key: str) -> Any:
+        return None if self.mode in ("record", "refuse") else self.tape.get(key)
+
+    def _miss(self, rows: Sequence[int], prompts: Sequence[Prompt]) -> None:
+        """Count what is not on the tape; raise in a mode that never asks."""
+        self.misses += len(rows)
+        if rows and self.mode in ("replay", "refuse"):
+            what = "is not on the cassette" if self.mode == "replay" else "is refused by the cassette"
+            raise StateError(
+                f"{self.name}: the request {prompts[rows[0]].text[:80]!r} {what}",
+                hint="record it again with mode='record'" if self.mode == "replay" else "use mode='cache' to ask",
+            )
+
+    def _answers(
+        self,
+        keys: list[str],
+        prompts: Sequence[Prompt],
+        ask: Callable[[list[int]], Sequence[Any]],
+        dump: Callable[[Any], Any],
+    ) -> list[Any]:
+        """An answer for each key: from the tape (as JSON), from `ask` (as it is), or from another thread's asking."""
+        found: dict[str, Any] = {}
+        mine, others = self._sort(keys, found)
+        try:
+            self._miss(list(mine.values()), prompts)
+            if mine:
+                rows = list(mine.values())
+                for key, made in zip(mine, ask(rows), strict=True):
+                    found[key] = made
+                    if (value := dump(made)) is not None:
+                        self.tape.put(key, value)
+        finally:
+            self._release(mine)
+        for key, event in others.items():
+            event.wait()
+            # the other thread's asking may have failed: then this one asks
+            found[key] = self._again(keys, keys.index(key), prompts, ask, dump)
+        return [found[key] for key in keys]
+
+    def _again(
+        self,
+        keys: list[str],
+        row: int,
+        prompts: Sequence[Prompt],
+        ask: Callable[[list[int]], Sequence[Any]],
+        dump: Callable[[Any], Any],
+    ) -> Any:
+        return self._answers([keys[row]], [prompts[row]], lambda _: ask([row]), dump)[0]
+
+    def _sort(self, keys: list[str], found: dict[str, Any]) -> tuple[dict[str, int], dict[str, threading.Event]]:
+        """Split keys: on the tape (into `found`), to be asked here (with a row each), being asked by another thread."""
+        mine: dict[str, int] = {}
+        others: dict[str, threading.Event] = {}
+        with self._lock:
+            for row, key in enumerate(keys):
+                if key in found or key in mine or key in others:
+                    self.hits += 1
+                elif (known := self._look(key)) is not None:
+                    found[key] = known
+                    self.hits += 1
+                elif key in self._asking:
+                    others[key] = self._asking[key]
+                else:
+                    mine[key] = row
+                    self._asking[key] = threading.Event()
+        return mine, others
+
+    def _release(self, mine: dict[str, int]) -> None:
+        with self._lock:
+            for key in mine:
+                self._asking.pop(key).set()
+
+
+def _dump_completion(made: Completion) -> Any:
+    if not made.good:
+        return None
+    counts = [made.tokens_in, made.tokens_out, made.tokens_cached]
+    return {"text": made.text, "finish": made.finish, "tokens": counts}
+
+
+def _load_completion(value: Any) -> Completion:
+    return Completion(value["text"], value["finish"], *value["tokens"])
+
+
+def _dump_numbers(row: Floats) -> Any:
+    values = np.asarray(row, dtype=np.float64)
+    return None if not np.isfinite(values).any() else _safe(values)
+
+
+def _safe(values: Any) -> list[float | str | None]:
+    """JSON has neither NaN nor infinity."""
+    return [
+        float(v) if np.isfinite(v) else None if np.isnan(v) else "inf" if v > 0 else "-inf" for v in values.tolist()
+    ]
+
+
+def _numbers(values: Any) -> Floats:
+    return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float32)
+
+
+def _table(rows: list[Any], width: int) -> Floats:
+    """(n, width) float32 of rows that are arrays (fresh) or JSON lists (from the tape)."""
+    filled = [row if isinstance(row, np.ndarray) else _numbers(row) for row in rows]
+    return np.array(filled, dtype=np.float32).reshape(len(rows), width)
+
+
+def _dump_score(row: ScoreRow) -> Any:
+    logprobs = np.asarray(row.logprobs, dtype=np.float64)
+    if logprobs.size and not np.isfinite(logprobs).any():
+        return None
+    return {"logprobs": _safe(logprobs), "tokens": [int(n) for n in row.tokens]}
+
+
+def _load_score(value: Any) -> ScoreRow:
+    return ScoreRow(_numbers(value["logprobs"]), np.array(value["tokens"], dtype=np.int32))

@@ -1,0 +1,145 @@
+"""The numbers that claims compare, and the doubles with a planted fault that the claims are about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.core import Lists, Queries, ragged, rng
+from hexarec.data.worlds import World
+from hexarec.lm.base import Floats, Prompt, ScoreRow
+from hexarec.lm.engine import rough_count
+from hexarec.lm.fake import Double, PositionBiased
+from hexarec.lm.reading import overlap, read
+from hexarec.methods.llmrank import LLMRank, position_sweep
+from hexarec.metrics.lists import hits, recall
+from hexarec.parts.ask import Ask, Question
+
+OPTIONS = 8  # candidates of a list, one of them right
+TOP = 2
+REPEATS = 15  # times each question is asked, with seeds of its own
+
+
+def recall_at(k: int) -> Callable[[Any, World], float]:
+    """Mean recall@k of a retriever, ties taken as expected."""
+
+    def measure(stage: Any, place: World) -> float:
+        return float(np.nanmean(recall(hits(stage.retrieve(place.queries, k), place.truth, k), k)))
+
+    return measure
+
+
+def biased() -> PositionBiased:
+    """A model that looks at nothing but the place of an option."""
+    return PositionBiased(strength=1.0)
+
+
+@dataclass(frozen=True)
+class _OneOrder(Ask):
+    def orders(self, question: Question) -> list[tuple[int, ...]]:
+        """The first round's permutation in every round: the fault of the released code."""
+        return super().orders(question)[:1] * self.rounds
+
+
+@dataclass
+class SharedOrders(LLMRank):
+    """LLMRank with one permutation for all rounds of a user."""
+
+    @property
+    def _ask(self) -> Ask:
+        return _OneOrder(self.backend, self.rounds, self.aggregate, self.opponents, self.retries, self.shuffle)
+
+
+class TitlePrior(Double):
+    """Scores a title by what it shares with the history, and by a liking for the title itself, planted by its hash."""
+
+    name = "fake:title-prior"
+
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
+        """Per token: the overlap with the history, and three times the liking."""
+        rows = []
+        for prompt, texts in zip(prompts, choices, strict=True):
+            page, tokens = read(prompt.text), rough_count(texts)
+            gain = np.array([overlap(page.history, text) + 3.0 * liking(text) for text in texts])
+            rows.append(ScoreRow((gain * tokens).astype(np.float32), tokens))
+        return rows
+
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """Not biased: even odds."""
+        return np.zeros((len(prompts), len(labels)), np.float32)
+
+
+def liking(title: str) -> float:
+    """The planted prior of a title, in [0, 1)."""
+    return float(rng(0, "prior", title.strip()).random())
+
+
+def one_right(place: World) -> tuple[Queries, Lists, Lists]:
+    """Each question REPEATS times with its own seed; OPTIONS candidates, the right one at a drawn place; the truth."""
+    n = len(place.queries)
+    index = np.repeat(np.arange(n), REPEATS)
+    queries = replace(place.queries.take(index), seed=np.arange(len(index)))
+    allowed = ~place.queries.forbidden(len(place.data.catalog))
+    rows, right = [], []
+    for i, q in enumerate(index.tolist()):
+        draw, true = rng(i, "one right"), place.truth[q].items
+        target = int(true[int(draw.integers(len(true)))])
+        others = np.setdiff1d(np.flatnonzero(allowed[q]), true)
+        some = draw.permutation(np.append(draw.permutation(others)[: OPTIONS - 1], target))
+        rows.append(some.tolist())
+        right.append([target])
+    return queries, Lists.of(queries.catalog.key, rows), Lists.of(queries.catalog.key, right)
+
+
+def position_spread(stage: LLMRank, place: World) -> float:
+    """Largest minus smallest rate of the right item in the top, over its places in the list that was handed in."""
+    queries, candidates, truth = one_right(place)
+    if not stage.shuffle:
+        curve = position_sweep(stage, queries, candidates, truth, range(OPTIONS), TOP)
+        return max(curve.values()) - min(curve.values())
+    inside = _is_right(candidates, truth)
+    return _spread(ragged.positions(candidates.offsets)[inside], _in_top(stage.rank(queries, candidates), truth))
+
+
+def first_round_spread(stage: LLMRank, place: World) -> float:
+    """The same over the places the first round showed it at."""
+    queries, candidates, truth = one_right(place)
+    ranked = stage.rank(queries, candidates)
+    shown = [note["orders"][0].index(int(truth[i].items[0])) for i, note in enumerate(ranked.notes)]
+    return _spread(np.array(shown), _in_top(ranked, truth))
+
+
+def _is_right(lists: Lists, truth: Lists) -> NDArray[np.bool_]:
+    return np.asarray(lists.items == np.repeat(truth.items, lists.lengths))
+
+
+def _in_top(ranked: Lists, truth: Lists) -> NDArray[np.float64]:
+    found = _is_right(ranked, truth) & (ragged.positions(ranked.offsets) < TOP)
+    return np.bincount(ragged.segments(ranked.offsets), weights=found, minlength=len(ranked)).astype(np.float64)
+
+
+def _spread(places: NDArray[Any], found: NDArray[np.float64]) -> float:
+    rates = np.bincount(places, weights=found, minlength=OPTIONS) / np.bincount(places, minlength=OPTIONS)
+    return float(rates.max() - rates.min())
+
+
+def positive_variance(stage: LLMRank, place: World) -> float:
+    """Variance of the right item's mean place over the rounds, between repeats of the same question."""
+    queries, candidates, truth = one_right(place)
+    ranked = stage.rank(queries, candidates)
+    right = _is_right(ranked, truth)
+    points = ranked.scores[right] / np.float32(stage.rounds)
+    return float(points.reshape(-1, REPEATS).var(axis=1, ddof=1).mean())
+
+
+def prior_correlation(stage: Any, place: World) -> float:
+    """Size of the correlation between an option's score and the planted liking for its title."""
+    queries, candidates, _ = one_right(place)
+    some = np.arange(0, len(queries), REPEATS)
+    ranked = stage.rank(queries.take(some), candidates.take(some))
+    names = place.data.catalog.titles[ranked.items]
+    return float(abs(np.corrcoef(ranked.scores, [liking(name) for name in names])[0, 1]))

@@ -1,0 +1,164 @@
+"""Claims: what a paper says of its method, as a sentence that runs in a world whose answer is known.
+
+A claim names two systems and a number. It holds when the better one's number exceeds the worse one's by the margin,
+or, for a number that should shrink, when it is at most that share of it. Options are the defaults except where the
+paper's own setting differs or the world is too small for them; each such option stands in the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hexarec.data.worlds import World
+from hexarec.data.worlds import world as make_world
+from hexarec.testing import _measures as measures
+
+Builder = Callable[[], Any]
+Metric = Callable[[Any, World], float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The two numbers of a claim and whether it holds."""
+
+    better: float
+    worse: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence: in `world`, `better` beats `worse` on `metric` by `margin`; with `shrinks`, to that share of it.
+
+    better, worse: make the stages, not fitted. slow: takes more than a few seconds.
+    """
+
+    name: str
+    paper: str
+    world: str
+    better: Builder
+    worse: Builder
+    metric: Metric
+    margin: float
+    shrinks: bool = False
+    slow: bool = False
+
+    def measure(self, seed: int = 0) -> Measured:
+        """Fit both systems on the world of that seed and compare."""
+        place = make_world(self.world, seed)
+        ours, theirs = (self.metric(build().fit(place.data, seed=seed), place) for build in (self.better, self.worse))
+        holds = ours <= self.margin * theirs if self.shrinks else ours >= theirs + self.margin
+        return Measured(ours, theirs, bool(holds))
+
+
+def _classic(name: str, **options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec import classic
+
+        return getattr(classic, name)(**options)
+
+    return build
+
+
+def _text() -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.frozen_encoder import FrozenEncoder
+
+    return FrozenEncoder(open_encoder("tfidf"), dim=32)
+
+
+def _llmrank(lm: Builder, **options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.llmrank import LLMRank
+
+        return LLMRank(lm(), **options)
+
+    return build
+
+
+def _as_released() -> Any:
+    return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
+
+
+LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, arXiv:1905.03375"
+# EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
+EASE = {"regularization": 10.0}
+LEARN = "Jia et al. 2024, arXiv:2405.03988"
+# one small network: the next item is always the neighbour of the last
+SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "shuffled options hide the prompt position", LLMRANK, "checkerboard",
+        _llmrank(measures.biased, backend="list", rounds=3),
+        _llmrank(measures.biased, backend="list", rounds=1, shuffle=False),
+        measures.position_spread, 0.3, shrinks=True,
+    ),
+    Claim(
+        "more rounds weaken the position within one round", LLMRANK, "checkerboard",
+        _llmrank(measures.biased, backend="list", rounds=16),
+        _llmrank(measures.biased, backend="list", rounds=1),
+        measures.first_round_spread, 0.3, shrinks=True,
+    ),
+    Claim(
+        "the variance of the positive's mean place falls as 1 / rounds", LLMRANK, "checkerboard",
+        _llmrank(measures.biased, backend="list", rounds=8),
+        _llmrank(measures.biased, backend="list", rounds=1),
+        measures.positive_variance, 0.2, shrinks=True,
+    ),
+    Claim(
+        "one permutation for all rounds removes nothing (as released)", LLMRANK, "checkerboard",
+        _llmrank(measures.biased, backend="list", rounds=8),
+        _as_released,
+        measures.positive_variance, 0.2, shrinks=True,
+    ),
+    Claim(
+        "pmi takes out what titles have without the history", LLMRANK, "trap",
+        _llmrank(measures.TitlePrior, backend="pmi"),
+        _llmrank(measures.TitlePrior, backend="likelihood"),
+        measures.prior_correlation, 0.5, shrinks=True,
+    ),
+    Claim(
+        "text finds what has no events (against item-kNN)", LEARN, "cold",
+        _text, _classic("ItemKNN"), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "text finds what has no events (against EASE)", LEARN, "cold",
+        _text, _classic("EASE", **EASE), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "neighbours see a pattern that popularity cannot", "Deshpande and Karypis 2004", "checkerboard",
+        _classic("ItemKNN"), _classic("Popular"), measures.recall_at(3), 0.3,
+    ),
+    Claim(
+        "ids tell twins apart that read alike", STECK, "twins",
+        _classic("EASE", **EASE), _text, measures.recall_at(6), 0.3,
+    ),
+    Claim(
+        "the last item decides, co-occurrence does not see it", "Rendle et al. 2010", "order",
+        _classic("Markov"), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
+    ),
+    Claim(
+        "the popular is wrong (EASE)", STECK, "trap",
+        _classic("EASE", **EASE), _classic("Popular"), measures.recall_at(3), 0.3,
+    ),
+    Claim(
+        "the popular is wrong (item-kNN)", "Deshpande and Karypis 2004", "trap",
+        _classic("ItemKNN"), _classic("Popular"), measures.recall_at(3), 0.3,
+    ),
+    Claim(
+        "what goes with an item is not what reads like it", "Rendle et al. 2010", "complements",
+        _classic("Markov"), _text, measures.recall_at(4), 0.3,
+    ),
+    Claim(
+        "where taste turned, only recent events count", "Ludewig and Jannach 2018, arXiv:1803.09587", "drift",
+        _classic("ItemKNN", last=3), _classic("ItemKNN"), measures.recall_at(5), 0.2,
+    ),
+    Claim(
+        "a transformer reads the order", "Kang and McAuley 2018, arXiv:1808.09781", "order",
+        _classic("SASRec", **SASREC), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
+    ),
+)  # fmt: skip
+"""One row per claim."""

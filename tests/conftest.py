@@ -1,0 +1,61 @@
+"""What holds for every test: no network beyond this machine, few threads, no fitted stage from another module."""
+
+import ipaddress
+import os
+import socket
+
+# two test cores are often shared; one thread each is much faster than two that wait for one another
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from hexarec.core.options import clear_memo  # noqa: E402
+
+settings.register_profile(
+    "hexarec", deadline=None, derandomize=True, max_examples=50, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+settings.load_profile("hexarec")
+
+
+class NetworkForbidden(OSError):
+    """A test reached for another machine."""
+
+
+def is_local(address):
+    """Whether a socket address stays on this machine: a path, or a loopback host."""
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    if host in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Connections to other machines raise instead of leaving."""
+
+    def guarded(real):
+        def connect(self, address):
+            if not is_local(address):
+                raise NetworkForbidden(f"tests must not connect to {address!r}")
+            return real(self, address)
+
+        return connect
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_fitted_before():
+    """The memo of fitted stages starts empty in every module."""
+    clear_memo()
+    yield
+    clear_memo()

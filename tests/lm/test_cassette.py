@@ -1,0 +1,259 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hexarec.core.errors import OptionError, StateError
+from hexarec.core.run import run
+from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt
+from hexarec.lm.cassette import Cassette
+from hexarec.lm.fake import Overlap, Scripted
+from hexarec.lm.tiny import Tiny
+
+
+class Counted(Overlap):
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def answer(self, prompt, within):
+        self.asked += 1
+        return super().answer(prompt, within)
+
+
+def prompts(n):
+    return [Prompt.user(f"- Alien {row}\n[A] Alien\n[B] Love {row}") for row in range(n)]
+
+
+@pytest.fixture(params=["tape.jsonl", "tape.sqlite"])
+def path(request, tmp_path):
+    return tmp_path / "deep" / request.param
+
+
+def test_a_recorded_run_replays_without_the_model(path):
+    asked = prompts(4)
+    within = JsonSchema({"type": "object", "properties": {"x": {"type": "string"}}})
+    real = Overlap()
+    first = Cassette(real, path)
+    assert isinstance(first, LanguageModel)
+    made = first.generate(asked), first.generate(asked, within), first.label(asked, ["A", "B"])
+    scored = first.score(asked, [["a", "b"]] * 4)
+
+    class Dead(Overlap):
+        def generate(self, prompts, within=None):
+            raise AssertionError("asked")
+
+        label = score = generate
+
+    again = Cassette(Dead(), path, "replay")
+    assert again.generate(asked) == made[0] and again.generate(asked, within) == made[1]
+    assert np.array_equal(again.label(asked, ["A", "B"]), made[2])
+    for a, b in zip(again.score(asked, [["a", "b"]] * 4), scored, strict=True):
+        assert np.array_equal(a.logprobs, b.logprobs) and np.array_equal(a.tokens, b.tokens)
+        assert a.logprobs.dtype == np.float32 and a.tokens.dtype == np.int32
+    assert "".join(again.stream(asked[0])) == made[0][0].text
+    with pytest.raises(StateError, match="never seen"):
+        again.generate([Prompt.user("never seen before")])
+
+
+def test_numbers_come_back_to_the_last_bit(path):
+    tiny = Tiny("bits")
+    asked = [Prompt.plain("ab"), Prompt.plain("xyz")]
+    first = Cassette(tiny, path)
+    fresh = first.label(asked, ["a", "b"]), first.hidden(asked), first.score(asked, [["q"], ["rs"]])
+    again = Cassette(tiny, path, "replay")
+    assert np.array_equal(again.label(asked, ["a", "b"]), fresh[0])
+    assert np.array_equal(again.hidden(asked), fresh[1])
+    assert again.score(asked, [["q"], ["rs"]])[1].logprobs == fresh[2][1].logprobs
+
+
+def test_replay_names_the_first_80_characters(path):
+    Cassette(Overlap(), path).generate(prompts(1))
+    long = "x" * 79 + "yz"
+    with pytest.raises(StateError) as caught:
+        Cassette(Overlap(), path, "replay").generate([Prompt.user(long)])
+    assert "x" * 79 + "y" in str(caught.value) and "yz" not in str(caught.value)
+
+
+def test_modes(path):
+    with pytest.raises(StateError, match="no cassette"):
+        Cassette(Overlap(), path, "replay")
+    inner = Counted()
+    Cassette(inner, path).generate(prompts(2))
+    Cassette(inner, path).generate(prompts(2))
+    assert inner.asked == 2
+    Cassette(inner, path, "record").generate(prompts(2))
+    assert inner.asked == 4
+    with pytest.raises(StateError, match="refused"):
+        Cassette(inner, path, "refuse").generate(prompts(2))
+    with pytest.raises(OptionError):
+        Cassette(inner, path, "loud")
+    assert inner.asked == 4
+
+
+def test_keys_know_seed_sample_constraint_call_and_tenant():
+    inner = Counted()
+    tape = Cassette(inner)
+    tape.generate(prompts(1))
+    assert inner.asked == 1
+    for prompt, within in [
+        (Prompt.user(prompts(1)[0].text, seed=1), None),
+        (Prompt.user(prompts(1)[0].text, temperature=0.5), None),
+        (prompts(1)[0], Choice(("A", "B"))),
+    ]:
+        before = inner.asked
+        tape.generate([prompt], within)
+        tape.generate([prompt], within)
+        assert inner.asked == before + 1
+    with run(tenant="other"):
+        before = inner.asked
+        tape.generate(prompts(1))
+        assert inner.asked == before + 1
+
+
+@pytest.mark.parametrize("finish", ["error", "refused"])
+def test_bad_answers_are_not_kept(path, finish):
+    bad = Cassette(Scripted(lambda _: Completion("", finish)), path)
+    assert bad.generate(prompts(1))[0].finish == finish
+    good = Cassette(Scripted(lambda _: "fine"), path)
+    assert good.generate(prompts(1))[0].text == "fine"
+
+
+def test_rows_of_nan_are_not_kept():
+    class Nan(Overlap):
+        def label(self, prompts, labels):
+            return np.array([[np.nan, np.nan], [np.nan, -np.inf], [-1.5, np.nan]], np.float32)[: len(prompts)]
+
+    tape = Cassette(Nan())
+    first = tape.label(prompts(3), ["A", "B"])
+    assert tape.misses == 3
+    again = tape.label(prompts(3), ["A", "B"])
+    assert tape.misses == 5 and np.array_equal(first[2], again[2], equal_nan=True)
+
+
+def test_equal_requests_of_a_batch_are_asked_once():
+    inner = Counted()
+    tape = Cassette(inner)
+    made = tape.generate([*prompts(2), *prompts(3), prompts(1)[0]])
+    assert inner.asked == 3 and made[0] == made[2] == made[5] and tape.hits == 3
+
+
+def test_equal_requests_of_two_threads_are_asked_once():
+    class Slow(Counted):
+        def generate(self, prompts, within=None):
+            time.sleep(0.05)
+            return super().generate(prompts, within)
+
+    inner = Slow()
+    tape = Cassette(inner)
+    answers = []
+    threads = [
+        threading.Thread(target=lambda n=n: answers.append(tape.generate(prompts(6)[n % 3 : n % 3 + 3])))
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(answers) == 8 and inner.asked == 5
+
+
+def test_a_thread_whose_neighbour_failed_asks_itself():
+    started = threading.Event()
+
+    class Once(Counted):
+        failing = True
+
+        def generate(self, prompts, within=None):
+            if self.failing:
+                self.failing = False
+                started.set()
+                time.sleep(0.1)
+                raise RuntimeError("lost")
+            return super().generate(prompts, within)
+
+    tape = Cassette(Once())
+    failures = []
+
+    def first():
+        try:
+            tape.generate(prompts(1))
+        except RuntimeError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    started.wait(5)
+    assert tape.generate(prompts(1))[0].good
+    thread.join(5)
+    assert len(failures) == 1
+
+
+@given(st.binary(max_size=40))
+def test_an_unfinished_last_line_is_ignored(tmp_path_factory, rubbish):
+    path = tmp_path_factory.mktemp("tape") / "t.jsonl"
+    Cassette(Overlap(), path).generate(prompts(2))
+    with open(path, "ab") as file:
+        file.write(b'{"key": "' + rubbish.replace(b"\n", b""))
+    inner = Counted()
+    tape = Cassette(inner, path)
+    tape.generate(prompts(3))
+    assert inner.asked == 1 and tape.tape.damaged == 1
+    assert len(Cassette(Counted(), path, "replay").generate(prompts(3))) == 3
+
+
+def test_damaged_lines_are_asked_again(tmp_path):
+    path = tmp_path / "t.jsonl"
+    Cassette(Overlap(), path).generate(prompts(3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"\xff\x00 nonsense\n[1]\n" + lines[2])
+    inner = Counted()
+    tape = Cassette(inner, path)
+    assert tape.generate(prompts(3)) == Overlap().generate(prompts(3))
+    assert inner.asked == 1 and tape.tape.damaged == 2
+
+
+def test_a_file_that_is_no_cassette_is_refused(tmp_path):
+    path = tmp_path / "t.sqlite"
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(StateError, match="not a cassette"):
+        Cassette(Overlap(), path)
+
+
+SCRIPT = """
+import sys
+from hexarec.lm.base import Prompt
+from hexarec.lm.cassette import Cassette
+from hexarec.lm.fake import Overlap
+tape = Cassette(Overlap(), sys.argv[1])
+for row in range(100000):
+    tape.generate([Prompt.user(f"- Alien {row}\\n[A] Alien\\n[B] Love {row}")])
+    print(row, flush=True)
+"""
+
+
+def test_what_was_answered_survives_a_kill(path):
+    source = Path(__file__).parents[2] / "src"
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    path.parent.mkdir(parents=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(source)}
+    )
+    seen = 0
+    for line in process.stdout:
+        seen = int(line) + 1
+        if seen >= 50:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    again = Cassette(Overlap(), path, "replay")
+    assert again.generate(prompts(seen)) == Overlap().generate(prompts(seen))

@@ -1,0 +1,221 @@
+import numpy as np
+import pytest
+
+from hexarec.core.errors import BudgetError, CancelledError, DeadlineError, ModelError, RetryableModelError
+from hexarec.core.run import Budget, Cancel, run
+from hexarec.lm.base import Choice, Completion, LanguageModel, Prompt, failed
+from hexarec.lm.fake import Overlap, Scripted
+from hexarec.lm.guard import Guarded
+
+
+class Clock:
+    def __init__(self):
+        self.now, self.slept = 0.0, 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.slept += seconds
+
+
+class Flaky(Overlap):
+    """Fails as the plan says: one entry a request, "ok" when it is used up."""
+
+    def __init__(self, plan=(), always=""):
+        super().__init__()
+        self.plan, self.always, self.sent = list(plan), always, 0
+
+    def fate(self):
+        self.sent += 1
+        return self.plan.pop(0) if self.plan else self.always or "ok"
+
+    def answer(self, prompt, within):
+        fate = self.fate()
+        if fate == "busy":
+            return failed("busy", retryable=True)
+        if fate == "after":
+            return failed("busy", retryable=True, retry_after=7.0)
+        return failed("bad prompt") if fate == "bad" else Completion("fine")
+
+    def _count(self, prompt, made, within):
+        return super()._count(prompt, made, within) if made.good else made
+
+    def label(self, prompts, labels):
+        fate = self.fate()
+        if fate == "busy":
+            raise RetryableModelError("busy")
+        if fate == "fatal":
+            raise ModelError("wrong key")
+        return super().label(prompts, labels)
+
+
+def guarded(lm, **options):
+    clock = Clock()
+    return Guarded(lm, clock=clock, sleep=clock.sleep, **options), clock
+
+
+def prompts(n):
+    return [Prompt.user(f"question {row}", max_tokens=10) for row in range(n)]
+
+
+def test_it_is_the_inner_model_when_nothing_is_wrong():
+    lm, clock = guarded(Overlap())
+    assert isinstance(lm, LanguageModel) and lm.can == Overlap().can and lm.spec == "fake:overlap"
+    asked = prompts(3)
+    assert lm.generate(asked) == Overlap().generate(asked)
+    assert np.array_equal(lm.label(asked, ["A", "B"]), Overlap().label(asked, ["A", "B"]))
+    assert len(lm.score(asked, [["a"]] * 3)) == 3 and lm.count(["a b"]).tolist() == [2]
+    assert "".join(lm.stream(asked[0])) == lm.generate(asked[:1])[0].text
+    assert lm.generate(asked, Choice(("Yes", "No"))) == Overlap().generate(asked, Choice(("Yes", "No")))
+    assert clock.slept == 0 and lm.generate([]) == []
+
+
+def test_only_what_failed_in_passing_is_asked_again():
+    inner = Flaky(["ok", "busy", "bad", "ok", "ok"])
+    lm, clock = guarded(inner)
+    made = lm.generate(prompts(5))
+    assert [m.finish for m in made] == ["stop", "stop", "error", "stop", "stop"]
+    assert inner.sent == 6 and 0.25 <= clock.slept <= 0.5
+
+
+def test_waits_grow_and_the_server_may_ask_for_longer():
+    lm, clock = guarded(Flaky(["busy", "busy"]), retry_budget=2.0)
+    assert lm.generate(prompts(1))[0].good and 0.75 <= clock.slept <= 1.5
+    lm, clock = guarded(Flaky(["after"]))
+    assert lm.generate(prompts(1))[0].good and clock.slept == pytest.approx(7.0)
+
+
+def test_retries_keep_to_their_budget_in_an_outage():
+    inner = Flaky(always="busy")
+    lm, _ = guarded(inner, breaker=10**9)
+    for _ in range(100):
+        assert lm.generate(prompts(1))[0].finish == "error"
+    assert inner.sent <= 120
+
+
+def test_the_breaker_opens_probes_and_closes():
+    inner = Flaky(["busy"] * 10)
+    lm, clock = guarded(inner, breaker=10, retries=0)
+    for _ in range(10):
+        assert lm.generate(prompts(1))[0].retryable
+    assert inner.sent == 10
+    for call in (
+        lambda: lm.generate(prompts(3)),
+        lambda: lm.label(prompts(1), ["A"]),
+        lambda: next(lm.stream(*prompts(1))),
+    ):
+        with pytest.raises(RetryableModelError, match="left alone"):
+            call()
+    assert inner.sent == 10
+    clock.now += 5.0
+    assert all(made.good for made in lm.generate(prompts(3)))
+    assert inner.sent == 13
+
+
+def test_a_failed_probe_holds_the_rest_of_the_batch_back():
+    inner = Flaky(["busy"] * 3)
+    lm, clock = guarded(inner, breaker=2, retries=0)
+    lm.generate(prompts(2))
+    clock.now += 5.0
+    made = lm.generate(prompts(4))
+    assert inner.sent == 3 and all(m.retryable for m in made) and len(made) == 4
+
+
+def test_whole_calls_are_retried_or_raise():
+    inner = Flaky(["busy"])
+    lm, _ = guarded(inner)
+    assert lm.label(prompts(2), ["A", "B"]).shape == (2, 2) and inner.sent == 2
+    with pytest.raises(ModelError, match="wrong key"):
+        guarded(Flaky(["fatal"]))[0].label(prompts(1), ["A"])
+    with pytest.raises(RetryableModelError):
+        guarded(Flaky(always="busy"))[0].label(prompts(1), ["A"])
+
+
+def test_an_engine_that_raises_fails_its_rows_not_the_caller():
+    class Raising(Overlap):
+        def generate(self, prompts, within=None):
+            raise RetryableModelError("down")
+
+    made = guarded(Raising())[0].generate(prompts(2))
+    assert [m.error for m in made] == ["down", "down"]
+
+
+def test_budgets_stop_before_anything_is_sent():
+    inner = Flaky()
+    lm, _ = guarded(inner, price_in=1.0, price_out=1.0)
+    with run(budget=Budget(calls=2)):
+        lm.generate(prompts(2))
+        with pytest.raises(BudgetError):
+            lm.generate(prompts(1))
+    assert inner.sent == 2
+    with run(budget=Budget(tokens=20)), pytest.raises(BudgetError):
+        lm.generate(prompts(2))
+    with run(budget=Budget(cost=1e-6)), pytest.raises(BudgetError):
+        lm.generate(prompts(1))
+    with run(budget=Budget(tokens=5)), run(), pytest.raises(BudgetError):
+        lm.score(prompts(1), [["many words stand here, more than five"]])
+    assert inner.sent == 2
+
+
+@pytest.mark.parametrize("limit", range(1, 400, 37))
+def test_a_token_budget_is_never_overrun(limit):
+    lm, _ = guarded(Scripted(lambda _: "word " * 10))
+    with run(budget=Budget(tokens=limit)) as work:
+        try:
+            for _ in range(50):
+                lm.generate(prompts(1))
+        except BudgetError:
+            pass
+    assert work.ledger.tokens_in + work.ledger.tokens_out <= limit
+
+
+def test_the_price_reaches_the_ledger():
+    lm, _ = guarded(Overlap(), price_in=2.0, price_out=10.0)
+    with run() as work:
+        lm.generate(prompts(3))
+    spent = work.ledger
+    assert spent.calls == 3
+    assert spent.cost == pytest.approx((spent.tokens_in * 2 + spent.tokens_out * 10) / 1e6) and spent.cost > 0
+    with run() as work:
+        list(lm.stream(prompts(1)[0]))
+    assert work.ledger.cost > 0
+
+
+def test_rates_slow_down_and_respect_the_deadline():
+    lm, clock = guarded(Overlap(), rate_per_minute=60)
+    lm.generate(prompts(10))
+    assert clock.now == pytest.approx(9.0)
+    with run(seconds=0.5), pytest.raises(DeadlineError):
+        lm.generate(prompts(2))
+    lm, clock = guarded(Overlap(), tokens_per_minute=120)
+    lm.generate(prompts(1))
+    lm.generate(prompts(1))
+    assert clock.now > 1.0
+
+
+def test_a_cancelled_wait_ends_at_once():
+    cancel = Cancel()
+    clock = Clock()
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        cancel.set()
+
+    lm = Guarded(Flaky(always="busy"), clock=clock, sleep=sleep)
+    with run(cancel=cancel), pytest.raises(CancelledError):
+        lm.generate(prompts(1))
+    assert clock.slept <= 0.1
+
+
+def test_the_breaker_is_not_closed_by_calls_that_were_never_sent():
+    inner = Flaky(always="busy")
+    lm, clock = guarded(inner, breaker=1, retries=0)
+    lm.generate(prompts(1))
+    clock.now += 5
+    with run(budget=Budget(calls=0)), pytest.raises(BudgetError):
+        lm.generate(prompts(1))
+    lm.generate(prompts(1))
+    with pytest.raises(RetryableModelError):
+        lm.generate(prompts(1))
