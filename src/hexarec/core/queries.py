@@ -108,7 +108,8 @@ class Queries:
     ) -> Queries:
         """A single question, also for a user never seen. Raises DataError for an item the catalog lacks.
 
-        `history` holds events or, oldest first, item ids. `exclude` defaults to the items of the history. `like`: events with a smaller value are not liked;
+        `history` holds events or, oldest first, item ids. `exclude` defaults to the items of the history.
+        `like`: events with a smaller value are not liked;
         dislike, skip and hide never are.
         """
         events = [e if isinstance(e, Event) else Event(user or "", e, float(i)) for i, e in enumerate(history)]

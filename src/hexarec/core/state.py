@@ -14,13 +14,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import hexarec
 from hexarec.core.errors import StateError
 from hexarec.core.ids import digest, strings
 from hexarec.core.options import check_options, is_stage, learned, option_names
@@ -184,7 +183,7 @@ def save(thing: Any, path: str | Path, meta: Mapping[str, Any] | None = None) ->
         np.savez(aside / "arrays.npz", allow_pickle=False, **writer.arrays)
         files = {name: _sha256(aside / name) for name in ("nodes.json", "arrays.npz")}
         manifest = {
-            "format": FORMAT, "hexarec": hexarec.__version__, "root": root, "files": files, **(meta or {})
+            "format": FORMAT, "hexarec": version("hexarec"), "root": root, "files": files, **(meta or {})
         }  # fmt: skip
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         replace_directory(aside, path)
