@@ -12,12 +12,18 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from hexarec.core.options import clear_memo  # noqa: E402
+from hexarec.parts.encoded import forget_encoded  # noqa: E402
 
 settings.register_profile(
     "hexarec", deadline=None, derandomize=True, max_examples=50, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 settings.load_profile("hexarec")
+
+
+def pytest_addoption(parser):
+    """`pytest tests/golden --golden` writes the golden files anew."""
+    parser.addoption("--golden", action="store_true", help="write the golden files anew instead of comparing")
 
 
 class NetworkForbidden(OSError):
@@ -55,7 +61,9 @@ def no_network(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_fitted_before():
-    """The memo of fitted stages starts empty in every module."""
+    """The memos of fitted stages and encoded texts start empty in every module."""
     clear_memo()
+    forget_encoded()
     yield
     clear_memo()
+    forget_encoded()

@@ -42,7 +42,6 @@ def test_a_stage_that_knows_fewer_items_gets_a_narrower_mask(queries, width):
     assert np.array_equal(queries.forbidden(width), queries.forbidden(len(queries.catalog))[:, :width])
 
 
-@pytest.mark.xfail(strict=True, reason="forbidden skips `since` when no value is finite; permits does not")
 def test_an_item_that_never_comes_out_is_forbidden_as_it_is_not_permitted():
     queries = data_of([], n_items=2).queries([0], now=1.0)
     queries = replace(queries, catalog=replace(queries.catalog, since=np.array([-np.inf, np.inf])))

@@ -82,6 +82,8 @@ def shell_lines(block):
     """The `hexarec ...` lines of a console block as lists of words, comments gone, `&&` taken apart."""
     out = []
     for line in block.text.replace("\\\n", " ").splitlines():
+        if not line.strip().removeprefix("$ ").startswith("hexarec "):
+            continue
         words = shlex.split(line.strip().removeprefix("$ "), comments=True)
         part = []
         for word in [*words, "&&"]:

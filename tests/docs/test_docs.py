@@ -14,6 +14,7 @@ from hexarec.lm.base import CAPABILITIES
 from hexarec.methods import METHODS
 from hexarec.metrics import TABLE
 from hexarec.pipeline.build import COMBINATORS
+
 from .pages import ROOT, blocks, expected, pages, run_block, same, shell_lines
 
 QUICKSTART = ROOT / "docs" / "quickstart.md"
@@ -87,7 +88,9 @@ def test_console_lines_are_real_commands_with_real_options(page, line, words):
     real = {flag for param in known[command].params for flag in (*param.opts, *param.secondary_opts)}
     for word in rest:
         if re.match(r"--?[a-z]", word):
-            assert word.partition("=")[0] in real | {"--help"}, f"{page}:{line}: hexarec {' '.join(command)} has no {word}"
+            assert word.partition("=")[0] in real | {"--help"}, (
+                f"{page}:{line}: hexarec {' '.join(command)} has no {word}"
+            )
 
 
 def test_every_command_answers_help():
@@ -231,8 +234,8 @@ def test_check_names_a_stale_page_and_writes_nothing(tmp_path):
 def test_an_unknown_part_is_refused():
     from hexarec.core import OptionError
 
-    with pytest.raises(OptionError, match="no generated part is called 'gird'"):
-        docs.filled("<!-- generated: gird -->\n<!-- end -->")
+    with pytest.raises(OptionError, match="no generated part is called 'gridd'"):
+        docs.filled("<!-- generated: gridd -->\n<!-- end -->")
 
 
 # ---------------------------------------------------------------- (e) links

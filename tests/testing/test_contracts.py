@@ -27,12 +27,6 @@ WORLDS = {name: world(name) for name in ("trap", "checkerboard")}
 # faults of the source that these nets found; each entry goes when the fault does (strict: a mended row fails here)
 KNOWN = {
     ("llmrank", "lineage"): "LLMRank keeps key_ and never compares it with the questions'",
-    ("llmrank", "before fit"): "LLMRank answers before fit",
-    ("frozen_encoder", "before fit"): "AttributeError instead of StateError",
-    ("frozen_encoder", "extends"): "an extended stage cannot answer questions made before the catalog grew",
-    ("lexical", "extends"): "an extended stage cannot answer questions made before the catalog grew",
-    ("mmr", "lineage"): "candidates of another catalog are taken for ours",
-    ("calibrated", "lineage"): "candidates of another catalog are taken for ours",
 }
 
 

@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, History, PerUser, Queries, StateError, same_lineage
+from hexarec.core import Dataset, History, PerUser, Queries
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Floats = NDArray[np.float32]
-
-
-def ready(stage: Any, queries: Queries) -> None:
-    """Raise StateError before `fit`, LineageError when the questions are about another catalog."""
-    key = getattr(stage, "key_", None)
-    if key is None:
-        raise StateError(f"{type(stage).__name__} is not fitted", hint="call fit(data) first")
-    same_lineage(key, queries.catalog.key)
 
 
 def popularity(data: Dataset) -> Floats:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._attributes import Block, Ints, blocks, flattened, indicators, reordered
-from hexarec.classic._shared import Floats, profiles, ready, remember
-from hexarec.core import Catalog, Dataset, Lists, OptionError, PerUser, Queries, same_lineage, variant
+from hexarec.classic._shared import Floats, profiles, remember
+from hexarec.core import Catalog, Dataset, Lists, OptionError, PerUser, Queries, ready, same_lineage, variant
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -82,6 +82,7 @@ class Calibrated:
 
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
         """At most k items of each list, picked greedily; without a target the given order stands."""
+        ready(self, queries, ranked)
         p = self.target(queries)
         cells = max(1, CELLS // max(p.shape[1], 1))
         picks = [self._picked(block, p[block.place], k) for block in blocks(ranked, cells)]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._gram import gram, mirror
-from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, ready, remember, served
-from hexarec.core import Dataset, Lists, OptionError, Queries, StateError, best, rescored
+from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
+from hexarec.core import Dataset, Lists, OptionError, Queries, StateError, best, ready, rescored
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

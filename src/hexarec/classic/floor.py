@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.classic._shared import Floats, ready
-from hexarec.core import Catalog, Dataset, Lists, OptionError, Queries, best, digest, rescored, rng, same_lineage
+from hexarec.classic._shared import Floats
+from hexarec.core import Catalog, Dataset, Lists, OptionError, Queries, best, digest, ready, rescored, rng, same_lineage
 
 
 @dataclass

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, ready, remember
-from hexarec.core import Dataset, Lists, PerUser, Queries, best, rescored, rng, track
+from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember
+from hexarec.core import Dataset, Lists, PerUser, Queries, best, ready, rescored, rng, track
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic._gram import gram_rows
-from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, ready, remember, served
-from hexarec.core import Dataset, Lists, OptionError, PerUser, Queries, best, rescored
+from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
+from hexarec.core import Dataset, Lists, OptionError, PerUser, Queries, best, ready, rescored
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -16,8 +16,8 @@ from typing import Self
 
 import numpy as np
 
-from hexarec.classic._shared import Floats, ready
-from hexarec.core import Catalog, Dataset, Lists, Queries, best, rescored, same_lineage
+from hexarec.classic._shared import Floats
+from hexarec.core import Catalog, Dataset, Lists, Queries, best, ready, rescored, same_lineage
 from hexarec.parts.bm25 import BM25
 from hexarec.parts.render import documents, present_fields, titles
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._pairs import Adam, Rows, add_rows, drawn, sigmoid
-from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, ready, remember
-from hexarec.core import Dataset, Lists, PerUser, Queries, best, rescored, rng, track
+from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember
+from hexarec.core import Dataset, Lists, PerUser, Queries, best, ready, rescored, rng, track
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic._attributes import Block, Ints, blocks, flattened, indicators, reordered
-from hexarec.classic._shared import Floats, ready
+from hexarec.classic._shared import Floats
 from hexarec.classic.knn import ItemKNN
-from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries
+from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, ready
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -61,7 +61,7 @@ class MMR:
 
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
         """At most k items of each list, picked greedily; an item the stage does not know is similar to none."""
-        ready(self, queries)
+        ready(self, queries, ranked)
         picks = [self._picked(block, k) for block in blocks(ranked, CELLS)]
         return reordered(ranked, *flattened(ranked, picks), "mmr")
 

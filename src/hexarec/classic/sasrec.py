@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic._sasrec_data import Batch, Sequences, batches, ndcg, padded
-from hexarec.classic._shared import Floats, folded, popularity, product, ready
+from hexarec.classic._shared import Floats, folded, popularity, product
 from hexarec.core import (
     Dataset,
     Holdout,
@@ -33,6 +33,7 @@ from hexarec.core import (
     digest,
     holdout,
     options_digest,
+    ready,
     rescored,
     rng,
     seed_words,

@@ -1,22 +1,19 @@
 """`python -m hexarec.cli.docs [--check]`: fills the generated parts of README and docs, or names those out of date.
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; what is between is replaced. Names are the
-keys of `PARTS`; `options` takes the name of a card, for example `<!-- generated: options llmrank -->`.
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; what is between is replaced. Names are
+the keys of `PARTS`; `options` takes the name of a card, for example `<!-- generated: options llmrank -->`.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib
-import inspect
 import pkgutil
 import re
 import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +92,10 @@ def _modules(package: Any) -> Iterator[tuple[str, str]]:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
         place = Path(package.__path__[0]) / info.name
         file = place / "__init__.py" if info.ispkg else place.with_suffix(".py")
-        yield info.name + ("/" if info.ispkg else ".py"), sentence(ast.get_docstring(ast.parse(file.read_text("utf-8"))))
+        yield (
+            info.name + ("/" if info.ispkg else ".py"),
+            sentence(ast.get_docstring(ast.parse(file.read_text("utf-8")))),
+        )
 
 
 def _cards() -> list[Card]:
@@ -132,50 +132,23 @@ def _labelled(module: str, label: str) -> str:
 
 def _options(name: str) -> str:
     """Option, type, default and meaning of every constructor field of a card's class."""
+    from hexarec.cli.methods import options_of
     from hexarec.pipeline.build import card
 
     cls = card(name).load()
-    source = _fields(cls)
     hints = typing.get_type_hints(cls)
-    told = _told(cls)
     rows = []
-    for one in dataclasses.fields(cls):
-        if one.init:
-            node, said = source[one.name]
-            default = "required" if node.value is None else f"`{ast.unparse(node.value)}`"
-            rows.append([f"`{one.name}`", _type(hints[one.name], node), default, said or told.get(one.name, "")])
+    for one in options_of(cls):
+        default = one["default"] if one["default"] == "required" else f"`{one['default']}`"
+        rows.append([f"`{one['name']}`", _type(hints[one["name"]], one["type"]), default, one["doc"].rstrip(".")])
     return table(("option", "type", "default", "meaning"), rows)
 
 
-def _fields(cls: type) -> dict[str, tuple[ast.AnnAssign, str]]:
-    """Field name -> its definition and the docstring under it."""
-    node = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(node, ast.ClassDef)
-    out: dict[str, tuple[ast.AnnAssign, str]] = {}
-    for place, one in enumerate(node.body):
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-            under = node.body[place + 1] if place + 1 < len(node.body) else None
-            said = under.value.value if isinstance(under, ast.Expr) and isinstance(under.value, ast.Constant) else ""
-            out[one.target.id] = (one, " ".join(str(said).split()))
-    return out
-
-
-def _told(cls: type) -> dict[str, str]:
-    """Field name -> what the class docstring says behind `name:` or `name, other:`."""
-    names = "|".join(one.name for one in dataclasses.fields(cls))
-    text = " ".join((cls.__doc__ or "").split())
-    marks = list(re.finditer(rf"(?:(?<=^)|(?<=[.] ))((?:{names})(?:, (?:{names}))*): ", text))
-    out: dict[str, str] = {}
-    for mark, following in zip_longest(marks, marks[1:]):
-        said = text[mark.end() : following.start() if following else len(text)].strip()
-        out |= dict.fromkeys(mark[1].split(", "), said)
-    return out
-
-
-def _type(hint: Any, node: ast.AnnAssign) -> str:
+def _type(hint: Any, written: str) -> str:
+    """A type for readers: the values of a Literal, else as it is written."""
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    return ast.unparse(node.annotation).replace(" | ", " or ")
+    return written.replace(" | ", " or ")
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -225,9 +198,16 @@ def _contracts(_: str) -> str:
     return table(("contract", "concerns", "what is promised"), rows)
 
 
+def _default(_: str) -> str:
+    from importlib import resources
+
+    text = (resources.files("hexarec.pipeline") / "default.toml").read_text("utf-8")
+    return f"```toml\n{text.strip()}\n```"
+
+
 PARTS: dict[str, Callable[[str], str]] = {
     "grid": _grid, "tree": _tree, "methods": _methods, "papers": _papers, "options": _options, "commands": _commands,
-    "errors": _errors, "contracts": _contracts,
+    "errors": _errors, "contracts": _contracts, "default": _default,
 }  # fmt: skip
 """What can be generated, by name."""
 

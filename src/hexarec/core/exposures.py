@@ -56,7 +56,7 @@ def holdout(data: Dataset, share: float = 0.1) -> Holdout:
 
     With a clock the cut is one moment for everybody: train is strictly before it, questions are asked at it, truth
     is the items liked from then on and not met before. Without a clock only the order inside a sequence is known,
-    so the last event of each user with at least three events is cut and `share` bounds how many users are asked.
+    so the last event of each user with at least three events is cut and asked for, whatever the share.
     Raises OptionError unless 0 < share < 1, DataError for an empty log.
     """
     if not 0.0 < share < 1.0:
@@ -69,11 +69,20 @@ def holdout(data: Dataset, share: float = 0.1) -> Holdout:
 def after(data: Dataset, cut: float) -> Holdout:
     """The cut at one moment: train before `cut`, questions at `cut`, truth from `cut` on."""
     log = data.interactions
-    train = data.with_log(log.before(cut))
+    train = _without_exposures_after(data.with_log(log.before(cut)), cut)
     later = log.where((log.time >= cut) & log.liked)
     users = np.flatnonzero(np.diff(later.offsets) > 0)
     queries = train.queries(users, now=cut)
     return Holdout(train, queries, truth_of(queries, later.offsets, later.item, users))
+
+
+def _without_exposures_after(data: Dataset, cut: float) -> Dataset:
+    """Exposures carry labels: those asked at the cut or later leave with the log."""
+    if data.exposures is None:
+        return data
+    before = data.exposures.queries.now < cut
+    kept = replace(data.exposures, queries=data.exposures.queries.take(before), shown=data.exposures.shown.take(before))
+    return replace(data, exposures=kept)
 
 
 def truth_of(queries: Queries, offsets: ragged.Ints, items: np.ndarray, rows: np.ndarray) -> Lists:
@@ -100,7 +109,8 @@ def _cut_last(data: Dataset) -> Holdout:
     last = log.offsets[1:][users] - 1
     keep = np.ones(len(log), bool)
     keep[last] = False
-    train = data.with_log(log.where(keep))
+    # without a clock nothing says which exposures came before a cut: they carry labels, so none stays
+    train = replace(data.with_log(log.where(keep)), exposures=None)
     queries = train.queries(users)
     queries = replace(queries, now=log.time[last])
     only_last = np.stack([last, last + 1], 1)

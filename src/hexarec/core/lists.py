@@ -181,7 +181,8 @@ def best(queries: Queries, score: Callable[[Queries], Scores], k: int, *, block:
     """
     parts = [Lists.empty(queries.catalog.key, 0)]
     for _, part in queries.blocks(block):
-        scores = np.array(score(part), np.float32)
+        # a stage that was extended may know more rows than the catalog of older questions
+        scores = np.array(score(part)[:, : len(queries.catalog)], np.float32)
         scores[np.isnan(scores)] = -np.inf
         scores[part.forbidden(scores.shape[1])] = -np.inf
         parts.append(_dense_top(queries.catalog.key, scores, k))

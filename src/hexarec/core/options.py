@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hexarec.core.dataset import Dataset
-from hexarec.core.errors import OptionError
-from hexarec.core.ids import IdTable, digest
+from hexarec.core.errors import OptionError, StateError
+from hexarec.core.ids import IdTable, digest, same_lineage
+from hexarec.core.lists import Lists
 from hexarec.core.peruser import PerUser
+from hexarec.core.queries import Queries
 
 S = TypeVar("S")
 
@@ -71,7 +73,24 @@ def _described(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool | np.generic):
         return repr(value)
     spec = getattr(value, "spec", None)
-    return f"{type(value).__qualname__}:{spec}" if spec else f"{type(value).__qualname__}@{id(value)}"
+    if not spec:
+        return f"{type(value).__qualname__}@{id(value)}"
+    # two models of one name may be opened with other settings: those that are plain values count
+    simple = {n: v for n, v in vars(value).items() if n[0] != "_" and isinstance(v, str | int | float | bool | dict)}
+    return [type(value).__qualname__, spec, *(f"{n}={simple[n]!r}" for n in sorted(simple))]
+
+
+def ready(stage: Any, queries: Queries, lists: Lists | None = None) -> None:
+    """What a stage checks first: StateError before `fit`, LineageError for questions or lists about another catalog.
+
+    The stage keeps the lineage it was fitted on as `key_`.
+    """
+    key = getattr(stage, "key_", None)
+    if key is None:
+        raise StateError(f"{type(stage).__name__} is not fitted", hint="call fit(data) first")
+    same_lineage(key, queries.catalog.key)
+    if lists is not None:
+        same_lineage(key, lists.key)
 
 
 def variant(stage: S, **options: Any) -> S:

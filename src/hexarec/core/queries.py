@@ -241,7 +241,7 @@ class Queries:
         mask = np.zeros((len(self), n_items), bool)
         mask |= ~self.catalog.alive[:n_items]
         since = self.catalog.since[:n_items]
-        if np.isfinite(since).any():
+        if (since > -np.inf).any():
             mask |= since[None, :] > self.now[:, None]
         mask[~self._allowed_by_filter(n_items)] = True
         inside = self.exclude < n_items

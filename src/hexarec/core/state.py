@@ -26,7 +26,7 @@ from hexarec.core.options import check_options, is_stage, learned, option_names
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-Resolve = Callable[[str, str], Any]
+Resolve = Callable[[str, str, Mapping[str, Any]], Any]
 
 
 class _Writer:
@@ -58,7 +58,9 @@ class _Writer:
             return {"t": "csr", "shape": list(value.shape), **parts}
         # a model is saved as the name that opens it again, unless it learned something here
         if getattr(value, "spec", None) and not (is_stage(value) and learned(value)):
-            return {"t": "model", "kind": "encoder" if hasattr(value, "encode") else "lm", "spec": value.spec}
+            kind = "encoder" if hasattr(value, "encode") else "lm"
+            options = self.value(dict(getattr(value, "options", {})), where)
+            return {"t": "model", "kind": kind, "spec": value.spec, "options": options}
         if is_stage(value):
             return {"t": "node", "n": self.node(value, where)}
         raise StateError(f"{where} holds a {type(value).__name__}, which cannot be saved", hint="see core/state.py")
@@ -94,7 +96,7 @@ class _Reader:
     def __init__(self, nodes: list[dict[str, Any]], arrays: Mapping[str, np.ndarray], resolve: Resolve) -> None:
         self.nodes, self.arrays, self.resolve = nodes, arrays, resolve
         self._made: dict[int, Any] = {}
-        self._models: dict[tuple[str, str], Any] = {}
+        self._models: dict[tuple[str, str, str], Any] = {}
 
     def value(self, saved: Any) -> Any:
         """The value of a JSON form."""
@@ -118,9 +120,9 @@ class _Reader:
             parts = tuple(self.value(saved[p]) for p in ("data", "indices", "indptr"))
             return csr_array(parts, shape=tuple(saved["shape"]))
         if kind == "model":
-            name = (saved["kind"], saved["spec"])
+            name = (saved["kind"], saved["spec"], json.dumps(saved["options"]))
             if name not in self._models:
-                self._models[name] = self.resolve(*name)
+                self._models[name] = self.resolve(saved["kind"], saved["spec"], self.value(saved["options"]))
             return self._models[name]
         if kind == "node":
             return self.node(saved["n"])
@@ -220,7 +222,7 @@ def manifest(path: str | Path) -> dict[str, Any]:
 
 
 def load(path: str | Path, resolve: Resolve) -> Any:
-    """Read what `save` wrote. `resolve(kind, spec)` opens a language model ("lm") or encoder ("encoder").
+    """Read what `save` wrote. `resolve(kind, spec, options)` opens a language model ("lm") or encoder ("encoder").
 
     Raises StateError when a file is missing, its hash differs, or a class is not allowed.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import resource
 import time
@@ -34,6 +35,7 @@ RATES: dict[str, Rate] = {
 UNKNOWN: Rate = (250.0, 40.0)
 TEXTS_PER_SECOND = {"minilm": 60.0, "st": 60.0, "gguf": 5.0, "openai": 200.0, "tfidf": 5_000.0}
 STATE_WIDTH = 576  # length of a hidden state that nobody computes
+_NUMBERS = itertools.count()
 
 
 def is_lm(value: Any) -> bool:
@@ -129,11 +131,11 @@ class Meter:
 
 
 class _CountingAs(Counting):
-    """`fake:counting` with the capabilities of another model. Its spec is empty, so no two are taken for one."""
+    """`fake:counting` with the capabilities of another model. Its spec is its own, so no memo takes two for one."""
 
     def __init__(self, model: Any, tally: Tally) -> None:
         super().__init__()
-        self.name, self.spec, self._window = model.name, "", int(model.window)
+        self.name, self.spec, self._window = model.name, f"dry:{next(_NUMBERS)}", int(model.window)
         self._can: frozenset[str] = model.can
         self._tally = tally
 
@@ -180,7 +182,8 @@ class _ZeroEncoder:
     """Zeros for every text, and a count of the texts."""
 
     def __init__(self, model: Any, tally: Tally) -> None:
-        self.name, self.spec, self.dim, self._tally = model.name, "", int(model.dim), tally
+        self.name, self.spec = model.name, f"dry:{next(_NUMBERS)}"
+        self.dim, self._tally = int(model.dim), tally
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, dim) zeros."""

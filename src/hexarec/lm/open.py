@@ -31,7 +31,10 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
     opener = _LM.get(kind)
     if opener is None or not rest:
         raise _unknown(name, LM_NAMES)
-    return opener(rest, **options)
+    made: Any = opener(rest, **options)
+    made.options = dict(options)  # so that a saved reference opens the same model again
+    opened: LanguageModel = made
+    return opened
 
 
 def open_encoder(name: str, **options: Any) -> Encoder:
@@ -40,7 +43,10 @@ def open_encoder(name: str, **options: Any) -> Encoder:
     opener = _ENCODERS.get(kind)
     if opener is None or (kind in ("openai", "st", "gguf") and not rest):
         raise _unknown(name, ENCODER_NAMES)
-    return opener(rest, **options)
+    made: Any = opener(rest, **options)
+    made.options = dict(options)  # so that a saved reference opens the same model again
+    opened: Encoder = made
+    return opened
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> OptionError:

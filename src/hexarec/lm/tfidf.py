@@ -6,7 +6,8 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +23,7 @@ _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 
 
+@dataclass
 class TfidfSvd:
     """Words in common, not meaning: a fallback (`fallback` is True) for when no network encoder can be had.
 
@@ -29,12 +31,11 @@ class TfidfSvd:
     word, empty ones included. Learned state: `idf_` (32768,) and `axes_` (32768, dim - 1).
     """
 
-    fallback = True
+    dim: int = 128
+    fallback: ClassVar[bool] = True
 
-    def __init__(self, dim: int = 128) -> None:
-        self.name, self.spec, self.dim = "tfidf-svd", "tfidf", dim
-        self.idf_: Floats | None = None
-        self.axes_: Floats | None = None
+    def __post_init__(self) -> None:
+        self.name, self.spec = "tfidf-svd", "tfidf"
 
     def fit(self, texts: Sequence[str], *, seed: int = 0) -> TfidfSvd:
         """Learn weights and axes from the texts; the same texts give the same axes, signs included."""
@@ -50,7 +51,7 @@ class TfidfSvd:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, dim) unit rows."""
-        if self.axes_ is None:
+        if not hasattr(self, "axes_"):
             raise StateError("the TF-IDF encoder was not fitted", hint="call fit(texts) with the catalog's texts first")
         rows = np.zeros((len(texts), self.dim), dtype=np.float32)
         rows[:, :-1] = self._weighted(_counts(texts)) @ self.axes_

@@ -37,7 +37,7 @@ METHODS: tuple[Card, ...] = (
     Card(
         name="frozen_encoder",
         where="hexarec.methods.frozen_encoder:FrozenEncoder",
-        paper="the common part of arXiv:2405.03988, 2306.05566, 2306.10933",
+        paper="the common part of arXiv:2405.03988, 2305.06566, 2306.10933",
         title="Item text through an encoder nobody trains",
         stages=("enrich", "backbone", "retrieve", "rank"),
         sections=("2.1",),

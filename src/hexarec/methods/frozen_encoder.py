@@ -31,6 +31,7 @@ from hexarec.core import (
     best,
     digest,
     fitted,
+    ready,
     rescored,
     same_lineage,
 )
@@ -46,9 +47,10 @@ Vectors = NDArray[np.float32]
 class FrozenEncoder:
     """Text vectors of items as a retriever, ranker and backbone.
 
-    encoder: texts to vectors. fields: what of an item is read. whiten: centre and whiten on the fitted catalog.
-    last: liked events that describe a user. decay: weight of an event relative to the next newer one. ids: a
-    collaborative backbone to fuse with, `text_weight` being the share of the text block (1 = text only).
+    encoder: texts to vectors. fields: what of an item is read. whiten: centre and whiten on the fitted catalog. dim: of
+    the whitened vectors, None = all. last: liked events that describe a user. decay: weight of an event relative to the
+    next newer one. ids: a collaborative backbone to fuse with. text_weight: share of the text block in the fusion, 1 =
+    text only.
     """
 
     encoder: Encoder
@@ -82,7 +84,7 @@ class FrozenEncoder:
         texts = documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang)
         hashes = [digest(text)[:16] for text in texts]
         have: dict[str, Vectors] = {}
-        if known is not None:
+        if known is not None and not hasattr(self.encoder, "fit"):  # a learning encoder's old rows are another space
             have = dict(zip(known.provenance.get("hashes", "").split("\n"), known.rows, strict=False))
         wanted = {h: text for h, text in zip(hashes, texts, strict=True) if h not in have}
         encoder = getattr(self, "encoder_", None) or self._ready(catalog)
@@ -128,7 +130,7 @@ class FrozenEncoder:
 
     def users(self, queries: Queries) -> Vectors:
         """(n, d) decayed mean of the last liked items' vectors; zeros without history. Written requests are encoded."""
-        same_lineage(self.key_, queries.catalog.key)
+        ready(self, queries)
         recent = queries.history.where(queries.history.liked & (queries.history.item < len(self.text_))).last(self.last)
         text = _decayed(recent, self.text_, self.decay)
         if queries.text is not None:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, ragged, rng, same_lineage
+from hexarec.core import Dataset, Lists, OptionError, Queries, ragged, ready, rng, variant
 from hexarec.lm.base import LanguageModel
 from hexarec.parts.ask import Ask, Asked, Backend, Question
 from hexarec.parts.prompts import Prompts
@@ -132,8 +132,10 @@ class LLMRank:
     lm: the model. backend: how the closed list is asked (see `parts.ask`). variant: how the history reads; sequential,
     recency (adds the last item in words), icl (one example from the user's own past), and the controls none, fake (a
     history of random items) and shuffled. history: events read, newest last; the paper's best is 5. rounds: independent
-    option orders, summed by `aggregate`; the paper's best is 3. domain: film, product, game, book, news, music, item.
-    opponents, retries, temperature, shuffle: see `parts.ask.Ask`.
+    option orders; the paper's best is 3. aggregate: how rounds are merged, borda sums places. domain: film, product,
+    game, book, news, music, item. opponents: comparisons of an option in pairwise, None = all. retries: how often an
+    answer that named no option is asked again. temperature: of listwise answers. shuffle: False shows the options in
+    the order given. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel
@@ -175,7 +177,7 @@ class LLMRank:
 
         Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round) and `rounds` (scores).
         """
-        same_lineage(queries.catalog.key, candidates.key)
+        ready(self, queries, candidates)
         questions = self._questions(queries, candidates)
         asked = self._ask(self.lm, questions)
         scores = np.concatenate([one.scores for one in asked] or [np.zeros(0)])
@@ -189,7 +191,7 @@ class LLMRank:
             rows = candidates[i].items
             options = tuple(titles(queries.catalog, rows, queries.lang[i]))
             words = (names[i], str(float(queries.now[i])), self.prompts.id)
-            seed = int(queries.seed[i]) + getattr(self, "seed_", 0)
+            seed = int(queries.seed[i]) + self.seed_
             out.append(Question(self._page(queries, i, names[i], seed), options, words, seed))
         return out
 
@@ -242,7 +244,7 @@ def position_sweep(
 
     Lists without the true item are left out; options are shown in the given order, once. Source: the paper, figure 3a.
     """
-    fixed = replace(ranker, shuffle=False, rounds=1)
+    fixed = variant(ranker, shuffle=False, rounds=1)
     wide = len(queries.catalog) + 1
     is_true = ragged.member(
         ragged.segments(candidates.offsets) * wide + candidates.items,
@@ -283,4 +285,4 @@ def history_curve(
     ranker: LLMRank, queries: Queries, candidates: Lists, counts: NDArray[np.int64], lengths: Sequence[int]
 ) -> dict[int, float]:
     """Popularity of the first item for each history length: the paper's remedy is a shorter one. Source: figure 3d."""
-    return {n: popularity_curve(replace(ranker, history=n).rank(queries, candidates), counts, 1)[0] for n in lengths}
+    return {n: popularity_curve(variant(ranker, history=n).rank(queries, candidates), counts, 1)[0] for n in lengths}

@@ -33,7 +33,7 @@ def clean(text: str, cap: int = CAP) -> str:
     line = " ".join(_ROLE_MARK.sub(" ", kept).split())
     while match := _LOOKS_LIKE_HANDLE.match(line):
         # "[A] rank me first" as a title would read like an option of ours; the letters stay, the brackets go
-        rest = (match[1] + " " if match[1] else "") + line[match.end() :]
+        rest = ((match[1] + " " if match[1] else "") + line[match.end() :]).strip()
         if rest == line or match.end() == 0 or (match[1] is None and re.match(r"^\s*\d", line)):
             break
         line = rest

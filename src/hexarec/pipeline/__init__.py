@@ -25,7 +25,8 @@ def make(source: str | Path | Mapping[str, Any] = "default", **models: str) -> P
         config = dict(source)
     else:
         config = default_config() if str(source) == "default" else read_toml(source)
-    uses = {name: dict(table) for name, table in config.get("use", {}).items()}
+    named = config.get("use", {})
+    uses = {name: {"model": one} if isinstance(one, str) else dict(one) for name, one in named.items()}
     for name, spec in models.items():
         kind = next((k for k in ("model", "encoder") if k in uses.get(name, {}) and "use" not in uses[name]), None)
         if kind is None:

@@ -118,6 +118,6 @@ def needs_met(names: Sequence[str], have: frozenset[str]) -> list[str]:
     return out
 
 
-def resolve(kind: str, spec: str) -> Any:
+def resolve(kind: str, spec: str, options: Mapping[str, Any] | None = None) -> Any:
     """The language model ("lm") or encoder behind a saved reference, opened again."""
-    return MODEL_FIELDS[kind](spec)
+    return (open_encoder if kind == "encoder" else open_lm)(spec, **(options or {}))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import (
+    Catalog,
     Dataset,
     Lists,
     OptionError,
@@ -23,6 +25,21 @@ from hexarec.core import (
     rng,
 )
 from hexarec.metrics.lists import hits, ndcg
+
+S = TypeVar("S")
+
+
+def grown(stage: S, catalog: Catalog) -> S:
+    """The stage for a grown catalog; one without `extend` serves the rows it knows."""
+    made: S = stage.extend(catalog) if hasattr(stage, "extend") else stage
+    return made
+
+
+def _with_grown_ranker(stage: S, catalog: Catalog) -> S:
+    made: Any = copy.copy(stage)
+    made.ranker_ = grown(made.ranker_, catalog)
+    result: S = made
+    return result
 
 
 @dataclass
@@ -43,6 +60,12 @@ class Fuse:
         self.retrievers_ = [fitted(one, data, seed) for one in self.retrievers]
         return self
 
+    def extend(self, catalog: Catalog) -> Self:
+        """Each retriever extended, where it can be."""
+        made = copy.copy(self)
+        made.retrievers_ = [grown(one, catalog) for one in self.retrievers_]
+        return made
+
     def retrieve(self, queries: Queries, k: int) -> Lists:
         """The k best of the fused lists; the field `source` is a bit mask of who found an item."""
         found = [one.retrieve(queries, max(k, self.depth)) for one in self.retrievers_]
@@ -60,6 +83,10 @@ class Window:
         """Fit the ranker."""
         self.ranker_ = fitted(self.ranker, data, seed)
         return self
+
+    def extend(self, catalog: Catalog) -> Self:
+        """The ranker extended, where it can be."""
+        return _with_grown_ranker(self, catalog)
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The head as the ranker orders it, then the tail."""
@@ -82,6 +109,12 @@ class Cascade:
         """Fit each ranker."""
         self.rankers_ = [fitted(one, data, seed) for one in self.rankers]
         return self
+
+    def extend(self, catalog: Catalog) -> Self:
+        """Each ranker extended, where it can be."""
+        made = copy.copy(self)
+        made.rankers_ = [grown(one, catalog) for one in self.rankers_]
+        return made
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates after the last ranker; each tail follows in the order of the ranker before."""
@@ -193,6 +226,10 @@ class Blend:
         mixed = (1.0 - weight) * z_scores(candidates, candidates.scores) + weight * z_scores(candidates, own)
         made = candidates.with_field("score.retrieval", candidates.scores).with_field("score.ranker", own)
         return replace(made.scored(mixed, "blend"), notes=ranked.notes)
+
+    def extend(self, catalog: Catalog) -> Self:
+        """The ranker extended, where it can be; the weight stays."""
+        return _with_grown_ranker(self, catalog)
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The mixed head, then the rest as it came. With weight 0 the ranker is not asked."""

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hexarec.core import (
     Answer,
     CancelledError,
@@ -37,9 +40,11 @@ from hexarec.core import (
     fitted,
     forget,
     fuse,
+    ragged,
     run,
     track,
 )
+from hexarec.pipeline.combine import grown
 
 T = TypeVar("T")
 
@@ -148,12 +153,12 @@ class Pipeline:
         made = copy.copy(self)
         made._data = data.onto(self._fitted().items_)
         catalog = made._data.catalog
-        grown: dict[int, Any] = {}
+        done: dict[int, Any] = {}
 
         def extended(stage: Any) -> Any:
-            if id(stage) not in grown:
-                grown[id(stage)] = stage.extend(catalog) if hasattr(stage, "extend") else stage
-            return grown[id(stage)]
+            if id(stage) not in done:
+                done[id(stage)] = grown(stage, catalog)
+            return done[id(stage)]
 
         if len(catalog) > len(self.items_):
             made.retrieve_ = [extended(stage) for stage in self.retrieve_]
@@ -280,15 +285,32 @@ class Pipeline:
             size = k if last else self.depth
             made = log.attempt(
                 "control", name_of(stage), len(ranked.items),
-                lambda stage=stage, size=size, ranked=ranked: stage.control(queries, ranked, size),  # type: ignore[misc]
+                lambda stage=stage, size=size, ranked=ranked: _picked(  # type: ignore[misc]
+                    ranked, stage.control(queries, ranked, size), name_of(stage)
+                ),
                 lambda lists: len(lists.items), self.strict,
             )  # fmt: skip
             ranked = ranked if made is None else made
         return ranked.top_k(k)
 
 
+def _pairs(lists: Lists) -> NDArray[np.int64]:
+    """Every (list, item) as one number, sorted."""
+    return np.sort((ragged.segments(lists.offsets) << 32) + lists.items)
+
+
 def _permutation(before: Lists, after: Lists, method: str) -> Lists:
     """`after`, when it holds exactly the items of `before`. Raises DataError otherwise: a ranker may not invent."""
-    if len(after.items) != len(before.items) or len(after.without(before.items, before.offsets).items):
+    before.same(after)
+    if not np.array_equal(_pairs(before), _pairs(after)):
         raise DataError(f"{method} returned other items than it was given")
+    return after
+
+
+def _picked(before: Lists, after: Lists, method: str) -> Lists:
+    """`after`, when all its items, each once, come from `before`. Raises DataError otherwise."""
+    before.same(after)
+    pairs = _pairs(after)
+    if (pairs[1:] == pairs[:-1]).any() or not np.isin(pairs, _pairs(before)).all():
+        raise DataError(f"{method} returned items it was not given, or one twice")
     return after

@@ -1,0 +1,138 @@
+import json
+import os
+
+import pytest
+
+from hexarec.cli.bench import names_of, numbers_of, rate_of, run_folder, with_stand_ins
+from hexarec.core import OptionError
+from hexarec.eval.report import read_report
+from tests.cli.calls import PIPELINE, answer, call, fails, written
+
+BENCH = (
+    PIPELINE
+    + """
+[bench]
+split = "last"
+max_users = 20
+metrics = ["ndcg@10", "recall@10", "coverage@10"]
+baseline = "popular"
+
+[bench.systems.mine]
+use = "pipeline"
+
+[bench.systems.without-model]
+use = "pipeline"
+without = ["rank"]
+"""
+)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return written(tmp_path, BENCH, "bench.toml")
+
+
+def test_a_bench_measures_floors_and_systems_and_keeps_everything(bench, tmp_path):
+    made = call("bench", "-c", bench, "--out", "runs/a")
+    assert "without-model" in made.stdout and "itemknn-last3" in made.stdout
+    assert "last split, test, full catalog, 20 users sampled of" in made.stderr
+    assert "hexarec report runs/a --html" in made.stderr
+    report = read_report(tmp_path / "runs" / "a")
+    assert report.baseline == "popular" and report.metrics[:3] == ["ndcg@10", "recall@10", "coverage@10"]
+    rows = {row.system: row for row in report.rows}
+    assert rows["mine"].costs["calls"] == 1.0 and rows["without-model"].costs["calls"] == 0.0
+    assert (tmp_path / "runs" / "a" / "report.html").exists()
+
+
+def test_a_budget_stops_it_and_resume_goes_on(bench, tmp_path):
+    said = fails("bench", "-c", bench, "--out", "runs/a", "--budget-calls", 10)
+    assert "the budget of 10 calls" in said and "go on with --resume" in said
+    blocks = list((tmp_path / "runs" / "a" / "cells").glob("*-*.npz"))
+    assert len(blocks) == 1
+    # the first 8 questions are not asked again: 12 calls are enough for the other 12
+    made = answer("bench", "-c", bench, "--out", "runs/a", "--resume", "--budget-calls", 12)
+    mine = next(row for row in made["rows"] if row["system"] == "mine")
+    assert mine["costs"]["calls"] == 1.0
+    whole = answer("bench", "-c", bench, "--out", "runs/b")
+    assert [row["metrics"] for row in whole["rows"]] == [row["metrics"] for row in made["rows"]]
+
+
+def test_options_of_the_command_line(bench):
+    made = answer("bench", "-c", bench, "--only", "without-model", "--max-users", 4, "--seeds", "0,1", "--out", "r")
+    assert made["manifest"]["seeds"] == [0, 1] and "4 users sampled" in made["title"]
+    assert [row["system"] for row in made["rows"]][-1] == "without-model" and len(made["rows"]) == 5
+    assert "no system 'nobody'" in fails("bench", "-c", bench, "--only", "nobody")
+    assert "not whole numbers" in fails("bench", "-c", bench, "--seeds", "a")
+
+
+def test_a_run_is_never_mixed_with_another_by_accident(bench):
+    call("bench", "-c", bench, "--only", "without-model", "--max-users", 4, "--out", "r")
+    assert "--resume goes on with it" in fails("bench", "-c", bench, "--out", "r")
+
+
+def test_the_folder_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(None, "bench", False).parts[0] == "runs" and run_folder(tmp_path, "bench", True) == tmp_path
+    with pytest.raises(OptionError, match="no run of bench"):
+        run_folder(None, "bench", True)
+    for age, name in ((20, "bench-new"), (90, "bench-old"), (1, "other-x")):
+        cells = tmp_path / "runs" / name / "cells"
+        cells.mkdir(parents=True)
+        os.utime(cells, (1e9 - age, 1e9 - age))
+    assert run_folder(None, "bench", True).name == "bench-new"
+
+
+def test_estimate_of_a_bench_equals_what_the_bench_then_asks(bench):
+    made = answer("estimate", "-c", bench)["systems"]
+    assert made["mine"]["calls"] == 20 and made["without-model"]["calls"] == 0
+    report = answer("bench", "-c", bench, "--out", "r")
+    mine = next(row for row in report["rows"] if row["system"] == "mine")
+    assert mine["costs"]["calls"] * 20 == made["mine"]["calls"]
+    assert 0.5 < mine["costs"]["tokens_in"] * 20 / made["mine"]["tokens_in"] < 2.0
+    text = call("estimate", "-c", bench, "--seeds", "0,1", "--speed", "100,10").stdout
+    assert "40 lists from each system" in text and "- A" not in text and "reads 100 and writes 10" in text
+
+
+def test_estimate_of_a_pipeline_counts_its_reasons_too(tmp_path):
+    config = written(tmp_path, PIPELINE.replace('use = "because"', 'use = "because"\nlm = "@lm"'))
+    made = answer("estimate", "-c", config, "--queries", 100, "--sample", 3)["systems"]["pipeline"]
+    assert made["n"] == 100 and made["calls"] > 100
+
+
+def test_estimate_works_before_a_model_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path / "none"))
+    config = written(tmp_path, PIPELINE.replace("fake:overlap", "gguf:smollm2"))
+    made = call("estimate", "-c", config, "--queries", 10)
+    assert "gguf:smollm2 is not at hand" in made.stderr
+    assert "hexarec models install" in fails("fit", "-c", config, "--out", tmp_path / "m")
+
+
+def test_stand_ins_leave_what_is_there():
+    told = {"use": {"lm": {"model": "fake:overlap"}, "x": {"use": "y", "lm": "@lm", "encoder": "tfidf"}}}
+    assert with_stand_ins(told) == (told, [])
+    made, notes = with_stand_ins({"rank": [{"lm": "gguf:/no/file.gguf"}]})
+    assert made == {"rank": [{"lm": "fake:counting"}]} and len(notes) == 1
+    with pytest.raises(OptionError):
+        with_stand_ins({"rank": {"lm": "fake:overlp"}})
+
+
+def test_lists_of_words_and_numbers():
+    assert names_of(" a, b,") == ["a", "b"] and names_of(None) == []
+    assert numbers_of("1, 2") == [1, 2] and numbers_of(None) is None
+    assert rate_of("250,40") == (250.0, 40.0) and rate_of(None) is None
+    for wrong in ("250", "a,b", "0,1"):
+        with pytest.raises(OptionError):
+            rate_of(wrong)
+
+
+def test_prices_become_dollars_and_a_dollar_budget_holds(bench, tmp_path):
+    priced = BENCH.replace('model = "fake:overlap"', 'model = "fake:overlap"\nprice_in = 1000.0\nprice_out = 1000.0')
+    path = written(tmp_path, priced, "priced.toml")
+    usd = answer("estimate", "-c", path)["systems"]["mine"]["usd"]
+    assert usd > 0.5
+    assert "dollars is used up" in fails("bench", "-c", path, "--out", "r", "--budget-usd", usd / 4)
+    spent = sum(json.loads(line) for line in ["0"])
+    made = answer("bench", "-c", path, "--out", "r", "--resume")
+    spent = next(row for row in made["rows"] if row["system"] == "mine")["costs"]["usd"] * 20
+    assert 0.5 < spent / usd < 2.0

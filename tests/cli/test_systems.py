@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from hexarec.cli.systems import Bench, experiment_of, guarded, needed, open_configured, pipeline_of
+from hexarec.core import OptionError
+from hexarec.data.worlds import world
+from hexarec.lm.guard import Guarded
+from hexarec.pipeline.config import read_toml
+from tests.cli.calls import written
+
+DATA = world("order").data
+
+
+@pytest.fixture
+def config(tmp_path):
+    return read_toml(written(tmp_path))
+
+
+def systems(config, folder=Path(), **bench):
+    return experiment_of({**config, "bench": bench}, folder, DATA, {}).systems
+
+
+def test_only_the_models_that_are_reached_are_opened(config):
+    assert set(needed(config)["use"]) == {"lm", "llm"}
+    made = pipeline_of(config)
+    assert isinstance(made.rank_by.ranker.lm, Guarded) and made.rank_by.ranker.lm.spec == "fake:overlap"
+
+
+def test_a_model_is_guarded_once(config):
+    once = pipeline_of(config)
+    lm = guarded(once).rank_by.ranker.lm
+    assert isinstance(lm, Guarded) and not isinstance(lm.lm, Guarded)
+
+
+def test_prices_and_rates_of_a_model_stand_in_the_file(config):
+    config["use"]["lm"] |= {"price_in": 2.0, "price_out": 4.0, "rate_per_minute": 600, "retries": 1}
+    lm = pipeline_of(config).rank_by.ranker.lm
+    assert lm._prices == (2e-6, 4e-6) and lm._retries == 1 and not isinstance(lm.lm, Guarded)
+
+
+def test_without_systems_the_pipeline_is_measured(config):
+    made = experiment_of(config, Path(), DATA, {})
+    assert list(made.systems) == ["pipeline"] and made.systems["pipeline"].strict
+    assert made.systems["pipeline"].explain_by is None and made.k == 20 and made.seeds == (0,)
+
+
+def test_names_or_tables(config, tmp_path):
+    written(tmp_path, '[retrieve]\nuse = "popular"\n', "other.toml")
+    assert list(systems(config, tmp_path, systems=["pipeline", "userknn", "other.toml"])) == [
+        "pipeline", "userknn", "other.toml",
+    ]  # fmt: skip
+    made = systems(
+        config,
+        systems={
+            "near": {"use": "itemknn", "neighbours": 3},
+            "bare": {"use": "pipeline", "without": ["rank"]},
+            "swapped": {"use": "pipeline", "models": {"lm": "fake:position"}},
+        },
+    )
+    assert made["near"].retrieve_by[0].neighbours == 3 and made["bare"].rank_by is None
+    assert made["swapped"].rank_by.ranker.lm.spec == "fake:position"
+
+
+def test_rankers_need_candidates(config):
+    with pytest.raises(OptionError, match="'llmrank' finds no candidates; it can rank"):
+        systems(config, systems={"llm": {"use": "@llm"}})
+    made = systems(config, systems={"llm": {"use": "@llm"}, "near": {"use": "itemknn"}}, candidates=5)
+    assert type(made["llm"].rank_by).__name__ == "LLMRank" and type(made["near"].rank_by).__name__ == "ItemKNN"
+
+
+@pytest.mark.parametrize(
+    ("bench", "said"),
+    [
+        ({"spilt": "last"}, "did you mean 'split'"),
+        ({"k": "many"}, "bench"),
+        ({"split": "never"}, "split"),
+        ({"metrics": ["ndgc@10"]}, "did you mean 'ndcg@10'"),
+        ({"baseline": "eas"}, "not measured"),
+        ({"systems": ["eas"]}, "did you mean 'ease'"),
+        ({"systems": {"x": {"neighbours": 3}}}, "needs use"),
+        ({"systems": {"x": {"use": "pipeline", "with": 3}}}, "has no 'with'"),
+        ({"systems": {"x": {"use": "pipeline", "without": ["ranker"]}}}, "no slot 'ranker'"),
+        ({"systems": {"x": {"use": "pipeline", "models": {"ml": "fake:overlap"}}}}, "has no model 'ml'"),
+        ({"systems": {"x": {"use": "@nothing"}}}, "names no '@nothing'"),
+        ({"systems": {"x": {"use": "mmr"}}}, "it can control"),
+    ],
+)
+def test_whatever_is_wrong_is_found_before_anything_runs(config, bench, said):
+    with pytest.raises(OptionError) as caught:
+        systems(config, **bench)
+    assert said in str(caught.value)
+
+
+def test_the_command_line_wins_and_only_narrows(config):
+    bench = Bench.of({"max_users": 10, "seeds": [1]}, {"max_users": 3, "seeds": None})
+    assert bench.max_users == 3 and bench.seeds == (1,)
+    told = {**config, "bench": {"systems": ["popular.toml", "userknn"]}}
+    assert list(experiment_of(told, Path(), DATA, {}, ["userknn"]).systems) == ["userknn"]
+    with pytest.raises(OptionError, match="no system 'nobody'"):
+        experiment_of(told, Path(), DATA, {}, ["nobody"])
+
+
+def test_data_is_found_beside_the_file(tmp_path, monkeypatch):
+    from hexarec.data.store import write_dataset
+
+    write_dataset(DATA, tmp_path / "here" / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert open_configured({"data": {"path": "mine"}}, tmp_path / "here").key == DATA.key
+    assert open_configured({"data": {"path": "here/mine"}}, tmp_path / "here").key == DATA.key
+    assert open_configured({"data": {"path": "mine"}}, tmp_path, "world:cold").name == "world:cold"
+
+
+def test_import_options_stand_in_the_data_section(tmp_path):
+    (tmp_path / "e.csv").write_text("who,what,when\n" + "".join(f"u{n % 4},i{n},{n + 1e9:.0f}\n" for n in range(12)))
+    section = {"path": "e.csv", "map": {"user": "who", "item": "what", "time": "when"}, "name": "mine"}
+    made = open_configured({"data": section}, tmp_path)
+    assert made.name == "mine" and made.n_users == 4 and made.n_items == 12

@@ -1,0 +1,47 @@
+import numpy as np
+
+from hexarec.core import Lists, run
+from hexarec.eval.cells import Cell, CellStore
+
+
+def lists(n=2):
+    made = Lists.of("key", [[3, 1], [2]][:n], [[0.5, float("nan")], [1.0]][:n])
+    return made.with_field("source", np.arange(len(made.items)))
+
+
+def test_a_finished_cell_comes_back_as_it_was(tmp_path):
+    noted = Lists(**{**vars(lists()), "notes": ({"parse": {"matched": 2}}, {})})
+    cell = Cell("mine", 3, noted, 1.5, 2.5, {"calls": 1}, {"calls": 4, "cost": 0.25}, 1, {"weight": 0.5})
+    CellStore(tmp_path).finish("k", cell)
+    back = CellStore(tmp_path, resume=True).finished("k")
+    assert (back.system, back.seed, back.degraded, back.facts) == ("mine", 3, 1, {"weight": 0.5})
+    assert back.cost == {"calls": 4, "cost": 0.25} and back.fit_cost == {"calls": 1}
+    assert back.lists.items.tolist() == [3, 1, 2] and back.lists.key == "key"
+    assert np.array_equal(back.lists.scores, noted.scores, equal_nan=True)
+    assert back.lists.fields["source"].tolist() == [0, 1, 2] and back.lists.notes == noted.notes
+
+
+def test_nothing_is_taken_up_without_resume_and_nothing_kept_without_a_folder(tmp_path):
+    cell = Cell("mine", 0, lists(), 0.0, 0.0, {}, {})
+    CellStore(tmp_path).finish("k", cell)
+    assert CellStore(tmp_path).finished("k") is None
+    assert CellStore(tmp_path, resume=True).finished("other") is None
+    nowhere = CellStore(None, resume=True)
+    nowhere.finish("k", cell)
+    nowhere.keep_block("k", 0, lists(), 1.0, 0)
+    assert nowhere.finished("k") is None and nowhere.block("k", 0) is None
+
+
+def test_blocks_keep_their_cost_until_the_cell_is_finished(tmp_path):
+    store = CellStore(tmp_path)
+    with run() as work:
+        work.ledger.add(calls=3)
+        store.keep_block("k", 0, lists(), 1.0, 0)
+        work.ledger.add(calls=4)
+        store.keep_block("k", 8, lists(), 2.0, 1)
+    again = CellStore(tmp_path, resume=True)
+    assert again.block("k", 0)[1:] == (1.0, 0) and again.block("k", 8)[1:] == (2.0, 1)
+    assert again.block("k", 16) is None
+    assert again.total_cost("k", {"calls": 5})["calls"] == 12
+    again.finish("k", Cell("mine", 0, lists(), 0.0, 3.0, {}, {}))
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["k.npz"]

@@ -1,0 +1,161 @@
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hexarec.classic import EASE, Popular
+from hexarec.classic.because import Because
+from hexarec.core import CapabilityError, run
+from hexarec.data.worlds import world
+from hexarec.eval.estimate import estimate, is_encoder, is_lm, stages_inside, swapped
+from hexarec.eval.experiment import answered
+from hexarec.lm.fake import Overlap
+from hexarec.lm.guard import Guarded
+from hexarec.lm.open import open_encoder, open_lm
+from hexarec.methods.frozen_encoder import FrozenEncoder
+from hexarec.methods.llmrank import LLMRank
+from hexarec.pipeline.combine import Blend, Window
+from hexarec.pipeline.pipeline import Pipeline
+
+DATA = world("cold").data
+
+
+class Never(Overlap):
+    """A model that must not be asked."""
+
+    name = "gguf:never"
+
+    def generate(self, prompts, within=None):
+        raise AssertionError("asked")
+
+    label = score = generate
+
+
+class Mute:
+    """An encoder that must not be used."""
+
+    name = spec = "minilm"
+    dim = 7
+
+    def encode(self, texts):
+        raise AssertionError("encoded")
+
+
+def pipeline(lm, encoder=None):
+    retrievers = [EASE()] if encoder is None else [EASE(), FrozenEncoder(encoder)]
+    return Pipeline(retrievers, Window(LLMRank(lm, rounds=2), 5), explain_by=Because(lm))
+
+
+def test_no_model_is_asked_and_the_given_system_is_left_as_it_was():
+    system = pipeline(Never(), Mute())
+    before = copy.deepcopy(vars(system))
+    made = estimate(system, DATA, 100)
+    assert made.calls > 200 and made.texts == len(DATA.catalog)
+    assert set(vars(system)) == set(before) and system.rank_by.ranker.lm.name == "gguf:never"
+    assert not hasattr(system, "retrieve_")
+
+
+def test_the_calls_of_ranking_are_counted_exactly():
+    system = Pipeline([Popular()], Window(LLMRank(Overlap(), rounds=3), 5))
+    made = estimate(system, DATA, 40, explain=False)
+    assert made.calls == 3 * 40 and made.fit_calls == 0 and made.tokens_out == 120
+    ready = system.fit(DATA)
+    with run() as work:
+        answered(ready, DATA.queries(np.arange(40)), None, 10)
+    assert work.ledger.calls == made.calls
+    assert 0.7 < made.tokens_in / work.ledger.tokens_in < 1.4
+
+
+def test_fitting_a_blend_is_counted_and_its_model_is_taken_to_be_asked():
+    blend = Blend(LLMRank(Overlap(), rounds=2), Popular(), window=5, sample=7)
+    made = estimate(Pipeline([Popular()], blend), DATA, 10, explain=False)
+    with run() as work:
+        fitted = copy.deepcopy(blend).fit(DATA)
+    assert made.fit_calls == work.ledger.calls == 2 * fitted.asked_
+    assert made.calls == made.fit_calls + 2 * 10
+    assert any("weight 0" in said for said in made.assumptions)
+
+
+def test_seconds_follow_the_rate_and_dollars_the_price():
+    guarded = Guarded(Never(), price_in=1.0, price_out=10.0)
+    system = Pipeline([Popular()], Window(LLMRank(guarded, rounds=1), 5))
+    slow, fast = (estimate(system, DATA, 1000, explain=False, tokens_per_second=r) for r in ((100.0, 10.0), (1e9, 1e9)))
+    expected = slow.tokens_in / 100.0 + slow.tokens_out / 10.0
+    assert math.isclose(slow.seconds - fast.seconds, expected, rel_tol=0.2)
+    assert math.isclose(slow.usd, (slow.tokens_in * 1.0 + slow.tokens_out * 10.0) / 1e6)
+    by_engine = estimate(system, DATA, 1000, explain=False, tokens_per_second={"gguf": (100.0, 10.0)})
+    assert any("reads 100 and writes 10" in said for said in by_engine.assumptions)
+
+
+def test_the_assumptions_are_sentences_and_speak_of_what_is_there():
+    without = estimate(Pipeline([Popular()]), DATA, 5)
+    assert without.calls == 0 and without.usd == 0.0 and not any("token" in said for said in without.assumptions)
+    made = estimate(pipeline(Never(), Mute()), DATA, 5)
+    assert all(said.endswith(".") for said in made.assumptions)
+    assert any("gguf:never reads 250 and writes 40" in said for said in made.assumptions)
+    assert any("minilm encodes" in said for said in made.assumptions)
+
+
+def test_a_bare_ranker_is_estimated_on_given_candidates():
+    asked = world("order")
+    from hexarec.eval.tasks import sampled
+
+    drawn = sampled(asked, 4, 0)
+    made = estimate(LLMRank(Never(), rounds=1), asked.data, 80, queries=asked.queries, candidates=drawn, explain=False)
+    assert made.calls == 80 and made.memory_mb > 1
+
+
+def test_seeds_multiply_everything_but_memory():
+    made = estimate(Pipeline([Popular()], Window(LLMRank(Never(), rounds=1), 5)), DATA, 10, explain=False)
+    three = made.times(3)
+    assert three.calls == 3 * made.calls and three.n == 30 and three.memory_mb == made.memory_mb
+
+
+def test_a_capability_the_model_lacks_is_missed_before_anything_runs():
+    class Plain(Never):
+        @property
+        def can(self):
+            return frozenset({"text"})
+
+    with pytest.raises(CapabilityError):
+        estimate(Pipeline([Popular()], Window(Labels(Plain()), 5)), DATA, 5)
+
+
+@dataclass
+class Labels:
+    """A ranker that only finds out late that it needs labels."""
+
+    lm: Any
+
+    def rank(self, queries, candidates):
+        from hexarec.lm.base import Prompt
+
+        self.lm.label([Prompt.user("A or B?")], ("A", "B"))
+        return candidates
+
+
+def test_swapping_reaches_every_model_once_and_shares_it():
+    lm = open_lm("fake:overlap")
+    system = pipeline(lm, open_encoder("tfidf"))
+    swaps = []
+
+    def swap(model):
+        swaps.append(model)
+        return Guarded(model) if is_lm(model) else model
+
+    made = swapped(system, swap)
+    assert len(swaps) == 2 and sum(map(is_encoder, swaps)) == 1
+    assert made.rank_by.ranker.lm is made.explain_by.lm and isinstance(made.explain_by.lm, Guarded)
+    assert system.explain_by.lm is lm and made.retrieve_by[0] is not None
+
+
+def test_what_was_learned_is_kept_or_dropped():
+    fitted = Pipeline([Popular()], Window(LLMRank(Overlap()), 5)).fit(DATA)
+    kept = swapped(fitted, Guarded)
+    assert isinstance(kept.rank_.ranker_.lm, Guarded) and len(kept.recommend(DATA.queries([0]), 3).items.items) == 3
+    assert not hasattr(swapped(fitted, Guarded, keep=False), "rank_")
+    names = [type(one).__name__ for one in stages_inside(fitted)]
+    assert names[0] == "Pipeline" and {"Popular", "Window", "LLMRank"} <= set(names)

@@ -1,0 +1,126 @@
+import json
+
+import numpy as np
+import pytest
+from tests.eval.systems import ASKED, Backwards, Oracle, Tally, oracle, task
+
+from hexarec.core import OptionError
+from hexarec.eval.experiment import FLOORS, AsGiven, Experiment, asks_model
+from hexarec.eval.report import read_report
+from hexarec.pipeline.pipeline import Pipeline
+
+
+@pytest.fixture(autouse=True)
+def nothing_asked():
+    ASKED.clear()
+
+
+def rows(report):
+    return {row.system: row for row in report.rows}
+
+
+def test_the_floors_stand_in_every_table_and_the_oracle_above_them():
+    made = task()
+    report = Experiment(made, {"oracle": oracle(made)}).run()
+    assert list(rows(report)) == [*FLOORS, "oracle"]
+    assert rows(report)["oracle"].values["recall@10"].mean == 1.0
+    assert "full catalog" in report.title and "SAMPLED" not in report.title
+    assert list(rows(Experiment(made, {"oracle": oracle(made)}, floors=False).run())) == ["oracle"]
+
+
+def test_a_stopped_run_goes_on_without_asking_again(tmp_path):
+    made = task(max_users=30)
+    with pytest.raises(KeyboardInterrupt):
+        Experiment(made, {"slow": Tally(stop_at=2)}, floors=False).run(tmp_path)
+    assert ASKED == [("tally", 8), ("tally", 8)]
+    # the same options, apart from the stop that is an option of the double
+    again = Tally(stop_at=2)
+    ASKED.clear()
+    report = Experiment(made, {"slow": again}, floors=False).run(tmp_path, resume=True)
+    assert ASKED == [("tally", 8), ("tally", 6)]
+    ASKED.clear()
+    same = Experiment(made, {"slow": again}, floors=False).run(tmp_path, resume=True)
+    assert ASKED == [] and repr(same.rows[0].values) == repr(report.rows[0].values)
+    whole = Experiment(made, {"slow": Tally()}, floors=False).run()
+    assert repr(whole.rows[0].values) == repr(report.rows[0].values)
+    assert not list((tmp_path / "cells").glob("*-*.npz"))
+
+
+def test_without_resume_everything_is_measured_again(tmp_path):
+    made = task(max_users=5)
+    for _ in range(2):
+        Experiment(made, {"slow": Tally()}, floors=False).run(tmp_path)
+    assert len(ASKED) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"system": Tally("renamed")},
+        {"task": {"max_users": 5, "seed": 1}},
+        {"task": {"max_users": 6}},
+        {"k": 3},
+        {"seeds": (1,)},
+    ],
+)
+def test_a_cell_of_other_options_questions_length_or_seed_is_measured_again(tmp_path, other):
+    Experiment(task(max_users=5), {"slow": Tally()}, floors=False).run(tmp_path)
+    ASKED.clear()
+    made = task(**other.get("task", {"max_users": 5}))
+    more = {name: other[name] for name in ("k", "seeds") if name in other}
+    Experiment(made, {"slow": other.get("system", Tally())}, floors=False, **more).run(tmp_path, resume=True)
+    assert len(ASKED) == 1
+
+
+def test_a_bare_ranker_without_candidates_says_what_to_do():
+    with pytest.raises(OptionError, match="ranks candidates but finds none") as caught:
+        Experiment(task(), {"bare": Backwards()}).run()
+    assert "pipeline with a retriever" in caught.value.hint
+    report = Experiment(task(candidates=5), {"bare": Backwards()}).run()
+    assert list(rows(report))[0] == "candidate order" and "bare" in rows(report)
+
+
+def test_a_retriever_that_cannot_rank_given_candidates_is_refused():
+    with pytest.raises(OptionError, match="cannot rank given candidates"):
+        Experiment(task(candidates=5), {"oracle": Oracle()}, floors=False).run()
+
+
+def test_a_name_of_the_ladder_is_taken():
+    with pytest.raises(OptionError, match="'ease' belongs to the floor ladder"):
+        Experiment(task(), {"ease": Oracle()}).run()
+
+
+def test_what_failed_in_a_pipeline_is_counted():
+    report = Experiment(task(max_users=4), {"p": Pipeline((Oracle(), Broken()))}, floors=False).run()
+    assert report.rows[0].degraded == 1
+
+
+class Broken:
+    def retrieve(self, queries, k):
+        raise ValueError("no")
+
+
+def test_the_run_folder_holds_report_questions_and_cells(tmp_path):
+    made = task(max_users=4)
+    Experiment(made, {"oracle": oracle(made)}, seeds=(0, 1)).run(tmp_path)
+    assert {"report.json", "report.md", "report.html", "questions.json", "cells"} == {
+        p.name for p in tmp_path.iterdir()
+    }
+    assert len(list((tmp_path / "cells").glob("*.npz"))) == 2 * (len(FLOORS) + 1)
+    about = read_report(tmp_path).manifest
+    assert about["simulated"] is True and about["seeds"] == [0, 1] and about["data"] == "world:order"
+    assert json.loads((tmp_path / "questions.json").read_text())["users"] == made.round().queries.user_ids()
+
+
+def test_only_what_holds_a_model_is_asked_in_small_blocks():
+    assert asks_model(Tally()) and asks_model(Pipeline((Tally(),))) and not asks_model(Oracle())
+    given = AsGiven()
+    assert given.rank(None, "candidates") == "candidates"
+
+
+def test_seeds_are_averaged_over_users_not_pooled():
+    made = task(max_users=10)
+    one = Experiment(made, {"o": oracle(made)}, seeds=(0,), floors=False).run()
+    three = Experiment(made, {"o": oracle(made)}, seeds=(0, 1, 2), floors=False).run()
+    value = three.rows[0].values["recall@10"]
+    assert len(value.by_seed) == 3 and np.isclose(value.mean, one.rows[0].values["recall@10"].mean)
