@@ -3,10 +3,10 @@ import os
 import shutil
 
 import pytest
-
-from hexarec.eval.experiment import Experiment
 from tests.cli.calls import answer, call, fails
 from tests.eval.systems import Tally, oracle, task
+
+from hexarec.eval.experiment import Experiment
 
 
 @pytest.fixture(scope="module")

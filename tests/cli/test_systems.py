@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import pytest
+from tests.cli.calls import written
 
 from hexarec.cli.systems import Bench, experiment_of, guarded, needed, open_configured, pipeline_of
 from hexarec.core import OptionError
 from hexarec.data.worlds import world
 from hexarec.lm.guard import Guarded
 from hexarec.pipeline.config import read_toml
-from tests.cli.calls import written
 
 DATA = world("order").data
 

@@ -1,9 +1,10 @@
 import json
 import tomllib
 
+from tests.cli.calls import call, fails, written
+
 from hexarec.core import manifest
 from hexarec.pipeline import make
-from tests.cli.calls import call, fails, written
 
 
 def test_init_writes_a_file_that_is_the_default_pipeline(tmp_path):

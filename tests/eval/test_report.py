@@ -76,7 +76,10 @@ def test_the_report_survives_json_and_nan_becomes_null(tmp_path):
     assert back.simulated and back.title == made.title and back.metrics == made.metrics
     assert back.rows[0].values["ndcg@10"] == made.rows[0].values["ndcg@10"]
     assert back.rows[0].costs == made.rows[0].costs
-    assert not list(tmp_path.glob(".*"))
+    assert math.isnan(back.rows[1].values["coverage@10"].mean)
+    assert math.isnan(back.rows[0].values["recall@10[cold]"].by_seed[0])
+    back.write(tmp_path / "again")  # what was read can be drawn
+    assert (tmp_path / "again" / "report.json").read_text() == text and not list(tmp_path.glob(".*"))
 
 
 def test_costs_are_per_list():

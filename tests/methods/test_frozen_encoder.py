@@ -27,7 +27,9 @@ class Letters:
 
     def encode(self, texts):
         self.seen += texts
-        counts = np.array([[3.0 * len(text), *(text.casefold().count(chr(97 + n)) for n in range(26))] for text in texts])
+        counts = np.array(
+            [[3.0 * len(text), *(text.casefold().count(chr(97 + n)) for n in range(26))] for text in texts]
+        )
         counts = counts.reshape(len(texts), 27) + 1e-3
         return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 
@@ -136,7 +138,9 @@ def test_new_rows_of_a_learning_encoder_share_the_space_of_the_kept_ones():
 
 def test_the_feature_says_who_made_it():
     made = FrozenEncoder(Letters()).enrich(DATA).features["text:test:letters"]
-    assert made.provenance["maker"] == "frozen_encoder" and made.provenance["model"] == "test:letters" and made.mask.all()
+    assert (
+        made.provenance["maker"] == "frozen_encoder" and made.provenance["model"] == "test:letters" and made.mask.all()
+    )
 
 
 def test_fused_with_ids_both_blocks_count_by_their_share():

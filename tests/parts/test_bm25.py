@@ -9,11 +9,22 @@ from hexarec.core import load, save
 from hexarec.parts.bm25 import BM25, tokenise
 
 
-@pytest.mark.parametrize(("text", "tokens"), [
-    ("三体 Alien", ["三体", "alien"]), ("The Lord of the Rings", ["lord", "rings"]), ("霸王别姬", ["霸王", "王别", "别姬"]), ("异", ["异"]),
-    ("Schindler's List", ["schindler", "list"]), ("WALL·E", ["wall", "e"]), ("ＡＬＩＥＮ 3", ["alien", "3"]), ("", []), ("the of", []),
-    ("snake_case", ["snake", "case"]), ("東京Tokyo", ["東京", "tokyo"]),
-])
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("三体 Alien", ["三体", "alien"]),
+        ("The Lord of the Rings", ["lord", "rings"]),
+        ("霸王别姬", ["霸王", "王别", "别姬"]),
+        ("异", ["异"]),
+        ("Schindler's List", ["schindler", "list"]),
+        ("WALL·E", ["wall", "e"]),
+        ("ＡＬＩＥＮ 3", ["alien", "3"]),
+        ("", []),
+        ("the of", []),
+        ("snake_case", ["snake", "case"]),
+        ("東京Tokyo", ["東京", "tokyo"]),
+    ],
+)
 def test_words_and_pairs_of_characters(text, tokens):
     assert tokenise(text) == tokens
 
@@ -39,7 +50,9 @@ def by_hand(query, documents, k1=1.5, b=0.75):
 
 @pytest.mark.parametrize("query", ["robot", "robot jazz", "ocean ocean", "castle garden robot"])
 def test_scores_are_those_of_the_formula(query):
-    np.testing.assert_allclose(BM25().build(DOCUMENTS).scores([query])[0], by_hand(query, DOCUMENTS), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        BM25().build(DOCUMENTS).scores([query])[0], by_hand(query, DOCUMENTS), rtol=1e-5, atol=1e-6
+    )
 
 
 @given(st.lists(st.text(max_size=10), max_size=4), st.lists(st.text(max_size=10), max_size=3))

@@ -16,19 +16,42 @@ def found(titles, answer):
     return ground_list(answer, titles)[0]
 
 
-@pytest.mark.parametrize(("title", "expected"), [
-    ("The Matrix (1999)", "the matrix"), ("Matrix, The (1999)", "the matrix"), ("Tom & Jerry", "tom and jerry"),
-    ("WALL·E", "wall e"), ("ＡＬＩＥＮ　３", "alien 3"), ("  Alien  ", "alien"), ("2001: A Space Odyssey", "2001 a space odyssey"),
-    ("1984 (1984)", "1984"), ("ﬁlm", "film"), ("Straße", "strasse"), ("", ""), ("！", ""),
-])
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("The Matrix (1999)", "the matrix"),
+        ("Matrix, The (1999)", "the matrix"),
+        ("Tom & Jerry", "tom and jerry"),
+        ("WALL·E", "wall e"),
+        ("ＡＬＩＥＮ　３", "alien 3"),
+        ("  Alien  ", "alien"),
+        ("2001: A Space Odyssey", "2001 a space odyssey"),
+        ("1984 (1984)", "1984"),
+        ("ﬁlm", "film"),
+        ("Straße", "strasse"),
+        ("", ""),
+        ("！", ""),
+    ],
+)
 def test_titles_are_compared_without_case_article_order_punctuation_and_year(title, expected):
     assert normal(title) == expected
 
 
-@pytest.mark.parametrize(("text", "option"), [
-    ("Toy Story", 0), ("Toy Story 2", 1), ("toy story 2!", 1), ("I would watch Toy Story 2 next", 1), ("I'd watch Toy Story next", 0),
-    ("Alien", 2), ("Alien 3", 3), ("Aliens", 4), ("Alien 3 is great", 3), ("maybe Aliens?", 4),
-])
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("Toy Story", 0),
+        ("Toy Story 2", 1),
+        ("toy story 2!", 1),
+        ("I would watch Toy Story 2 next", 1),
+        ("I'd watch Toy Story next", 0),
+        ("Alien", 2),
+        ("Alien 3", 3),
+        ("Aliens", 4),
+        ("Alien 3 is great", 3),
+        ("maybe Aliens?", 4),
+    ],
+)
 def test_a_title_inside_another_is_not_taken_for_it(text, option):
     assert STORY.find(text)[0] == option
 
@@ -62,14 +85,36 @@ def test_equal_titles_without_year_are_taken_in_turn_each_once():
 HANDLED = Titles(("Alien", "Heat", "Pi"), ("A", "B", "C"))
 
 
-@pytest.mark.parametrize("answer", [
-    "[B] Heat\n[A] Alien\n[C] Pi", "1. [B] Heat\n2. [A] Alien\n3. [C] Pi", "[B]\n[A]\n[C]", "B\nA\nC", "B. Heat\nA. Alien\nC. Pi",
-    "B) Heat\nA) Alien\nC) Pi", "(B)\n(A)\n(C)", "【B】\n【A】\n【C】", "B, A, C", "B > A > C", "[B], [A], [C]", "[b]\n[a]\n[c]",
-    '["B", "A", "C"]', '{"ranking": ["B", "A", "C"]}', 'Sure!\n```json\n{"ranking": ["B", "A", "C"]}\n```', "Heat; Alien; Pi",
-    "Heat, Alien, Pi", "1. Heat\n2. Alien\n3. Pi", "- Heat\n- Alien\n- Pi", "* **Heat**\n* **Alien**\n* **Pi**",
-    "1) 'Heat'\n2) “Alien”\n3) Pi", "Here is my ranking:\n1. Heat\n2. Alien\n3. Pi\nEnjoy!", "1. heat\n2. ALIEN\n3. pi.",
-    "B、A、C", "[B] > [A] > [C]",
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[B] Heat\n[A] Alien\n[C] Pi",
+        "1. [B] Heat\n2. [A] Alien\n3. [C] Pi",
+        "[B]\n[A]\n[C]",
+        "B\nA\nC",
+        "B. Heat\nA. Alien\nC. Pi",
+        "B) Heat\nA) Alien\nC) Pi",
+        "(B)\n(A)\n(C)",
+        "【B】\n【A】\n【C】",
+        "B, A, C",
+        "B > A > C",
+        "[B], [A], [C]",
+        "[b]\n[a]\n[c]",
+        '["B", "A", "C"]',
+        '{"ranking": ["B", "A", "C"]}',
+        'Sure!\n```json\n{"ranking": ["B", "A", "C"]}\n```',
+        "Heat; Alien; Pi",
+        "Heat, Alien, Pi",
+        "1. Heat\n2. Alien\n3. Pi",
+        "- Heat\n- Alien\n- Pi",
+        "* **Heat**\n* **Alien**\n* **Pi**",
+        "1) 'Heat'\n2) “Alien”\n3) Pi",
+        "Here is my ranking:\n1. Heat\n2. Alien\n3. Pi\nEnjoy!",
+        "1. heat\n2. ALIEN\n3. pi.",
+        "B、A、C",
+        "[B] > [A] > [C]",
+    ],
+)
 def test_every_form_seen_in_the_wild_gives_the_same_ranking(answer):
     assert found(HANDLED, answer) == [1, 0, 2]
 
@@ -90,16 +135,26 @@ def test_invented_titles_and_handles_are_counted_and_not_placed():
     assert order == [1, 0] and report.out_of_set == 2 and report.missing == 1
 
 
-@pytest.mark.parametrize(("text", "option"), [
-    ("The Shawshank Redemtion", 0), ("Shawshank Redemption", 0), ("Shawshank", None), ("Rocky 3", 2), ("Rocky 2", 1), ("Rocky 4", None),
-])
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("The Shawshank Redemtion", 0),
+        ("Shawshank Redemption", 0),
+        ("Shawshank", None),
+        ("Rocky 3", 2),
+        ("Rocky 2", 1),
+        ("Rocky 4", None),
+    ],
+)
 def test_a_near_spelling_counts_from_nine_tenths_on_and_numbers_must_agree(text, option):
     titles = Titles(("The Shawshank Redemption", "Rocky 2", "Rocky 3"))
     made = titles.find(text)
     assert (made and made[0]) == option and FUZZY == 0.9
 
 
-@pytest.mark.parametrize("text", ["I'm sorry, but I cannot help with that.", "As an AI language model, I ...", "抱歉，我无法回答。"])
+@pytest.mark.parametrize(
+    "text", ["I'm sorry, but I cannot help with that.", "As an AI language model, I ...", "抱歉，我无法回答。"]
+)
 def test_a_refusal_is_said_to_be_one(text):
     order, report = ground_list(text, HANDLED)
     assert order == [] and report.refused == 1 and report.invalid_format == 1 and report.missing == 3
@@ -110,10 +165,19 @@ def test_an_apology_around_a_ranking_is_no_refusal():
     assert order == [1, 0] and report.refused == 0
 
 
-@pytest.mark.parametrize(("answer", "order"), [
-    ("1. 霸王别姬\n2. 七武士", [0, 1]), ("霸王别姬、七武士、东京物语", [0, 1, 2]), ("霸王别姬，七武士", [0, 1]), ("《花样年华》\n《异形》", [3, 4]),
-    ("我推荐霸王别姬", [0]), ("1、异形2\n2、异形", [5, 4]), ("1．七武士", [1]), ("首先看东京物语；然后花样年华", [2, 3]),
-])
+@pytest.mark.parametrize(
+    ("answer", "order"),
+    [
+        ("1. 霸王别姬\n2. 七武士", [0, 1]),
+        ("霸王别姬、七武士、东京物语", [0, 1, 2]),
+        ("霸王别姬，七武士", [0, 1]),
+        ("《花样年华》\n《异形》", [3, 4]),
+        ("我推荐霸王别姬", [0]),
+        ("1、异形2\n2、异形", [5, 4]),
+        ("1．七武士", [1]),
+        ("首先看东京物语；然后花样年华", [2, 3]),
+    ],
+)
 def test_chinese_titles_are_found_without_spaces(answer, order):
     assert found(ZH, answer) == order
 
@@ -138,25 +202,46 @@ def test_whatever_is_said_no_option_comes_twice_and_none_from_outside(answer, wi
     assert report.missing >= 0 and json.loads(json.dumps(report.as_note()))["matched"] == len(order)
 
 
-@pytest.mark.parametrize(("answer", "expected"), [
-    ('["a", "b"]', ["a", "b"]), ('x {"r": ["a"]} y', ["a"]), ("[1, 2]", ["1", "2"]), ("a\n\nb", ["a", "b"]), ("a, b", ["a", "b"]),
-    ("Crouching Tiger, Hidden Dragon\nHeat", ["Crouching Tiger, Hidden Dragon", "Heat"]), ('{"a": {"b": 1}}', ['{"a": {"b": 1}}']),
-    ('["a", {"b": 1}]', ['["a"', '{"b": 1}]']), ("[" * 5000, ["[" * 5000]),
-])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ('x {"r": ["a"]} y', ["a"]),
+        ("[1, 2]", ["1", "2"]),
+        ("a\n\nb", ["a", "b"]),
+        ("a, b", ["a", "b"]),
+        ("Crouching Tiger, Hidden Dragon\nHeat", ["Crouching Tiger, Hidden Dragon", "Heat"]),
+        ('{"a": {"b": 1}}', ['{"a": {"b": 1}}']),
+        ('["a", {"b": 1}]', ['["a"', '{"b": 1}]']),
+        ("[" * 5000, ["[" * 5000]),
+    ],
+)
 def test_an_answer_is_cut_into_what_may_name_one_item(answer, expected):
     assert pieces(answer) == expected
 
 
-@pytest.mark.parametrize(("answer", "expected"), [
-    ("1. drama - Heat\n2. war - Alien", [("drama", "Heat"), ("war", "Alien")]), ("[1. drama - Heat] [2. Alien]", [("drama", "Heat"), ("", "Alien")]),
-    ("Spider-Man", [("", "Spider-Man")]), ("", []),
-])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("1. drama - Heat\n2. war - Alien", [("drama", "Heat"), ("war", "Alien")]),
+        ("[1. drama - Heat] [2. Alien]", [("drama", "Heat"), ("", "Alien")]),
+        ("Spider-Man", [("", "Spider-Man")]),
+        ("", []),
+    ],
+)
 def test_pairs_are_cut_at_the_last_dash(answer, expected):
     assert pairs(answer) == expected
 
 
 def test_a_report_adds_nothing_that_was_not_seen():
     assert ParseReport(3).as_note() == {
-        "requested": 3, "matched": 0, "by_method": {}, "out_of_set": 0, "duplicates": 0, "missing": 0, "retried": 0, "refused": 0,
+        "requested": 3,
+        "matched": 0,
+        "by_method": {},
+        "out_of_set": 0,
+        "duplicates": 0,
+        "missing": 0,
+        "retried": 0,
+        "refused": 0,
         "invalid_format": 0,
     }

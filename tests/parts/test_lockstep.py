@@ -42,7 +42,11 @@ def test_scripts_of_different_lengths_keep_their_places():
 
 def test_equal_prompts_of_one_round_are_asked_once():
     lm = Echo()
-    assert lockstep([counting("same", 1), counting("same", 1), counting("other", 1)], lm) == [["same 0"], ["same 0"], ["other 0"]]
+    assert lockstep([counting("same", 1), counting("same", 1), counting("other", 1)], lm) == [
+        ["same 0"],
+        ["same 0"],
+        ["other 0"],
+    ]
     assert lm.calls == [["same 0", "other 0"]]
 
 

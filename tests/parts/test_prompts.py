@@ -26,9 +26,15 @@ def test_a_piece_that_lacks_a_language_or_a_slot_is_refused():
         Prompts("t", 1, en={"ask": "{a}"}, zh={"ask": "{b}"})
 
 
-@pytest.mark.parametrize("change", [
-    {"id": "other"}, {"version": 2}, {"en": {"ask": "Rank {n} {options}"}}, {"zh": {"ask": "排 {options}，共 {n} 个"}},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "other"},
+        {"version": 2},
+        {"en": {"ask": "Rank {n} {options}"}},
+        {"zh": {"ask": "排 {options}，共 {n} 个"}},
+    ],
+)
 def test_the_hash_follows_every_word(change):
     assert replace(MADE, **change).hash != MADE.hash == replace(MADE).hash and len(MADE.hash) == 16
 

@@ -12,20 +12,32 @@ def test_a_stage_is_its_name_and_its_options():
     assert build("ease", {"regularization": 20.0}) == EASE(20.0) and build("popular") == Popular()
 
 
-@pytest.mark.parametrize(("name", "options", "value"), [
-    ("itemknn", {"neighbours": "4"}, 4), ("itemknn", {"last": None}, None), ("itemknn", {"last": "3"}, 3),
-    ("ease", {"regularization": "2.5"}, 2.5), ("ease", {"regularization": 3}, 3.0), ("mmr", {"by": "attribute"}, "attribute"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "value"),
+    [
+        ("itemknn", {"neighbours": "4"}, 4),
+        ("itemknn", {"last": None}, None),
+        ("itemknn", {"last": "3"}, 3),
+        ("ease", {"regularization": "2.5"}, 2.5),
+        ("ease", {"regularization": 3}, 3.0),
+        ("mmr", {"by": "attribute"}, "attribute"),
+    ],
+)
 def test_options_take_their_declared_type(name, options, value):
     key = next(iter(options))
     made = getattr(build(name, options), key)
     assert made == value and type(made) is type(value)
 
 
-@pytest.mark.parametrize(("name", "options", "words"), [
-    ("itemknn", {"neighbours": "many"}, r"itemknn\.neighbours = 'many'"), ("itemknn", {"neighbours": 2.5}, "neighbours"),
-    ("itemknn", {"similarity": "euclid"}, "similarity"), ("mmr", {"by": "magic"}, "mmr.by"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("itemknn", {"neighbours": "many"}, r"itemknn\.neighbours = 'many'"),
+        ("itemknn", {"neighbours": 2.5}, "neighbours"),
+        ("itemknn", {"similarity": "euclid"}, "similarity"),
+        ("mmr", {"by": "magic"}, "mmr.by"),
+    ],
+)
 def test_a_value_of_the_wrong_type_is_refused_by_field(name, options, words):
     with pytest.raises(OptionError, match=words):
         build(name, options)

@@ -20,7 +20,9 @@ def test_fuse_is_reciprocal_rank_fusion_of_what_it_holds():
 def test_window_orders_the_head_and_keeps_the_tail():
     made = Window(Fixed(), size=3).fit(DATA)
     ranked = made.rank(QUERIES.take(slice(0, 1)), given([5, 1, 9, 2, 30]))
-    assert rows_of(ranked) == [[9, 5, 1, 2, 30]] and ranked.scores.tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
+    assert rows_of(ranked) == [[9, 5, 1, 2, 30]] and ranked.scores.tolist() == pytest.approx(
+        [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    )
 
 
 def test_a_cascade_narrows_from_cheap_to_dear():
@@ -28,10 +30,17 @@ def test_a_cascade_narrows_from_cheap_to_dear():
     assert rows_of(made.rank(QUERIES.take(slice(0, 1)), given([5, 1, 9, 2, 30]))) == [[5, 9, 2, 1, 30]]
 
 
-@pytest.mark.parametrize("make", [
-    lambda: Fuse(()), lambda: Fuse((Fixed(),), (1.0, 2.0)), lambda: Cascade((), ()), lambda: Cascade((Fixed(),), (1, 2)),
-    lambda: Blend(Fixed(), Fixed(), grid=(0.5, 1.0)), lambda: Blend(Fixed(), Fixed(), grid=(0.0, 1.5)),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fuse(()),
+        lambda: Fuse((Fixed(),), (1.0, 2.0)),
+        lambda: Cascade((), ()),
+        lambda: Cascade((Fixed(),), (1, 2)),
+        lambda: Blend(Fixed(), Fixed(), grid=(0.5, 1.0)),
+        lambda: Blend(Fixed(), Fixed(), grid=(0.0, 1.5)),
+    ],
+)
 def test_combinators_that_cannot_work_are_refused(make):
     with pytest.raises(OptionError):
         make()
@@ -40,7 +49,9 @@ def test_combinators_that_cannot_work_are_refused(make):
 @having(strategies.lists(3, 7), st.integers(0, 5))
 def test_stacked_is_head_then_tail_with_falling_scores_and_all_fields(lists, k):
     head = lists.top_k(k)
-    turned = head.scored(-np.arange(len(head.items), dtype=np.float32)).with_field("only", np.ones(len(head.items), int))
+    turned = head.scored(-np.arange(len(head.items), dtype=np.float32)).with_field(
+        "only", np.ones(len(head.items), int)
+    )
     made = stacked(turned, lists)
     for row, first, whole in zip(rows_of(made), rows_of(turned), rows_of(lists), strict=True):
         assert row == first + [item for item in whole if item not in first]
@@ -54,7 +65,9 @@ def test_stacked_is_head_then_tail_with_falling_scores_and_all_fields(lists, k):
 def test_z_scores_centre_and_scale_each_list_alone(lists):
     made = z_scores(lists, lists.scores)
     assert np.isfinite(made).all()
-    for values, own in zip(np.split(made, lists.offsets[1:-1]), np.split(lists.scores, lists.offsets[1:-1]), strict=True):
+    for values, own in zip(
+        np.split(made, lists.offsets[1:-1]), np.split(lists.scores, lists.offsets[1:-1]), strict=True
+    ):
         known = ~np.isnan(own)
         if known.sum() > 1 and np.ptp(own[known]) > 0:
             assert abs(values[known].mean()) < 1e-6 and values[known].std() == pytest.approx(1.0)

@@ -70,20 +70,26 @@ def test_a_named_stage_in_two_slots_is_one_object_fitted_once():
 RETRIEVE = '[[retrieve]]\nuse = "popular"\n'
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ('[retreive]\nuse = "ease"', r"unknown section \[retreive\]\n  -> did you mean \[retrieve\]"),
-    ('[[retrieve]]\nuse = "popula"', "no method 'popula'\n  -> did you mean 'popular'"),
-    ('[[retrieve]]\nuse = "ease"\nregularisation = 3', "did you mean 'regularization'"),
-    ("[[retrieve]]\nweight = 3", r"\[retrieve\] needs use"), ('retrieve = "ease"', r"\[retrieve\] needs use"),
-    ('[[retrieve]]\nuse = "mmr"', "'mmr' cannot retrieve\n  -> hexarec methods list --stage retrieve"),
-    (RETRIEVE + '[[rank]]\nuse = "ease"\n[[rank]]\nuse = "ease"', r"\[rank\] is one stage, not 2"),
-    (RETRIEVE + "[pipeline]\ndeph = 3", r"\[pipeline\] has no deph"), ('[rank]\nuse = "ease"', "at least one retriever"),
-    ('[[retrieve]]\nuse = "@e"', r"refers to @e, which \[use\] does not name"),
-    ('[use.e]\nuse = "ease"\n[[retrieve]]\nuse = "@e"\nregularization = 3', r"its options stand in \[use\]"),
-    (RETRIEVE + "[use]\ne = 3", r"\[use.e\] is not a table"), (RETRIEVE + "[use.e]\nsize = 3", "one of use, model, encoder"),
-    (RETRIEVE + '[use.lm]\nmodel = "fake:overlap"\nencoder = "tfidf"', "one of use, model, encoder"),
-    (RETRIEVE + '[use.lm]\nmodel = "fake:overlop"', "no model called 'fake:overlop'"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[retreive]\nuse = "ease"', r"unknown section \[retreive\]\n  -> did you mean \[retrieve\]"),
+        ('[[retrieve]]\nuse = "popula"', "no method 'popula'\n  -> did you mean 'popular'"),
+        ('[[retrieve]]\nuse = "ease"\nregularisation = 3', "did you mean 'regularization'"),
+        ("[[retrieve]]\nweight = 3", r"\[retrieve\] needs use"),
+        ('retrieve = "ease"', r"\[retrieve\] needs use"),
+        ('[[retrieve]]\nuse = "mmr"', "'mmr' cannot retrieve\n  -> hexarec methods list --stage retrieve"),
+        (RETRIEVE + '[[rank]]\nuse = "ease"\n[[rank]]\nuse = "ease"', r"\[rank\] is one stage, not 2"),
+        (RETRIEVE + "[pipeline]\ndeph = 3", r"\[pipeline\] has no deph"),
+        ('[rank]\nuse = "ease"', "at least one retriever"),
+        ('[[retrieve]]\nuse = "@e"', r"refers to @e, which \[use\] does not name"),
+        ('[use.e]\nuse = "ease"\n[[retrieve]]\nuse = "@e"\nregularization = 3', r"its options stand in \[use\]"),
+        (RETRIEVE + "[use]\ne = 3", r"\[use.e\] is not a table"),
+        (RETRIEVE + "[use.e]\nsize = 3", "one of use, model, encoder"),
+        (RETRIEVE + '[use.lm]\nmodel = "fake:overlap"\nencoder = "tfidf"', "one of use, model, encoder"),
+        (RETRIEVE + '[use.lm]\nmodel = "fake:overlop"', "no model called 'fake:overlop'"),
+    ],
+)
 def test_what_it_does_not_know_is_refused_in_words(text, words):
     with pytest.raises(OptionError, match=words):
         made_from(text)
@@ -98,7 +104,9 @@ def test_entries_of_use_are_built_in_order_and_may_refer_to_earlier_ones():
 def test_a_model_may_be_named_by_a_string_and_limited_by_numbers():
     made = made_from(RETRIEVE + '[use]\nlm = "fake:overlap"\n[rank]\nuse = "llmrank"\nlm = "@lm"')
     assert made.rank_by.lm.name == "fake:overlap"
-    limited = made_from(RETRIEVE + '[use.lm]\nmodel = "fake:overlap"\nprice_in = 2.0\n[rank]\nuse = "llmrank"\nlm = "@lm"')
+    limited = made_from(
+        RETRIEVE + '[use.lm]\nmodel = "fake:overlap"\nprice_in = 2.0\n[rank]\nuse = "llmrank"\nlm = "@lm"'
+    )
     assert isinstance(limited.rank_by.lm, Guarded)
 
 

@@ -58,7 +58,9 @@ def test_when_every_retriever_fails_there_is_no_answer_to_give():
         fitted_pipeline(Failing(), Failing(KeyError)).recommend(QUERIES)
 
 
-@pytest.mark.parametrize(("slot", "value"), [("rank_by", Failing()), ("control_by", (Failing(),)), ("explain_by", Failing())])
+@pytest.mark.parametrize(
+    ("slot", "value"), [("rank_by", Failing()), ("control_by", (Failing(),)), ("explain_by", Failing())]
+)
 def test_a_later_stage_that_fails_passes_its_input_through_and_the_answer_says_why(slot, value):
     whole = fitted_pipeline().recommend(QUERIES, 4)
     answer = fitted_pipeline(**{slot: value}).recommend(QUERIES, 4)
@@ -133,21 +135,32 @@ def test_a_stage_in_two_slots_is_fitted_once():
 def test_enrichers_run_before_the_others_are_fitted():
     class Marking:
         def enrich(self, data):
-            return data.with_features("mark", Features(np.ones((data.n_items, 1), np.float32), np.ones(data.n_items, bool)))
+            return data.with_features(
+                "mark", Features(np.ones((data.n_items, 1), np.float32), np.ones(data.n_items, bool))
+            )
 
     made = Pipeline((Fixed(),), enrich_by=(Marking(),)).fit(DATA)
     assert "mark" in made.data.features and made.data.key == made.data_key_ != DATA.key
 
 
 def test_before_fit_there_is_nothing_to_serve():
-    for use in (lambda p: p.recommend(QUERIES), lambda p: p.data, lambda p: p.rank(QUERIES, given()), lambda p: p.attach(DATA)):
+    for use in (
+        lambda p: p.recommend(QUERIES),
+        lambda p: p.data,
+        lambda p: p.rank(QUERIES, given()),
+        lambda p: p.attach(DATA),
+    ):
         with pytest.raises(StateError, match="not fitted"):
             use(Pipeline((Fixed(),)))
 
 
-@pytest.mark.parametrize(("slots", "words"), [
-    ({"retrieve_by": ()}, "at least one retriever"), ({"retrieve_by": (Fixed(),), "weights": (1.0, 2.0)}, "2 weights for 1"),
-])
+@pytest.mark.parametrize(
+    ("slots", "words"),
+    [
+        ({"retrieve_by": ()}, "at least one retriever"),
+        ({"retrieve_by": (Fixed(),), "weights": (1.0, 2.0)}, "2 weights for 1"),
+    ],
+)
 def test_a_pipeline_that_cannot_work_is_refused(slots, words):
     with pytest.raises(OptionError, match=words):
         Pipeline(**slots)
@@ -155,7 +168,9 @@ def test_a_pipeline_that_cannot_work_is_refused(slots, words):
 
 def test_new_items_are_found_after_attach_without_training():
     made = Pipeline((FrozenEncoder(open_encoder("tfidf"), dim=16), Fixed())).fit(DATA)
-    grown = DATA.with_items([Item("fresh", "Ocean story 99", "A ocean tale about the ocean and its people.", {"genres": ("ocean",)})])
+    grown = DATA.with_items(
+        [Item("fresh", "Ocean story 99", "A ocean tale about the ocean and its people.", {"genres": ("ocean",)})]
+    )
     later = made.attach(grown)
     answer = later.recommend(grown.queries([0, 6]), 100)
     assert all("fresh" in later.catalog.ids(row) for row in rows_of(answer.items))

@@ -1,11 +1,13 @@
 """Honest baselines: the table of contents and the classes. Imports neither torch nor scipy."""
 
+from hexarec.classic.because import Because
 from hexarec.classic.bpr import BPR
 from hexarec.classic.calibrated import Calibrated
 from hexarec.classic.ease import EASE
 from hexarec.classic.floor import Popular, Random
 from hexarec.classic.ials import IALS
 from hexarec.classic.knn import ItemKNN, UserKNN
+from hexarec.classic.lexical import Lexical
 from hexarec.classic.lightgcn import LightGCN
 from hexarec.classic.markov import Markov
 from hexarec.classic.mmr import MMR
@@ -66,6 +68,8 @@ CLASSIC: tuple[Card, ...] = (
 """One row per baseline: the floor first, then retrievers by age of the idea, controllers, and what words do."""
 
 __all__ = [
+    "Because",
+    "Lexical",
     "BPR", "CLASSIC", "Calibrated", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov", "Popular", "Random",
     "SASRec", "UserKNN",
 ]  # fmt: skip

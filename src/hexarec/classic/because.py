@@ -19,6 +19,7 @@ import numpy as np
 from hexarec.core import Dataset, Desk, Evidence, Lists, Queries, Reasons, Words
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, sound
+from hexarec.parts.ground import normal
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import label, titles
 
@@ -151,7 +152,7 @@ class Because:
                 text = _first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
                 named = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0].casefold()
-                if text and sound(claims) and named in text.casefold():
+                if sound(claims) and named in text.casefold() and _says_shared(text, found[i][j]):
                     fixed[i][j] = replace(
                         fixed[i][j], text=text, claims=claims, status="ok" if attempt == 0 else "retried"
                     )
@@ -164,6 +165,13 @@ class Because:
         shown, past = titles(queries.catalog, (item, *evidence[0].items), lang)
         text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=self._shared(evidence, lang))
         return Prompt.user(text, seed=int(queries.seed[i]) + attempt, temperature=0.5 * attempt, max_tokens=60)
+
+
+def _says_shared(text: str, evidence: tuple[Evidence, ...]) -> bool:
+    """Whether a sentence states one of the shared values; one that does not gives no reason."""
+    shared = {normal(e.detail.partition("=")[2]) for e in evidence if e.kind == "attribute"}
+    said = f" {normal(text)} "
+    return any(f" {value}" in said for value in shared)
 
 
 def _first_sentence(text: str) -> str:

@@ -82,7 +82,8 @@ def diff(
         say_json({"user": name, "left": a, "right": b, "liked": liked, "places": [asdict(row) for row in rows]})
         return
     _show(rows, (left, a), (right, b), name, liked)
-    next_steps(f"hexarec diff {run_a} {run_b or ''} --user {next((u for u in some if u != name), name)}")
+    folders = f"{run_a}{f' {run_b}' if run_b else ''}"
+    next_steps(f"hexarec diff {folders} --user {next((u for u in some if u != name), name)}")
 
 
 def _systems(left: RunLists, right: RunLists, a: str | None, b: str | None) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def located(path: str, folder: Path) -> str:
 
 def guarded(system: Any) -> Any:
     """The system with every language model held to rates, retries and the budgets of the run."""
-    from hexarec.eval.estimate import is_lm, swapped
+    from hexarec.eval.standins import is_lm, swapped
     from hexarec.lm.guard import Guarded
 
     return swapped(system, lambda model: Guarded(model) if is_lm(model) and not isinstance(model, Guarded) else model)

@@ -117,7 +117,10 @@ class Catalog:
 
     def item(self, row: int) -> Item:
         """One row as an `Item`."""
-        values = {name: column[row] for name, column in self.attributes.items()}
+        values = {
+            name: column[row].item() if isinstance(column[row], np.generic) else column[row]
+            for name, column in self.attributes.items()
+        }
         present = {n: v for n, v in values.items() if v is not None and not (isinstance(v, float) and v != v)}
         words: dict[str, dict[str, str]] = {"title": {}, "text": {}}
         for (kind, code), column in self.text.items():

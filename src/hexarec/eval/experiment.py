@@ -165,7 +165,7 @@ def manifest(data: Dataset, more: Mapping[str, Any]) -> dict[str, Any]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "machine": f"{platform.machine()}, {len_cpus()} cores",
-        "command": " ".join(["hexarec", *sys.argv[1:]]),
+        "command": command_line(sys.argv),
         "data": data.name,
         "data_key": data.key,
         "simulated": data.simulated,
@@ -173,6 +173,11 @@ def manifest(data: Dataset, more: Mapping[str, Any]) -> dict[str, Any]:
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         **more,
     }
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The command as typed, with absolute paths cut to their last part: a report is read on other machines."""
+    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in argv)
 
 
 def len_cpus() -> int:

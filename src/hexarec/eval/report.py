@@ -111,7 +111,10 @@ class Report:
         rows = tuple(
             Row(
                 row["system"],
-                {n: Value(**{**v, "by_seed": tuple(v["by_seed"])}) for n, v in row["metrics"].items()},
+                {
+                    n: Value(**{**v, "mean": _known(v["mean"]), "by_seed": tuple(map(_known, v["by_seed"]))})
+                    for n, v in row["metrics"].items()
+                },
                 row["costs"],
                 row["degraded"],
                 row["facts"],
@@ -147,6 +150,11 @@ def read_report(folder: str | Path) -> Report:
         raise DataError("there is no report", file=str(place), hint="hexarec bench writes one") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"not a report: {error}", file=str(place)) from None
+
+
+def _known(value: float | None) -> float:
+    """A number as it was before JSON: null was NaN."""
+    return float("nan") if value is None else value
 
 
 def _plain(value: Any) -> Any:

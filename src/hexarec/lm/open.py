@@ -31,7 +31,7 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
     opener = _LM.get(kind)
     if opener is None or not rest:
         raise _unknown(name, LM_NAMES)
-    made: Any = opener(rest, **options)
+    made = _opened(name, opener, rest, options)
     made.options = dict(options)  # so that a saved reference opens the same model again
     opened: LanguageModel = made
     return opened
@@ -43,10 +43,19 @@ def open_encoder(name: str, **options: Any) -> Encoder:
     opener = _ENCODERS.get(kind)
     if opener is None or (kind in ("openai", "st", "gguf") and not rest):
         raise _unknown(name, ENCODER_NAMES)
-    made: Any = opener(rest, **options)
+    made = _opened(name, opener, rest, options)
     made.options = dict(options)  # so that a saved reference opens the same model again
     opened: Encoder = made
     return opened
+
+
+def _opened(name: str, opener: Callable[..., Any], rest: str, options: dict[str, Any]) -> Any:
+    try:
+        return opener(rest, **options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise OptionError(f"{name}: {str(error).partition(') ')[2] or error}", hint="see docs/lm.md") from None
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> OptionError:

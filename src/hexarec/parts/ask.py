@@ -41,6 +41,7 @@ NEEDS: dict[str, str] = {
 ORDER_FREE = frozenset({"pointwise", "likelihood", "pmi"})  # the prompt shows one option at a time
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MISSING = -10_000.0  # LLMRank, rank.py: an option the answer left out stays behind all others
+FLOOR = -100.0  # nats; less probable than any token a model still ranks
 Scores = NDArray[np.float64]
 
 
@@ -321,6 +322,7 @@ def _log_odds(lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[st
     for pair in dict.fromkeys(labels):
         rows = [row for row, own in enumerate(labels) if own == pair]
         values = lm.label([Prompt.user(texts[row], max_tokens=1) for row in rows], pair)
+        values = np.clip(values, FLOOR, 0.0)  # an answer ruled out altogether: -inf would swallow all other comparisons
         out[rows] = values[:, 0].astype(np.float64) - values[:, 1]
     return out
 

@@ -15,7 +15,7 @@ from hexarec.core import Catalog, Claim
 from hexarec.parts.ground import Titles, normal
 
 _YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
-_NAME = re.compile(r"(?:[A-Z][\w'’-]+)(?:\s+(?:of|the|de|van|von|la|[A-Z][\w'’.-]+))*")
+_NAME = re.compile(r"[A-Z][\w'’-]+(?:\s+(?:(?:of|the|de|van|von|la)\s+)*[A-Z][\w'’-]*)*")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 CHECKED = ("genres", "director", "country", "keywords", "brand", "categories")
 

@@ -30,7 +30,9 @@ _ROLE_MARK = re.compile(r"<\|[^|>]{0,40}\|>|\[/?INST\]|<</?SYS>>", re.IGNORECASE
 def clean(text: str, cap: int = CAP) -> str:
     """One line of plain text: no control, format or surrogate characters, no role marks, at most `cap` characters."""
     kept = "".join(" " if unicodedata.category(c)[0] in "ZC" else c for c in text[: 8 * cap])
-    line = " ".join(_ROLE_MARK.sub(" ", kept).split())
+    while _ROLE_MARK.search(kept):  # what one mark leaves can close into another
+        kept = _ROLE_MARK.sub("", kept)
+    line = " ".join(kept.split())
     while match := _LOOKS_LIKE_HANDLE.match(line):
         # "[A] rank me first" as a title would read like an option of ours; the letters stay, the brackets go
         rest = ((match[1] + " " if match[1] else "") + line[match.end() :]).strip()
