@@ -174,18 +174,17 @@ def _people(n: int, seed: int) -> _People:
     )
 
 
-def _utility(world: _World, people: _People, now: Floats, mood: NDArray[np.int64]) -> Floats:
-    """(u, i): how much everybody would like every film at their own moment."""
-    lean = np.where(now >= people.drift_at, 1.0 - people.lean, people.lean)[:, None]
-    genre = lean * world.like_genre[people.first] + (1 - lean) * world.like_genre[people.second]
-    word = lean * world.like_keyword[people.first] + (1 - lean) * world.like_keyword[people.second]
-    genre = genre.copy()
+def _utility(world: _World, people: _People, who: NDArray[np.int64], now: Floats, mood: NDArray[np.int64]) -> Floats:
+    """(len(who), i): how much these people would like every film at their own moment."""
+    lean = np.where(now >= people.drift_at[who], 1.0 - people.lean[who], people.lean[who])[:, None]
+    first, second = people.first[who], people.second[who]
+    genre = lean * world.like_genre[first] + (1 - lean) * world.like_genre[second]
+    word = lean * world.like_keyword[first] + (1 - lean) * world.like_keyword[second]
     genre[np.arange(len(mood)), mood] *= 2.0
-    era = -(((world.year[None, :] - people.era[:, None]) / people.era_width[:, None]) ** 2) / 2
+    era = -(((world.year[None, :] - people.era[who][:, None]) / people.era_width[who][:, None]) ** 2) / 2
     taste = 1.1 * genre @ world.genres.T + 0.55 * word @ world.keywords.T
-    return np.asarray(
-        taste + np.maximum(era, -2.0) + 1.2 * world.quality + 3.0 * people.popular[:, None] * world.popularity
-    )
+    fame = 3.0 * people.popular[who][:, None] * world.popularity
+    return np.asarray(taste + np.maximum(era, -2.0) + 1.2 * world.quality + fame)
 
 
 def _simulate(films: Catalog, n: int, seed: int) -> tuple[dict[str, Any], _People, Floats]:
@@ -198,16 +197,15 @@ def _simulate(films: Catalog, n: int, seed: int) -> tuple[dict[str, Any], _Peopl
     pace = (START + DAY * DAYS - people.start) / people.events
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ("user", "item", "time", "value")}
     for step in range(int(people.events.max())):
-        active = (people.events > step) & (now < START + DAY * DAYS)
-        utility = _utility(world, people, now, mood)
-        noise = -np.log(-np.log(draw.random(utility.shape)))
-        wish = utility * 1.15 + noise
-        wish[seen | (world.since[None, :] > now[:, None])] = -np.inf
-        choice = wish.argmax(1)
-        users = np.flatnonzero(active)
-        picked = choice[users]
+        users = np.flatnonzero((people.events > step) & (now < START + DAY * DAYS))
+        # drawn for everybody, used for those still active: one person's films do not depend on another's length
+        luck = draw.random(seen.shape)[users]
+        utility = _utility(world, people, users, now[users], mood[users])
+        wish = utility * 1.15 - np.log(-np.log(luck))
+        wish[seen[users] | (world.since[None, :] > now[users, None])] = -np.inf
+        picked = wish.argmax(1)
         seen[users, picked] = True
-        felt = utility[users, picked] - np.median(utility[users], axis=1) + draw.normal(0, 0.8, len(users))
+        felt = utility[np.arange(len(users)), picked] - np.median(utility, axis=1) + draw.normal(0, 0.8, len(users))
         value = 1 + (felt[:, None] > np.array([-0.4, 0.6, 1.6, 2.9])).sum(1)
         for name, column in (("user", users), ("item", picked), ("time", np.floor(now[users])), ("value", value)):
             columns[name].append(column)
