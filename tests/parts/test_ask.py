@@ -24,7 +24,7 @@ class Page:
 
     past: str = "0. Robot tales"
 
-    def listwise(self, options, n):
+    def listwise(self, options, n, *, json=False):
         return f"{self.past}\nRank these {n}:\n{options}"
 
     def choice(self, options):

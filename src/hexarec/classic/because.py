@@ -45,17 +45,18 @@ PROMPTS = Prompts(
 
 @dataclass
 class Because:
-    """Reasons with real evidence.
-
-    lm: words the reason, None = fixed sentences. fields: attributes that may support, most telling first.
-    last: liked history items that are looked at. most: shared values named in one reason.
-    """
+    """Reasons with real evidence."""
 
     lm: LanguageModel | None = None
+    """Words the reason; without it fixed sentences are used."""
     fields: Sequence[str] = ("director", "keywords", "genres")
+    """Attributes that may support a reason, most telling first."""
     last: int = 30
+    """Liked history items that are looked at."""
     most: int = 3
+    """Shared values named in one reason."""
     prompts: Prompts = PROMPTS
+    """The wording, in English and Chinese."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn how rare each attribute value is: log(items / items with the value)."""

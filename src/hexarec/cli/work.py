@@ -114,7 +114,7 @@ def fit(
     for name, value in facts_of(pipeline).items():
         say(f"  {name}: {_short(value)}")
     if spent["calls"]:
-        say(f"  asked: {spent['calls']:,.0f} calls, {spent['tokens_in'] + spent['tokens_out']:,.0f} tokens")
+        say(f"  spent on models: {spent['calls']:,.0f} calls, {spent['tokens_in'] + spent['tokens_out']:,.0f} tokens")
     say(f"written: {out}")
     some = next(iter(dataset.users.ids.ids.tolist()), "ID")
     next_steps(f"hexarec recommend {out} --user {some} --trace")

@@ -134,7 +134,10 @@ class Catalog:
         Rows without it, and languages the catalog lacks, fall back to the catalog's own language.
         """
         base = {"title": self.titles, "text": self.texts}.get(variant)
-        found = self.text.get((variant, lang or self.lang))
+        wanted = lang or self.lang
+        found = self.text.get((variant, wanted))
+        if found is None:  # "zh-CN" reads what there is in "zh"
+            found = self.text.get((variant, wanted.partition("-")[0]))
         if found is None and base is None:
             found = self.text.get((variant, self.lang))
             if found is None:

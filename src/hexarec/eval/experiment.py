@@ -15,7 +15,7 @@ import numpy as np
 
 import hexarec
 from hexarec.classic import EASE, ItemKNN, Popular, Random
-from hexarec.core import Dataset, Lists, OptionError, Queries, digest, fitted, options_digest, run, track
+from hexarec.core import BudgetError, Dataset, Lists, OptionError, Queries, digest, fitted, options_digest, run, track
 from hexarec.eval.cells import Cell, CellStore
 from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report
@@ -221,6 +221,10 @@ def answered(system: Any, queries: Queries, candidates: Lists | None, k: int) ->
         if candidates is not None:
             return system.rank(queries, candidates).top_k(k), 0
         made = system.recommend(queries, k, explain=False)
+        for one in made.degraded:
+            # a list that came about because the money ran out is no measurement of the system
+            if one.reason.startswith(("BudgetError", "DeadlineError")):
+                raise BudgetError(f"{one.stage} {one.method}: {one.reason}", hint="raise the limit and resume")
         return made.items, len(made.degraded)
     if candidates is not None:
         if not hasattr(system, "rank"):

@@ -64,10 +64,11 @@ class Report:
         manifest: Mapping[str, Any],
         simulated: bool,
     ) -> Report:
-        """Aggregate cells. Without a baseline the best floor by the first list metric is taken."""
+        """Aggregate cells. Without a baseline the best floor is taken, by NDCG where it is measured."""
         systems = list(dict.fromkeys(cell.system for cell in cells))
         pooled = {name: _pooled(name, cells, values) for name in systems}
-        first = next((m for m in next(iter(pooled.values()), {}) if parse_family(m) == "list"), None)
+        on_lists = [m for m in next(iter(pooled.values()), {}) if parse_family(m) == "list"]
+        first = next((m for m in on_lists if m.startswith("ndcg")), next(iter(on_lists), None))
         if baseline is None:
             floors = [name for name in systems if name in ("random", "popular", "itemknn-last3", "ease")]
             pool = floors or systems

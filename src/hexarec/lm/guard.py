@@ -41,11 +41,27 @@ class Guarded:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.lm, self.name, self.spec = lm, lm.name, lm.spec
+        self.options = self._given(lm, locals())
         self._requests = None if rate_per_minute is None else Bucket(rate_per_minute, clock)
         self._tokens = None if tokens_per_minute is None else Bucket(tokens_per_minute, clock)
         self._retries, self._allowance = retries, Allowance(retry_budget)
         self._breaker = Breaker(breaker, cooldown, clock)
         self._prices, self._sleep = (price_in / 1e6, price_out / 1e6), sleep
+
+    @staticmethod
+    def _given(lm: LanguageModel, values: dict[str, Any]) -> dict[str, Any]:
+        """Inner options and limits that are not the defaults: with the spec they open the same guarded model again."""
+        defaults = {
+            "retries": 2,
+            "retry_budget": 0.2,
+            "breaker": 10,
+            "cooldown": 5.0,
+            "price_in": 0.0,
+            "price_out": 0.0,
+        }
+        names = ("rate_per_minute", "tokens_per_minute", *defaults)
+        limits = {name: values[name] for name in names if values[name] != defaults.get(name)}
+        return {**getattr(lm, "options", {}), **(limits or {"retries": 2})}
 
     @property
     def can(self) -> frozenset[str]:

@@ -21,18 +21,36 @@ LM_NAMES = (
 ENCODER_NAMES = ("minilm", "tfidf", "gguf:smollm2", "openai:http://host:port/v1#model", "st:name-or-path")
 
 
+LIMITS = (
+    "rate_per_minute",
+    "tokens_per_minute",
+    "retries",
+    "retry_budget",
+    "breaker",
+    "cooldown",
+    "price_in",
+    "price_out",
+)
+
+
 def open_lm(name: str, **options: Any) -> LanguageModel:
     """Open a language model by name; `options` go to its constructor (`window`, `threads`, `workers`, ...).
 
-    Raises OptionError for an unknown name, ModelError for a model that is missing or damaged, MissingExtraError for a
-    package that is, and CapabilityError for `hf:`.
+    Options named in LIMITS wrap it in `Guarded`. What was given stays as `options`, so that a saved reference opens the
+    same model again. Raises OptionError for an unknown name or option, ModelError for a model that is missing or
+    damaged, MissingExtraError for a package that is, and CapabilityError for `hf:`.
     """
     kind, _, rest = name.partition(":")
     opener = _LM.get(kind)
     if opener is None or not rest:
         raise _unknown(name, LM_NAMES)
-    made = _opened(name, opener, rest, options)
-    made.options = dict(options)  # so that a saved reference opens the same model again
+    own = {key: value for key, value in options.items() if key not in LIMITS}
+    made = _opened(name, opener, rest, own)
+    if len(own) < len(options):
+        from hexarec.lm.guard import Guarded
+
+        made = Guarded(made, **{key: value for key, value in options.items() if key in LIMITS})
+    made.options = dict(options)
     opened: LanguageModel = made
     return opened
 

@@ -32,18 +32,21 @@ VARIANTS = ("sequential", "recency", "icl", "none", "fake", "shuffled")
 
 PROMPTS = Prompts(
     "llmrank",
-    1,
+    2,
     en={
         "history": "I've {verb} the following {noun} in order, oldest first:\n{history}\n",
-        "recency": "Note that the most recent one I {verb} is: {last}.\n",
+        "recency": "Note that the most recent one I've {verb} is: {last}.\n",
         "icl": "I've {verb} the following {noun} in order, oldest first:\n{history}\n"
-        "Then, given what I had {verb}, the right one to recommend next was: {last}.\n"
+        "Then, given what I'd {verb}, the right one to recommend next was: {last}.\n"
         "Now that I have also {verb} {last}, what comes next?\n",
         "none": "Nothing is known about what I have {verb} so far.\n",
         "list": "{condition}There are {n} candidate {noun} that I can {act} next:\n{options}\n"
         "Please rank these {n} {noun} by how likely I am to {act} them next, given what I have {verb}. "
         "Think step by step about my taste. Answer with the ranking only: one per line, with its order number, "
         "its letter or number in brackets and its title. Rank all of them and nothing outside the list.",
+        "json": "{condition}There are {n} candidate {noun} that I can {act} next:\n{options}\n"
+        "Please rank these {n} {noun} by how likely I am to {act} them next, given what I have {verb}. "
+        'Answer with JSON only: {{"ranking": [the letter or number of every one of them, best first]}}.',
         "choice": "{condition}Candidate {noun} that I can {act} next:\n{options}\n"
         "Which one of them am I most likely to {act} next? Answer with its letter only.",
         "pointwise": "{condition}Am I likely to {act} this next?\n[A] {title}\nAnswer Yes or No.",
@@ -58,11 +61,14 @@ PROMPTS = Prompts(
         "history": "我按时间顺序{verb}了以下{noun}（由旧到新）：\n{history}\n",
         "recency": "请注意，我最近{verb}的是：{last}。\n",
         "icl": "我按时间顺序{verb}了以下{noun}（由旧到新）：\n{history}\n"
-        "根据当时{verb}过的内容，下一个正确的推荐是：{last}。\n现在我也{verb}了{last}，接下来会是什么？\n",
-        "none": "目前不知道我{verb}过什么。\n",
+        "根据当时{verb}的内容，下一个正确的推荐是：{last}。\n现在我也{verb}了{last}，接下来会是什么？\n",
+        "none": "目前不知道我{verb}什么。\n",
         "list": "{condition}接下来我可以{act}以下 {n} 个候选{noun}：\n{options}\n"
-        "请根据我{verb}过的内容，按我接下来{act}的可能性为这 {n} 个{noun}排序。请逐步考虑我的喜好。"
+        "请根据我{verb}的内容，按我接下来{act}的可能性为这 {n} 个{noun}排序。请逐步考虑我的喜好。"
         "只输出排序结果：每行一个，写出序号、方括号中的字母或数字以及标题。所有候选都要排序，不要写列表之外的内容。",
+        "json": "{condition}接下来我可以{act}以下 {n} 个候选{noun}：\n{options}\n"
+        "请根据我{verb}的内容，按我接下来{act}的可能性为这 {n} 个{noun}排序。"
+        '只输出 JSON：{{"ranking": [所有候选的字母或数字，最可能的在前]}}。',
         "choice": "{condition}接下来我可以{act}的候选{noun}：\n{options}\n"
         "其中我接下来最可能{act}哪一个？只回答它的字母。",
         "pointwise": "{condition}接下来我可能会{act}它吗？\n[A] {title}\n请回答是或否。",
@@ -99,9 +105,9 @@ class _Page:
         verb, noun, act = self.words
         return self.prompts.text(self.lang, piece, condition=self.condition, verb=verb, noun=noun, act=act, **slots)
 
-    def listwise(self, options: str, n: int) -> str:
-        """The question for a full order."""
-        return self._text("list", options=options, n=n)
+    def listwise(self, options: str, n: int, *, json: bool = False) -> str:
+        """The question for a full order, as lines or as JSON."""
+        return self._text("json" if json else "list", options=options, n=n)
 
     def choice(self, options: str) -> str:
         """The question for one handle."""
@@ -192,26 +198,30 @@ class LLMRank:
             options = tuple(titles(queries.catalog, rows, queries.lang[i]))
             words = (names[i], str(float(queries.now[i])), self.prompts.id)
             seed = int(queries.seed[i]) + self.seed_
-            out.append(Question(self._page(queries, i, names[i], seed), options, words, seed))
+            out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
         return out
 
-    def _page(self, queries: Queries, i: int, name: str, seed: int) -> _Page:
+    def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> _Page:
         lang = queries.lang[i]
         words = DOMAINS[self.domain][1 if lang.startswith("zh") else 0]
         part = slice(*queries.history.offsets[i : i + 2])
         past = queries.history.item[part][queries.history.liked[part]][-self.history :]
-        past = self._controlled(past, queries, name, seed)
+        past = self._controlled(past, queries, name, seed, shown)
         condition = self._condition(titles(queries.catalog, past, lang), lang, words)
         return _Page(self.prompts, lang, words, condition)
 
-    def _controlled(self, past: NDArray[np.int32], queries: Queries, name: str, seed: int) -> NDArray[np.int32]:
+    def _controlled(
+        self, past: NDArray[np.int32], queries: Queries, name: str, seed: int, shown: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
         """The history as the variant shows it; a new array for every user, never shared."""
         if self.variant == "none":
             return past[:0]
         if self.variant == "shuffled":
             return rng(seed, name, "shuffled").permutation(past)
         if self.variant == "fake" and len(past):
-            alive = np.flatnonzero(queries.catalog.alive)
+            alive = np.setdiff1d(np.flatnonzero(queries.catalog.alive), shown)  # a candidate there would tell of itself
+            if not len(alive):
+                return past[:0]
             return rng(seed, name, "fake").choice(alive, len(past), replace=len(alive) < len(past)).astype(np.int32)
         return past
 

@@ -48,8 +48,8 @@ Scores = NDArray[np.float64]
 class Wording(Protocol):
     """How one question reads; every text is complete but for the options."""
 
-    def listwise(self, options: str, n: int) -> str:
-        """The question that wants an order of n options (already behind their handles)."""
+    def listwise(self, options: str, n: int, *, json: bool = False) -> str:
+        """The question that wants an order of n options (already behind their handles), as lines or as JSON."""
 
     def choice(self, options: str) -> str:
         """The question that wants one handle."""
@@ -173,7 +173,8 @@ class _Listwise:
 
     def _prompt(self, question: Question, order: tuple[int, ...], attempt: int) -> Prompt:
         shown = [question.options[place] for place in order]
-        text = question.wording.listwise(handled(shown, handles_for(len(order))), len(order))
+        as_json = self.how.backend == "constrained"
+        text = question.wording.listwise(handled(shown, handles_for(len(order))), len(order), json=as_json)
         room = self.how.max_tokens or 16 + sum(8 + len(title) // 2 for title in shown)
         temperature = self.how.temperature if attempt == 0 else max(self.how.temperature, 0.3)
         return Prompt.user(text, seed=question.seed + attempt, temperature=temperature, max_tokens=room)
@@ -367,7 +368,9 @@ def _pairwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> lis
 def _likelihood(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
     """Log-probability of the title per token, given the history; pmi subtracts the same without the history."""
     filled = [question for question in questions if question.options]
-    choices = [[" " + option for option in question.options] for question in filled]
+    # Latin words continue a text after a space, Chinese ones do not
+    spaces = ["" if question.wording.lead(history=True)[-1:] in "：。" else " " for question in filled]
+    choices = [[space + o for o in question.options] for question, space in zip(filled, spaces, strict=True)]
     given = lm.score([Prompt.plain(q.wording.lead(history=True)) for q in filled], choices)
     rows = [row.logprobs / np.maximum(row.tokens, 1) for row in given]
     if how.backend == "pmi":

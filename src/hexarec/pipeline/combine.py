@@ -44,12 +44,16 @@ def _with_grown_ranker(stage: S, catalog: Catalog) -> S:
 
 @dataclass
 class Fuse:
-    """Several retrievers as one, by reciprocal rank fusion (Cormack et al. 2009). weights: 1 for each by default."""
+    """Several retrievers as one, by reciprocal rank fusion (Cormack et al. 2009)."""
 
     retrievers: Sequence[Retriever]
+    """The stages whose lists are fused."""
     weights: Sequence[float] = ()
+    """One weight per retriever; 1 for each when left out."""
     depth: int = 100
+    """Candidates asked of each retriever, when fewer are wanted."""
     constant: float = 60.0
+    """Added to every rank: larger values make the first places count less."""
 
     def __post_init__(self) -> None:
         if not self.retrievers or (self.weights and len(self.weights) != len(self.retrievers)):
@@ -77,7 +81,9 @@ class Window:
     """Rank only the first `size` candidates; the rest keep their order behind them."""
 
     ranker: Ranker
+    """Orders the head."""
     size: int = 20
+    """Candidates in the head."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit the ranker."""
@@ -99,7 +105,9 @@ class Cascade:
     """Rankers from cheap to dear: each orders the first `sizes[i]` of what the one before left."""
 
     rankers: Sequence[Ranker]
+    """From cheap to dear."""
     sizes: Sequence[int]
+    """Candidates each of them orders."""
 
     def __post_init__(self) -> None:
         if len(self.rankers) != len(self.sizes) or not self.rankers:
@@ -171,16 +179,21 @@ class Blend:
 
     The weight is chosen from `grid` by NDCG@10 on a validation cut of the training data, and kept only when its gain
     over w = 0 exceeds one standard error of the paired differences: a weak model gets 0, is then not asked at all,
-    and cannot hurt. source: the retriever whose candidates are ranked. window: candidates the ranker sees. sample: the
-    most validation questions the ranker is asked (only those whose candidates hold an answer, the others say nothing).
+    and cannot hurt.
     """
 
     ranker: Ranker
+    """The model whose order is weighed."""
     source: Retriever
+    """The retriever whose candidates are ranked on validation; fitted on the earlier part only."""
     window: int = 20
+    """Candidates the ranker sees; the rest stay behind them."""
     sample: int = 60
+    """Most validation questions asked, among those whose candidates hold an answer (the others say nothing)."""
     share: float = 0.1
+    """Newest share of the log that is the validation."""
     grid: Sequence[float] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """Weights tried; 0 must be among them."""
 
     def __post_init__(self) -> None:
         if 0.0 not in self.grid or any(not 0.0 <= w <= 1.0 for w in self.grid):

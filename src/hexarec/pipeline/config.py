@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 from hexarec.core import OptionError
-from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.pipeline.build import build
 from hexarec.pipeline.pipeline import Pipeline
@@ -44,7 +43,6 @@ from hexarec.pipeline.pipeline import Pipeline
 SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
 MANY = frozenset({"enrich", "retrieve", "control"})
 TOP = ("pipeline", "use", *SLOTS)
-LIMITS = ("price_in", "price_out", "rate_per_minute", "tokens_per_minute", "retries")  # of a model, see lm.guard
 OTHERS = frozenset({"data", "split", "bench", "serve"})  # sections of the same file that others read
 
 
@@ -122,9 +120,7 @@ def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
         raise OptionError(f"[use.{name}] needs one of use, model, encoder")
     if "encoder" in table:
         return open_encoder(table["encoder"], **rest)
-    limits = {key: rest.pop(key) for key in LIMITS if key in rest}
-    made = open_lm(table["model"], **rest)
-    return Guarded(made, **limits) if limits else made
+    return open_lm(table["model"], **rest)
 
 
 def _stage(slot: str, table: Any, uses: Mapping[str, Any]) -> Any:
