@@ -100,9 +100,13 @@ def test_what_is_no_report_is_named(tmp_path):
 
 def test_the_position_curve_counts_who_stayed_in_the_top_by_place():
     lists = Lists.of("k", [[5, 6], [7, 6]])
-    noted = Lists(**{**vars(lists), "notes": ({"orders": [[5, 9]]}, {"orders": [[9, 7], [7, 9]]})})
-    curve = position_curve(noted)
-    assert curve["place"] == [0, 1] and curve["rate"] == [2 / 3, 1 / 3] and curve["shown"] == [3, 3]
+    notes = (
+        {"orders": [[5, 9]], "rounds": [[2.0, 1.0]]},
+        {"orders": [[9, 7], [7, 9]], "rounds": [[1.0, 2.0], [3.0, 3.0]]},
+    )
+    curve = position_curve(Lists(**{**vars(lists), "notes": notes}), k=1)
+    # the round's own order counts, whatever became of the merged list; equal scores share the place
+    assert curve["place"] == [0, 1] and curve["rate"] == [1.5 / 3, 1.5 / 3] and curve["shown"] == [3, 3]
     assert position_curve(lists) == {}
 
 

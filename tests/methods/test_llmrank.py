@@ -163,7 +163,11 @@ def test_notes_carry_the_parse_report_the_scores_of_rounds_and_the_raw_words():
     note = ranked.notes[0]
     assert note["parse"]["requested"] == 18 == note["parse"]["matched"] and note["parse"]["by_method"] == {"handle": 18}
     assert len(note["rounds"]) == 3 == len(note["raw"]) and sorted(note["rounds"][0]) == [1, 2, 3, 4, 5, 6]
-    assert ranked[0].scores[0] == max(np.sum(note["rounds"], axis=0))
+    totals = {}
+    for order, scores in zip(note["orders"], note["rounds"], strict=True):
+        for item, score in zip(order, scores, strict=True):
+            totals[item] = totals.get(item, 0) + score
+    assert ranked[0].scores[0] == max(totals.values()) == totals[int(ranked[0].items[0])]
     assert np.array_equal(ranked.fields["score.llmrank"], ranked.scores)
 
 

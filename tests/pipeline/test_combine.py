@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given as having
@@ -120,3 +122,43 @@ def test_blend_with_nothing_to_validate_on_gives_weight_0():
 
     made = Blend(Oracle(), Nothing()).fit(DATA)
     assert made.weight_ == 0.0 and made.asked_ == 0 and made.curve_ == []
+
+
+@dataclass
+class Recording:
+    """Keeps the newest time of every data set it was fitted on."""
+
+    seen: list
+
+    def fit(self, data, *, seed=0):
+        self.seen.append(float(data.interactions.time.max()))
+        return self
+
+    def rank(self, queries, candidates):
+        self.asked_ = float(queries.now.min())
+        self.seen.append(("asked", self.asked_, len(self.seen)))
+        return candidates
+
+    def retrieve(self, queries, k):
+        return Popular().fit(DATA).retrieve(queries, k)
+
+
+def test_what_a_blend_validates_with_was_fitted_before_the_cut():
+    from hexarec.core import holdout
+    from hexarec.core.options import clear_memo
+
+    clear_memo()
+    cut = holdout(DATA, 0.2)
+    ranker, source = Recording([]), Recording([])
+    Blend(ranker, source, share=0.2, sample=5).fit(DATA)
+    moment = float(cut.queries.now.min())
+    asked = [entry for entry in ranker.seen if isinstance(entry, tuple)]
+    fits = [entry for entry in ranker.seen[: asked[0][2]] if not isinstance(entry, tuple)]
+    assert asked and asked[0][1] == moment
+    assert fits[-1] < moment  # the fit that answered the validation questions knew nothing from the cut on
+    assert source.seen[-1] < moment
+
+
+def test_a_blend_without_a_log_gives_the_ranker_no_weight():
+    empty = DATA.with_log(DATA.interactions.where(np.zeros(len(DATA.interactions), bool)))
+    assert Blend(Fixed(), Popular()).fit(empty).weight_ == 0.0

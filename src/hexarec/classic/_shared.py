@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,24 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Floats = NDArray[np.float32]
+
+
+def available_memory() -> float:
+    """Bytes that can be had without swapping; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) + _cached()
+    except (ValueError, OSError, AttributeError):
+        return float("inf")
+
+
+def _cached() -> float:
+    """Bytes of file cache, which the system gives back at need."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            rows = dict(line.split(":", 1) for line in file)
+        return 1024.0 * float(rows["Cached"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return 0.0
 
 
 def popularity(data: Dataset) -> Floats:

@@ -2,8 +2,8 @@
 
 Source: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI, arXiv:1205.2618.
 Idea: maximise log sigmoid(u . (i - j)) over liked items i and drawn items j of the same user.
-Differs: mini-batches with AdaGrad steps instead of single draws; a history is folded in by the closed form of the
-squared pairwise loss, so that a user never met is served the same way as a known one.
+Differs: mini-batches with AdaGrad steps instead of single draws; a history is folded in by a pointwise ridge
+regression on the learned item vectors, so that a user never met is served the same way as a known one.
 Cost: events * factors per epoch; folding in is one factors x factors solve.
 Needs: ratings.
 """

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._gram import gram, mirror
-from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
-from hexarec.core import Dataset, Lists, OptionError, Queries, StateError, best, ready, rescored
+from hexarec.classic._shared import Floats, available_memory, empty_rows, popularity, profiles, remember, served
+from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, StateError, best, ready, rescored
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -39,6 +39,16 @@ def inverse(square: Floats) -> Floats:
     return np.asarray(made)
 
 
+def _affordable(n: int) -> None:
+    """Raise CapabilityError when the n x n table and its work space would not fit into free memory."""
+    need, free = 4.0 * n * n * 1.5, available_memory()
+    if need > free:
+        raise CapabilityError(
+            f"EASE needs about {need / 1e9:.1f} GB for {n:,} items, {free / 1e9:.1f} GB are free",
+            hint="use itemknn, which keeps only neighbours",
+        )
+
+
 @dataclass
 class EASE:
     """Linear scores of items from items."""
@@ -50,6 +60,7 @@ class EASE:
         """Learn B (n_items, n_items). Raises OptionError for a regularization that is not above 0."""
         if not self.regularization > 0:
             raise OptionError(f"regularization is {self.regularization}, not above 0")
+        _affordable(data.n_items)
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         self.users_ = remember(data)
         matrix: csr_array = self.users_.values  # type: ignore[assignment]

@@ -3,7 +3,7 @@
 Source: first-order item transitions as in Rendle et al. 2010 (the unfactorised chain), WWW; decay over the last
 items as in session kNN, Ludewig and Jannach 2018, arXiv:1803.09587.
 Idea: score(j) = sum over the last items i of discount ** age * P(j follows i).
-Differs: transition shares are shrunk towards nothing by a constant and every item keeps only its strongest followers.
+Differs: transition shares are shrunk towards nothing by a constant.
 Cost: one pass over the log; serving is one sparse row times the table.
 Needs: ratings.
 """

@@ -87,7 +87,7 @@ def _weight(console: Console, pipeline: Pipeline) -> None:
     console.print(f"[bold]Ranker[/]  weight of the language model: [bold]{blend.weight_:g}[/]")
     console.print(f"  NDCG@10 on {blend.asked_} validation users by weight: {curve}")
     gain, error = getattr(blend, "gain_", 0.0), getattr(blend, "error_", 0.0)
-    why = "kept" if blend.weight_ > 0 else "not above one standard error, so the model is not asked and cannot hurt"
+    why = "kept" if blend.weight_ > 0 else "not above two standard errors, so the model is not asked"
     console.print(f"  best gain over weight 0: {gain:+.4f} (standard error {error:.4f}): {why}")
 
 

@@ -203,7 +203,7 @@ class Catalog:
     @cached_property
     def digest(self) -> str:
         """A hash of every value in the catalog."""
-        parts: list[Any] = [self.items.ids, self.titles, self.texts, self.alive]
+        parts: list[Any] = [self.items.ids, self.titles, self.texts, self.alive, self.since]
         for name in sorted(self.attributes):
             parts += [name, self.attributes[name]]
         for key in sorted(self.text):

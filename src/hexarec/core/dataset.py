@@ -78,10 +78,18 @@ class Dataset:
 
     @cached_property
     def key(self) -> str:
-        """A hash of catalog, log, users and features: equal keys, equal data."""
-        made: list[Any] = [self.catalog.digest, self.interactions.digest, self.users.ids.ids]
+        """A hash of all a stage may fit on, lineage included: equal keys, equal data."""
+        made: list[Any] = [self.catalog.key, self.catalog.digest, self.interactions.digest, self.users.ids.ids]
+        made += [self.users.ids.key, *(part for item in sorted(self.users.attributes.items()) for part in item)]
         for name in sorted(self.features):
-            made += [name, self.features[name].rows]
+            made += [name, self.features[name].rows, self.features[name].mask]
+        if self.exposures is not None:
+            queries, shown = self.exposures.queries, self.exposures.shown
+            made += [self.exposures.source, queries.now, queries.user, queries.history.item, shown.offsets, shown.items]
+            made += [part for item in sorted(shown.fields.items()) for part in item]
+        if self.graph is not None:
+            made += [self.graph.head, self.graph.tail, self.graph.relation, self.graph.p]
+        made += [repr(dialogue) for dialogue in self.dialogues]
         return digest(*made)
 
     @property
@@ -138,7 +146,10 @@ class Dataset:
         )
 
     def onto(self, items: IdTable) -> Dataset:
-        """The same data renumbered onto another item lineage: known ids take its rows, new ids are appended."""
+        """The same data renumbered onto another item lineage: known ids take its rows, new ids are appended.
+
+        Exposures are left out: they are for fitting, and a fit belongs to its own lineage.
+        """
         if items.key == self.catalog.key:
             return self
         ids = items.extend(self.catalog.items.ids.tolist())
@@ -170,4 +181,13 @@ class Dataset:
             for name, table in self.features.items()
             if len(table.rows) == self.n_items
         }
-        return replace(self, catalog=catalog, interactions=log, features=features)
+        graph = None if self.graph is None else self._graph_onto(ids)
+        return replace(self, catalog=catalog, interactions=log, features=features, graph=graph, exposures=None)
+
+    def _graph_onto(self, ids: IdTable) -> Graph:
+        """The graph with item nodes on the rows of `ids` and entity nodes behind them."""
+        assert self.graph is not None
+        old = self.graph
+        rows = ids.translate(self.catalog.items).astype(np.int64)
+        nodes = np.concatenate([rows[: old.n_items], np.arange(len(old.entities)) + len(ids)]).astype(np.int32)
+        return replace(old, head=nodes[old.head], tail=nodes[old.tail], key=ids.key, n_items=len(ids))

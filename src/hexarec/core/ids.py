@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,8 +35,8 @@ def digest(*parts: Any) -> str:
             hasher.update(f"{data.dtype}{data.shape}".encode())
             hasher.update(data.data if data.size else b"")
         elif isinstance(part, np.ndarray | list | tuple):
-            hasher.update(f"[{len(part)}".encode())
-            hasher.update("\x1f".join(map(str, part)).encode("utf-8", "surrogatepass"))
+            values = part.tolist() if isinstance(part, np.ndarray) else part
+            hasher.update(json.dumps(values, default=str).encode("ascii"))  # quoted, so no two lists read the same
         else:
             hasher.update(repr(part).encode("utf-8", "surrogatepass"))
         hasher.update(b"\x1e")

@@ -141,7 +141,21 @@ class Interactions:
     @cached_property
     def digest(self) -> str:
         """A hash of all columns."""
-        return digest(self.user, self.item, self.time, self.kind, self.value, self.liked, self.weight, self.offsets)
+        return digest(
+            self.clock,
+            self.like_rule,
+            self.sources,
+            self.source,
+            () if self.text is None else self.text,
+            self.user,
+            self.item,
+            self.time,
+            self.kind,
+            self.value,
+            self.liked,
+            self.weight,
+            self.offsets,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from hexarec.core.ids import IdTable, digest, same_lineage
 from hexarec.core.lists import Lists
 from hexarec.core.peruser import PerUser
 from hexarec.core.queries import Queries
+from hexarec.core.run import current
 
 S = TypeVar("S")
 
@@ -110,7 +111,7 @@ def fresh(stage: S) -> S:
     return made
 
 
-_MEMO: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+_MEMO: OrderedDict[tuple[str, str, str, int], Any] = OrderedDict()
 _MEMO_LOCK = threading.Lock()
 MEMO_SIZE = 64
 
@@ -118,20 +119,20 @@ MEMO_SIZE = 64
 def fitted(stage: S, data: Dataset, seed: int = 0) -> S:
     """The stage fitted on `data`; the given object is left as it was.
 
-    Memoised by class, options, `data.key` and seed, so a stage that several others hold is fitted once. A stage
+    Memoised by tenant, class, options, `data.key` and seed, so a stage that several others hold is fitted once. A stage
     without `fit` is returned as it is.
     """
     if not hasattr(stage, "fit"):
         return stage
-    key = (options_digest(stage), data.key, seed)
+    key = (current().tenant, options_digest(stage), data.key, seed)
     with _MEMO_LOCK:
         if key in _MEMO:
             _MEMO.move_to_end(key)
-            known: S = _MEMO[key]
+            known: S = _MEMO[key][0]
             return known
     made: S = fresh(stage).fit(data, seed=seed)
     with _MEMO_LOCK:
-        _MEMO[key] = made
+        _MEMO[key] = (made, stage)  # the stage stays alive, so no id in its digest is used again
         while len(_MEMO) > MEMO_SIZE:
             _MEMO.popitem(last=False)
     return made

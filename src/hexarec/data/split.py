@@ -95,7 +95,8 @@ def _shown_before(data: Dataset, until: NDArray[np.float64]) -> Bools | None:
         return None
     asked = data.exposures.queries
     row = asked.user_rows(data.users.ids)
-    limit = np.append(until, np.inf)[row]
+    # an exposure of nobody in particular is held to the earliest cut
+    limit = np.append(until, until.min(initial=np.inf))[row]
     return np.asarray(asked.now < limit, bool)
 
 

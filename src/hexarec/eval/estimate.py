@@ -13,6 +13,7 @@ import numpy as np
 
 from hexarec.core import Dataset, Lists, Queries, rng, variant
 from hexarec.core.lists import BLOCK
+from hexarec.core.options import clear_memo
 from hexarec.eval.experiment import answered
 from hexarec.eval.standins import Meter, Rate, Tally, stages_inside, swapped
 from hexarec.pipeline.combine import Blend
@@ -71,6 +72,7 @@ def estimate(
     tokens_per_second: (read, written) for all models or by engine ("gguf"), where it was measured. queries, candidates:
     questions to sample from, by default users of the data. explain: whether a pipeline words its reasons.
     """
+    clear_memo()  # the dry run sets blend weights on what it fits: nothing of it may be shared
     meter = Meter()
     dry = swapped(system, meter.stand_in, keep=False)
     if isinstance(dry, Pipeline):
@@ -86,6 +88,7 @@ def estimate(
     _answer(ready, asked.take(rows), None if candidates is None else candidates.take(rows), k, explain)
     each = (time.perf_counter() - started) / max(len(rows), 1)
     asking = meter.taken()
+    clear_memo()
     total = {name: tally.plus(asking[name], n_queries / max(len(rows), 1)) for name, tally in fitting.items()}
     return _summed(
         total, n_queries, _memory(data, n_queries),

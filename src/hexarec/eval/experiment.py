@@ -15,7 +15,19 @@ import numpy as np
 
 import hexarec
 from hexarec.classic import EASE, ItemKNN, Popular, Random
-from hexarec.core import BudgetError, Dataset, Lists, OptionError, Queries, digest, fitted, options_digest, run, track
+from hexarec.core import (
+    BudgetError,
+    CapabilityError,
+    Dataset,
+    Lists,
+    OptionError,
+    Queries,
+    digest,
+    fitted,
+    options_digest,
+    run,
+    track,
+)
 from hexarec.eval.cells import Cell, CellStore
 from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report
@@ -87,14 +99,24 @@ class Experiment:
         store = CellStore(folder, resume)
         if folder is not None:
             write_questions(folder, asked)
-        cells = []
+        cells: list[Cell] = []
+        skipped: dict[str, str] = {}
         jobs = [(name, system, seed) for name, system in self.ladder().items() for seed in self.seeds]
         for name, system, seed in track(jobs, "experiment"):
             key = digest(name, options_digest(system), asked.train.key, asked.key, seed, self.k)
-            cell = store.finished(key)
-            cells.append(cell if cell is not None else self._cell(name, system, seed, asked, store, key))
+            try:
+                cells.append(store.finished(key) or self._cell(name, system, seed, asked, store, key))
+            except CapabilityError as error:
+                if name not in FLOORS:
+                    raise
+                skipped[name] = error.message  # a floor too large for this machine is named, not run
         report = Report.of(
-            asked.title, cells, self.values_of(cells, asked), self.baseline, self.manifest(asked), asked.train.simulated
+            asked.title,
+            cells,
+            self.values_of(cells, asked),
+            self.baseline,
+            {**self.manifest(asked), **({"not run": skipped} if skipped else {})},
+            asked.train.simulated,
         )
         if folder is not None:
             report.write(folder)
@@ -219,8 +241,9 @@ def answered(system: Any, queries: Queries, candidates: Lists | None, k: int) ->
     """The lists of a system of any kind, and how many stages degraded."""
     if isinstance(system, Pipeline):
         if candidates is not None:
-            return system.rank(queries, candidates).top_k(k), 0
-        made = system.recommend(queries, k, explain=False)
+            made = system.rerank(queries, candidates, k)
+        else:
+            made = system.recommend(queries, k, explain=False)
         for one in made.degraded:
             # a list that came about because the money ran out is no measurement of the system
             if one.reason.startswith(("BudgetError", "DeadlineError")):

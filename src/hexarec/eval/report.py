@@ -17,7 +17,7 @@ from hexarec.eval.cells import Cell
 from hexarec.metrics import Measured, bootstrap, holm, paired, parse
 
 Values = Mapping[tuple[str, int], Mapping[str, Any]]
-COSTS = ("fit_s", "ms/list", "calls", "tokens_in", "tokens_out", "usd")
+COSTS = ("fit_s", "fit_calls", "ms/list", "calls", "tokens_in", "tokens_out", "usd")
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,11 @@ def _row(name: str, cells: Sequence[Cell], pooled: Mapping[str, Sequence[Any]], 
     asked = max(sum(len(cell.lists) for cell in mine), 1)
     costs = {
         "fit_s": float(np.mean([cell.fit_seconds for cell in mine])),
+        "fit_calls": float(np.mean([cell.fit_cost.get("calls", 0) for cell in mine])),
+        "fit_tokens": float(
+            np.mean([sum(cell.fit_cost.get(t, 0) for t in ("tokens_in", "tokens_out")) for cell in mine])
+        ),
+        "fit_usd": float(np.mean([cell.fit_cost.get("cost", 0.0) for cell in mine])),
         "ms/list": 1000.0 * sum(cell.seconds for cell in mine) / asked,
         "calls": sum(cell.cost.get("calls", 0) for cell in mine) / asked,
         "tokens_in": sum(cell.cost.get("tokens_in", 0) for cell in mine) / asked,
@@ -251,16 +256,25 @@ def _row(name: str, cells: Sequence[Cell], pooled: Mapping[str, Sequence[Any]], 
 
 
 def position_curve(lists: Lists, k: int = 10) -> dict[str, Any]:
-    """How often the item at each prompt place ended in the top k, over all rounds whose order the notes keep."""
-    shown: dict[int, int] = {}
-    kept: dict[int, int] = {}
-    for i, note in enumerate(lists.notes):
-        top = set(lists[i].items[:k].tolist())
-        for order in note.get("orders", ()):
-            for place, item in enumerate(order):
-                shown[place] = shown.get(place, 0) + 1
-                kept[place] = kept.get(place, 0) + (item in top)
+    """How often the option at each prompt place came into the top k of its own round, before rounds are merged.
+
+    From the notes: `orders` says what was shown where, `rounds` what it scored there. Equal scores share the places.
+    """
+    shown: list[int] = []
+    kept: list[float] = []
+    for note in lists.notes:
+        for order, scores in zip(note.get("orders", ()), note.get("rounds", ()), strict=False):
+            values = np.nan_to_num(np.array(scores, np.float64), nan=-np.inf)
+            ahead = (values[None, :] > values[:, None]).sum(1)
+            equal = (values[None, :] == values[:, None]).sum(1)
+            inside = np.clip((k - ahead) / np.maximum(equal, 1), 0.0, 1.0)
+            for place in range(len(order)):
+                if place == len(shown):
+                    shown.append(0)
+                    kept.append(0.0)
+                shown[place] += 1
+                kept[place] += float(inside[place])
     if not shown:
         return {}
-    places = sorted(shown)
-    return {"place": places, "rate": [kept[p] / shown[p] for p in places], "shown": [shown[p] for p in places], "k": k}
+    rates = [hit / n for hit, n in zip(kept, shown, strict=True)]
+    return {"place": list(range(len(shown))), "rate": rates, "shown": shown, "k": k}

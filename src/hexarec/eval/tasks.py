@@ -120,13 +120,14 @@ class Given:
 def sampled(cases: Cases, n: int, seed: int) -> Lists:
     """For each question its truth and n distinct random permitted items, shuffled: no place tells the answer."""
     parts = []
+    asked: dict[str, int] = {}  # the draw depends on the user, not on the place in the batch
     for i, name in enumerate(cases.queries.user_ids()):
-        draw = rng(seed, "candidates", name, i)
+        asked[name] = asked.get(name, 0) + 1
+        draw = rng(seed, "candidates", name, asked[name])
         true = cases.truth[i].items
-        banned = np.zeros(len(cases.queries.catalog), bool)
-        banned[list(cases.queries[i].exclude)] = True
+        banned = cases.queries.take(np.array([i])).forbidden(len(cases.queries.catalog))[0]
         banned[true] = True
-        open_ = np.flatnonzero(~banned & cases.queries.catalog.alive)
+        open_ = np.flatnonzero(~banned)
         drawn = draw.permutation(open_)[:n]
         parts.append(draw.permutation(np.concatenate([true, drawn])).astype(np.int32))
     offsets = ragged.offsets_of(np.array([len(part) for part in parts]))

@@ -30,17 +30,18 @@ def cell(value: Value | None, *, interval: bool) -> str:
 
 def cost(row: Row, name: str) -> str:
     """A cost with a precision that suits it."""
-    value = row.costs[name]
+    value = row.costs.get(name, 0.0)
     if name == "usd":
         return f"{value:.5f}" if value else "0"
-    return number(value, 0 if name.startswith("tokens") else 2 if name == "fit_s" else 1)
+    return number(value, 0 if name.startswith(("tokens", "fit_calls")) else 2 if name == "fit_s" else 1)
 
 
 def note(report: Report) -> str:
     """What stars, intervals and simulated data mean, in one sentence each."""
     said = (
         f"Mean over users [95 % bootstrap interval]; * differs from {report.baseline} (paired permutation test, Holm, "
-        "p < .05). Costs are per list except fit_s; ties inside a list count by expected rank."
+        "p < .05). Costs are per list, except fit_s and fit_calls; a stage that an earlier row fitted is shared and "
+        "counted there. Ties inside a list count by expected rank."
     )
     return said + (" The users are simulated." if report.simulated else "")
 
@@ -52,11 +53,11 @@ def table(report: Report, metrics: list[str] | None = None) -> Table:
     names = metrics or [name for name in report.metrics if "[" not in name][:6]
     made = Table(title=report.title, caption=note(report), caption_justify="left")
     made.add_column("system", no_wrap=True)
-    for name in [*names, *COSTS[:5]]:
+    for name in [*names, *COSTS[:6]]:
         made.add_column(name, justify="right")
     for row in report.rows:
         values = [cell(row.values.get(name), interval=place == 0) for place, name in enumerate(names)]
-        made.add_row(row.system, *values, *(cost(row, name) for name in COSTS[:5]))
+        made.add_row(row.system, *values, *(cost(row, name) for name in COSTS[:6]))
     return made
 
 

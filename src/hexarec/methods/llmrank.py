@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, ragged, ready, rng, variant
+from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ragged, ready, rng, variant
 from hexarec.lm.base import LanguageModel
 from hexarec.parts.ask import Ask, Asked, Backend, Question
 from hexarec.parts.prompts import Prompts
@@ -181,7 +181,8 @@ class LLMRank:
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates by summed round scores; what no round placed follows in the order it came.
 
-        Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round) and `rounds` (scores).
+        Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round) and `rounds` (scores in
+        the order shown).
         """
         ready(self, queries, candidates)
         questions = self._questions(queries, candidates)
@@ -196,7 +197,9 @@ class LLMRank:
         for i in range(len(queries)):
             rows = candidates[i].items
             options = tuple(titles(queries.catalog, rows, queries.lang[i]))
-            words = (names[i], str(float(queries.now[i])), self.prompts.id)
+            past = queries.history.item[slice(*queries.history.offsets[i : i + 2])]
+            # the same nobody with another history is another question
+            words = (names[i], str(float(queries.now[i])), self.prompts.id, digest(past, rows))
             seed = int(queries.seed[i]) + self.seed_
             out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
         return out
@@ -242,7 +245,9 @@ def _note(asked: Asked, items: NDArray[np.int32]) -> dict[str, Any]:
     return {
         "parse": asked.report.as_note(),
         "orders": [[int(items[place]) for place in order] for order in asked.orders],
-        "rounds": [[float(v) for v in row] for row in asked.by_round],
+        "rounds": [
+            [float(row[place]) for place in order] for row, order in zip(asked.by_round, asked.orders, strict=True)
+        ],
         "raw": list(asked.raw),
     }
 

@@ -23,15 +23,18 @@ def unit(rows: NDArray[np.floating[Any]]) -> Vectors:
 def whiten(rows: Vectors, mask: NDArray[np.bool_], dim: int | None = None) -> tuple[Vectors, Vectors]:
     """Mean (d,) and projection (d, dim) that centre the masked rows and give them unit covariance (PCA whitening).
 
-    Source: Su et al. 2021, 2103.15316. Directions with next to no variance are left out.
+    Source: Su et al. 2021, 2103.15316. At most one axis per eight rows is kept, and directions with
+    next to no variance are left out.
     """
     known = rows[mask].astype(np.float64)
     if len(known) < 2:
         return np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dim or rows.shape[1], dtype=np.float32)
     mean = known.mean(0)
     _, values, axes = np.linalg.svd(known - mean, full_matrices=False)
+    # near n axes whitening makes all rows equally far from each other: at least eight rows stand behind each axis
+    most = max(2, len(known) // 8) if dim is None else min(dim, max(2, len(known) // 8))
     keep = values > 1e-6 * values[0]
-    axes, values = axes[keep][:dim], values[keep][:dim]
+    axes, values = axes[keep][:most], values[keep][:most]
     # a fixed sign per axis, so that two machines agree
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
     scale = np.sqrt(len(known) - 1) / values

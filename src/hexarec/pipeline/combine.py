@@ -178,8 +178,8 @@ class Blend:
     """A ranker mixed with the retrieval score: (1 - w) z(retrieval) + w z(ranker), w learned on validation.
 
     The weight is chosen from `grid` by NDCG@10 on a validation cut of the training data, and kept only when its gain
-    over w = 0 exceeds one standard error of the paired differences: a weak model gets 0, is then not asked at all,
-    and cannot hurt.
+    over w = 0 exceeds two standard errors of the paired differences (the best of eleven is luckier than one): a weak
+    model nearly always gets 0, and is then not asked at all.
     """
 
     ranker: Ranker
@@ -201,14 +201,17 @@ class Blend:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn the weight on a cut of `data`, then fit the ranker on all of it."""
+        self.weight_, self.asked_ = 0.0, 0
+        self.curve_: list[list[float]] = []
+        self.ranker_ = fitted(self.ranker, data, seed)
+        if not len(data.interactions):
+            return self  # nothing to validate on: the ranker gets no weight
         cut = holdout(data, self.share)
         queries, truth, candidates = self._validation(cut, seed)
-        self.weight_, self.asked_ = 0.0, len(queries)
-        self.curve_: list[list[float]] = []
+        self.asked_ = len(queries)
         if len(queries):
             ranked = fitted(self.ranker, cut.train, seed).rank(queries, candidates)
             self._choose(candidates, ranked, truth)
-        self.ranker_ = fitted(self.ranker, data, seed)
         return self
 
     def _validation(self, cut: Any, seed: int) -> tuple[Queries, Lists, Lists]:
@@ -231,7 +234,7 @@ class Blend:
         gain = scores[best] - scores[0.0]
         error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else np.inf
         self.gain_, self.error_ = float(gain.mean()), error if np.isfinite(error) else 0.0
-        self.weight_ = float(best) if gain.mean() > error else 0.0
+        self.weight_ = float(best) if gain.mean() > 2.0 * error else 0.0
 
     def _mixed(self, candidates: Lists, ranked: Lists, weight: float) -> Lists:
         """The candidates by the weighted z-scores; `score.retrieval` and `score.ranker` stay as fields."""

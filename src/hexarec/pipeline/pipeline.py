@@ -44,6 +44,7 @@ from hexarec.core import (
     run,
     track,
 )
+from hexarec.core.options import clear_memo
 from hexarec.pipeline.combine import grown
 
 T = TypeVar("T")
@@ -153,6 +154,7 @@ class Pipeline:
         made = copy.copy(self)
         made._data = data.onto(self._fitted().items_)
         catalog = made._data.catalog
+        made.items_ = catalog.items  # a further attach extends from here
         done: dict[int, Any] = {}
 
         def extended(stage: Any) -> Any:
@@ -177,6 +179,7 @@ class Pipeline:
 
     def forget(self, users: Sequence[str]) -> Self:
         """The pipeline without these users in any per-user table; shared weights are marked stale."""
+        clear_memo()  # fits made before still know them
         made = copy.copy(self._fitted())
         made.retrieve_ = [forget(one, users) for one in self.retrieve_]
         made.rank_ = forget(self.rank_, users)
@@ -219,12 +222,18 @@ class Pipeline:
         return self._retrieve(queries, k, _Log())
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
-        """Candidates in the ranker's order; as they came without one."""
-        return self._rank(queries, candidates, _Log())
+        """Candidates in the ranker's order; as they came without one. A desk has no trace: a failure is raised."""
+        return self._rank(queries, candidates, _Log(), strict=True)
 
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
-        """The shaped list of at most k."""
-        return self._control(queries, ranked, k, _Log())
+        """The shaped list of at most k. A failure is raised."""
+        return self._control(queries, ranked, k, _Log(), strict=True)
+
+    def rerank(self, queries: Queries, candidates: Lists, k: int = 10) -> Answer:
+        """Given candidates through the ranker and the controllers, with trace and what degraded."""
+        log = _Log()
+        lists = self._control(queries, self._rank(queries, candidates, log), k, log)
+        return Answer(lists, None, None, tuple(log.steps), tuple(log.degraded))
 
     def recommend(self, queries: Queries, k: int = 10, *, explain: bool = True) -> Answer:
         """The whole pipeline for a batch of questions."""
@@ -268,18 +277,18 @@ class Pipeline:
             raise StateError(f"every retriever failed: {reasons}")
         return found[0].top_k(k) if len(self.retrieve_) == 1 else fuse(found, kept, k)
 
-    def _rank(self, queries: Queries, candidates: Lists, log: _Log) -> Lists:
+    def _rank(self, queries: Queries, candidates: Lists, log: _Log, *, strict: bool = False) -> Lists:
         stage = self._fitted().rank_
         if stage is None:
             return candidates
         made = log.attempt(
             "rank", name_of(stage), len(candidates.items),
             lambda: _permutation(candidates, stage.rank(queries, candidates), name_of(stage)),
-            lambda lists: len(lists.items), self.strict,
+            lambda lists: len(lists.items), strict or self.strict,
         )  # fmt: skip
         return candidates if made is None else made
 
-    def _control(self, queries: Queries, ranked: Lists, k: int, log: _Log) -> Lists:
+    def _control(self, queries: Queries, ranked: Lists, k: int, log: _Log, *, strict: bool = False) -> Lists:
         stages = self._fitted().control_
         for place, stage in enumerate(stages):
             last = place == len(stages) - 1
@@ -289,7 +298,7 @@ class Pipeline:
                 lambda stage=stage, size=size, ranked=ranked: _picked(  # type: ignore[misc]
                     ranked, stage.control(queries, ranked, size), name_of(stage)
                 ),
-                lambda lists: len(lists.items), self.strict,
+                lambda lists: len(lists.items), strict or self.strict,
             )  # fmt: skip
             ranked = ranked if made is None else made
         return ranked.top_k(k)
