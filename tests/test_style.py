@@ -17,7 +17,7 @@ MEDIAN, NINETIETH, LONGEST = 8, 30, 60  # lines of a function without its docstr
 FILE, METHOD_FILE, CLASSIC_FILE = 500, 250, 150
 # files over the limit of their folder, with the most they may have
 LONGER = {
-    "methods/llmrank.py": 300,  # seven back ends, six renderings, and the paper's three curves
+    "methods/llmrank.py": 320,  # seven back ends, six renderings, and the paper's three curves
     "classic/sasrec.py": 260,  # the one baseline that trains a network; its net and data stand in files of their own
     "classic/because.py": 190,  # template, wording and evidence in two languages
 }

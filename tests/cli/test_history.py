@@ -71,7 +71,7 @@ def test_three_kinds_of_files(tmp_path):
         ("h.txt", "\n", "the history is empty"),
         ("h.pdf", "x", "cannot read a history from .pdf"),
         ("h.csv", "film\nAlien\n", "h.csv:1: no column item or title"),
-        ("h.csv", "title,value\nAlien,good\n", "h.csv:2:value: 'good' is not a number"),
+        ("h.csv", "title,value\nAlien,good\n", "h.csv:2:value: 'good' is not a finite number"),
         ("h.csv", "title,kind\nAlien,loved\n", "h.csv:2:kind: unknown kind 'loved'"),
         ("h.csv", "title,kind\n,like\n", "h.csv:2: no item and no title"),
         ("h.jsonl", '"Alien"\n{"title"\n', "h.jsonl:2: not JSON"),

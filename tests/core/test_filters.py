@@ -97,7 +97,7 @@ def test_a_mask_is_computed_once_per_catalog():
         ({"field": "year", "op": "~", "value": 1}, "unknown operator '~'"),
         ({"and": []}, "at least one part"),
         ({"not": [{"field": "a", "op": "="}, {"field": "b", "op": "="}]}, "one part"),
-        ({"field": "year", "op": "=", "value": {"a": 1}}, "cannot be dict"),
+        ({"field": "year", "op": "=", "value": {"a": 1}}, "a list of these"),
         ({"field": "year", "op": "=", "value": 1, "more": 2}, "not a filter"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_manifest_of_another_format_or_none_is_refused(tmp_path):
 def test_a_manifest_cannot_point_outside_its_directory(tmp_path):
     path = save(Box(), tmp_path / "saved")
     rewritten(path, lambda about: about["files"].update({"../other": "0"}))
-    with pytest.raises(StateError, match="lacks the file"):
+    with pytest.raises(StateError, match="does not name its two files"):
         load(path, resolve)
 
 
@@ -245,7 +245,7 @@ def test_a_pickle_among_the_arrays_is_not_opened(tmp_path):
     np.savez(path / "arrays.npz", a0=np.array([{"evil": 1}], object))
     digest = hashlib.sha256((path / "arrays.npz").read_bytes()).hexdigest()
     rewritten(path, lambda about: about["files"].update({"arrays.npz": digest}))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(StateError, match="allow_pickle"):
         load(path, resolve)
 
 
@@ -267,3 +267,25 @@ def test_the_digest_sees_options_and_learned_state_alike():
     assert digest != state_digest(one)
     other.array_[0] = 9
     assert state_digest(other) != digest
+
+
+@pytest.mark.parametrize("text", ["not json", "", "[]", "{}", "[" * 5000, '[{"class": 5, "values": {}}]'])
+def test_damaged_nodes_are_a_state_error_whatever_they_hold(text, tmp_path):
+    path = save(Box(), tmp_path / "saved")
+    (path / "nodes.json").write_text(text)
+    digest = hashlib.sha256((path / "nodes.json").read_bytes()).hexdigest()
+    rewritten(path, lambda about: about["files"].update({"nodes.json": digest}))
+    with pytest.raises(StateError):
+        load(path, resolve)
+
+
+def test_saving_never_replaces_what_is_not_saved_state(tmp_path):
+    folder, file = tmp_path / "folder", tmp_path / "file.csv"
+    folder.mkdir()
+    (folder / "precious.txt").write_text("keep")
+    file.write_text("a,b")
+    for target in (folder, file):
+        with pytest.raises(StateError, match="would destroy it"):
+            save(Box(), target)
+    assert (folder / "precious.txt").read_text() == "keep" and file.read_text() == "a,b"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.csv", "folder"]

@@ -31,6 +31,14 @@ def test_a_quote_that_is_never_closed_is_an_error_with_its_line(tmp_path):
     assert caught.value.line == 2
 
 
+def test_rows_between_two_stray_quotes_are_refused_line_by_line(tmp_path):
+    rows = ["u,i,t"] + [f"{n},{n},{n}" for n in range(20)]
+    rows[3], rows[8] = '"' + rows[3], rows[8].replace(",", ',"', 1) + '"'
+    table = delimited(write(tmp_path, "a.csv", "\n".join(rows) + "\n"), ",")
+    lost = 20 - len(table.frame)
+    assert lost and len(table.rejects) >= lost and all("stray" in r.reason for r in table.rejects)
+
+
 def test_encodings(tmp_path):
     for code, said in (("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("latin-1", "latin-1")):
         assert text_of(write(tmp_path, f"{code}.csv", "naïve\n", code)) == ("naïve\n", said)

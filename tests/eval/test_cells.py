@@ -45,3 +45,19 @@ def test_blocks_keep_their_cost_until_the_cell_is_finished(tmp_path):
     assert again.total_cost("k", {"calls": 5})["calls"] == 12
     again.finish("k", Cell("mine", 0, lists(), 0.0, 3.0, {}, {}))
     assert [path.name for path in (tmp_path / "cells").iterdir()] == ["k.npz"]
+
+
+def test_a_damaged_cell_is_measured_again_and_named_when_read(tmp_path):
+    from hexarec.core import DataError
+    from hexarec.eval.cells import CellStore, _read
+
+    (tmp_path / "cells").mkdir()
+    for content in (b"", b"junk"):
+        (tmp_path / "cells" / "k.npz").write_bytes(content)
+        assert CellStore(tmp_path, resume=True).finished("k") is None
+        try:
+            _read(tmp_path / "cells" / "k.npz")
+        except DataError as error:
+            assert "k.npz" in str(error)
+        else:
+            raise AssertionError("a damaged cell was read")

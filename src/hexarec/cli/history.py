@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,8 +115,11 @@ def _csv(text: str, file: str) -> Iterator[Named]:
     reader = csv.DictReader(text.splitlines())
     if not any(name in NAMES for name in _lower(reader.fieldnames or ())):
         raise DataError("no column item or title", file=file, line=1, hint=FORMS)
-    for row in reader:
-        yield _named(row, file, reader.line_num)
+    try:
+        for row in reader:
+            yield _named(row, file, reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"not a table: {error}", file=file, line=reader.line_num) from None
 
 
 def _jsonl(text: str, file: str) -> Iterator[Named]:
@@ -124,7 +128,7 @@ def _jsonl(text: str, file: str) -> Iterator[Named]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"not JSON: {error}", file=file, line=number) from None
         if not isinstance(row, str | dict):
             raise DataError("neither a string nor an object", file=file, line=number, hint=FORMS)
@@ -145,8 +149,10 @@ def _named(row: Mapping[str, Any], file: str, number: int) -> Named:
         said = next((values[name] for name in names if name in values), None)
         try:
             numbers[ours] = None if said is None else float(said)
-        except (TypeError, ValueError):
-            raise DataError(f"{said!r} is not a number", file=file, line=number, field=ours) from None
+            if said is not None and not math.isfinite(float(said)):
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{str(said)[:40]!r} is not a finite number", file=file, line=number, field=ours) from None
     kind = str(values.get("kind", values.get("event", "like" if numbers["value"] is None else "rate"))).lower()
     if kind not in KINDS:
         raise DataError(f"unknown kind {kind!r}", file=file, line=number, field="kind", hint=", ".join(KINDS))

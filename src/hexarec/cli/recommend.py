@@ -105,8 +105,10 @@ def asked(
     if where is not None:
         try:
             tree = json.loads(where)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise OptionError(f"--where is not JSON: {error}", hint='{"field":"year","op":">=","value":1990}') from None
+        if tree is None:
+            raise OptionError("--where is null", hint="leave it out for no filter")
     if user is None:
         named = [*(read_history(history) if history else ()), *(Named(one) for one in like)]
         if not named and text is None:

@@ -128,6 +128,7 @@ class Bench:
         """From the file and the command line, checked. Raises OptionError naming the field."""
         import typing
 
+        from hexarec.core import OptionError
         from hexarec.core.options import check_options
         from hexarec.eval.tasks import SplitName
         from hexarec.metrics import parse
@@ -142,6 +143,10 @@ class Bench:
         made = cls(**{name: checked(f"[bench] {name}", value, types[name]) for name, value in given.items()})
         for name in made.metrics:
             parse(name)
+        for name, least in (("max_users", 1), ("candidates", 1), ("k", 1)):
+            value = getattr(made, name)
+            if value is not None and value < least:
+                raise OptionError(f"[bench] {name} is {value}, not at least {least}")
         return made
 
 

@@ -102,10 +102,13 @@ def fit(
 
     told = read_toml(config)
     pipeline = pipeline_of(told)
+    from hexarec.core.state import check_target
+
     with working(
         deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens
     ) as work:
         dataset = open_configured(told, config.parent, data)
+        check_target(out)  # before the work, not after it
         pipeline.fit(dataset, seed=seed)
         spent = work.ledger.snapshot()
     save(pipeline, out)

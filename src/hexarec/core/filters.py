@@ -52,8 +52,13 @@ class Filter:
         value = tree.get("value")
         if isinstance(value, list):
             value = tuple(value)
-        if not isinstance(value, str | int | float | bool | tuple | None):
-            raise OptionError(f"a filter value cannot be {type(value).__name__}")
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(not isinstance(one, str | int | float | bool | None) for one in parts):
+            raise OptionError("a filter value is text, a number, true, false or a list of these")
+        if any(isinstance(one, int) and abs(one) > 2**63 for one in parts):
+            raise OptionError("a number in the filter is too large")
+        if tree["op"] in ("<", "<=", ">", ">=") and isinstance(value, tuple):
+            raise OptionError(f"{tree['op']!r} compares with one value, not with a list")
         return cls(tree["op"], str(tree["field"]), value)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class _Reader:
             thing: Any = object.__new__(cls)
             self._made[number] = thing
             options = option_names(cls)
-            given = [n for n in saved["values"] if n in options or not n.endswith("_")]
+            given = [n for n in saved["values"] if n in options or n.startswith("_") or not n.endswith("_")]
             check_options(cls, given)
             for f in dataclasses.fields(cls):
                 if f.default is not dataclasses.MISSING:
@@ -176,6 +177,7 @@ def save(thing: Any, path: str | Path, meta: Mapping[str, Any] | None = None) ->
     Written beside the target and renamed at the end; the manifest is written last. Raises StateError.
     """
     path = Path(path)
+    check_target(path)
     writer = _Writer()
     root = writer.node(thing, type(thing).__name__)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +197,15 @@ def save(thing: Any, path: str | Path, meta: Mapping[str, Any] | None = None) ->
     return path
 
 
+def check_target(path: Path) -> None:
+    """Raise StateError when saving to `path` would destroy something that is not saved state."""
+    if path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir())):
+        return
+    if path.exists() or path.is_symlink():
+        what = "a folder with other things in it" if path.is_dir() else "a file"
+        raise StateError(f"{path} is {what}; saving would destroy it", hint="choose a new folder")
+
+
 def replace_directory(aside: Path, path: Path) -> None:
     """Put the finished directory `aside` in the place of `path`; a reader sees the old one or the new one."""
     os.chmod(aside, 0o755)
@@ -204,7 +215,7 @@ def replace_directory(aside: Path, path: Path) -> None:
     old = aside.with_name(aside.name + "-old")
     path.rename(old)
     aside.rename(path)
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)  # the new one is in place; a leftover is no failure
 
 
 def manifest(path: str | Path) -> dict[str, Any]:
@@ -214,7 +225,7 @@ def manifest(path: str | Path) -> dict[str, Any]:
         made = json.loads(place.read_text("utf-8"))
     except FileNotFoundError:
         raise StateError(f"{path} holds no saved state (no {MANIFEST})", hint="save it again") from None
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise StateError(f"{place} is damaged: {error}", hint="save it again") from None
     if not isinstance(made, dict) or made.get("format") != FORMAT:
         raise StateError(f"{place} has format {made.get('format') if isinstance(made, dict) else '?'}, not {FORMAT}")
@@ -228,8 +239,17 @@ def load(path: str | Path, resolve: Resolve) -> Any:
     """
     path = Path(path)
     about = manifest(path)
+    try:
+        return _loaded(path, about, resolve)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, RecursionError, BadZipFile) as error:
+        raise StateError(f"{path} is damaged: {type(error).__name__}: {error}", hint="save it again") from None
+
+
+def _loaded(path: Path, about: Mapping[str, Any], resolve: Resolve) -> Any:
+    if set(about["files"]) != {"nodes.json", "arrays.npz"}:
+        raise StateError(f"the manifest of {path} does not name its two files", hint="save it again")
     for name, expected in about["files"].items():
-        if name not in ("nodes.json", "arrays.npz") or not (path / name).is_file():
+        if not (path / name).is_file():
             raise StateError(f"{path} lacks the file {name!r}", hint="save it again")
         if _sha256(path / name) != expected:
             raise StateError(f"{path / name} was changed or damaged: its SHA-256 differs", hint="save it again")

@@ -236,6 +236,9 @@ def _tolerant(
                 rejects.append(Reject(path.name, line, "", why, shortened(separator.join(row))))
             elif len(row) < len(header) and reader.line_num - line > 50:
                 raise DataError("a quotation mark is opened and never closed", file=path.name, line=line)
+            elif swallowed := _swallowed(row, separator, len(header)):
+                why = f"a stray quotation mark joins {swallowed} lines into one row"
+                rejects += [Reject(path.name, line + n, "", why, "") for n in range(swallowed)]
             else:
                 rows.append([one or None for one in row] + [None] * (len(header) - len(row)))
                 lines.append(line)
@@ -245,6 +248,18 @@ def _tolerant(
     unique = [name if name not in header[:i] else f"{name}_{i}" for i, name in enumerate(header)]
     frame = pl.DataFrame({n: pl.Series(n, c, dtype=pl.String) for n, c in zip(unique, columns, strict=True)})
     return Table(frame, pl.Series("_line", lines, dtype=pl.Int64), encoding, tuple(rejects))
+
+
+def _swallowed(row: Sequence[str], separator: str, width: int) -> int:
+    """How many lines of the file stand inside one field of this row and look like rows themselves; 0 for none.
+
+    A line break inside quotes is fine in a description; whole rows inside them mean that a mark was never closed.
+    """
+    for field in row:
+        inner = field.split("\n")
+        if len(inner) > 1 and sum(part.count(separator) >= width - 1 for part in inner[1:]) * 2 >= len(inner) - 1:
+            return len(inner)
+    return 0
 
 
 def separated(path: Path, separator: str, names: Sequence[str]) -> Table:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from hexarec.core import Lists, current
+from hexarec.core import DataError, Lists, current
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ def _write(path: Path, lists: Lists, about: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path) -> tuple[Lists, dict[str, Any]]:
+    """Raises DataError naming the file when it is damaged."""
+    try:
+        return _unpacked(path)
+    except (ValueError, KeyError, TypeError, EOFError, BadZipFile, OSError) as error:
+        raise DataError(
+            f"a damaged cell: {type(error).__name__}", file=str(path), hint="delete it and resume"
+        ) from None
+
+
+def _unpacked(path: Path) -> tuple[Lists, dict[str, Any]]:
     with np.load(path, allow_pickle=False) as file:
         about = json.loads(file["about"].tobytes().decode())
         fields = {name[6:]: file[name] for name in file.files if name.startswith("field:")}
@@ -74,7 +85,11 @@ class CellStore:
     def _found(self, name: str) -> tuple[Lists, dict[str, Any]] | None:
         if self.folder is None or not self.resume or not self._path(name).exists():
             return None
-        return _read(self._path(name))
+        try:
+            return _read(self._path(name))
+        except DataError as error:
+            current().emit({"kind": "note", "text": f"{error.message}; it is measured again"})
+            return None
 
     def finished(self, key: str) -> Cell | None:
         """A cell measured before, when resuming."""

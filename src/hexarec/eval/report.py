@@ -143,13 +143,19 @@ class Report:
 
 def read_report(folder: str | Path) -> Report:
     """The report of a run folder. Raises DataError naming the file when it is missing or damaged."""
+    from hexarec.eval.text import markdown
+
     place = Path(folder)
     place = place / "report.json" if place.is_dir() else place
     try:
-        return Report.from_json(json.loads(place.read_text("utf-8")))
+        made = Report.from_json(json.loads(place.read_text("utf-8")))
+        markdown(made)  # a value of a wrong type shows itself here, not in the middle of a page
+        if not isinstance(made.title, str):
+            raise TypeError("the title is not text")
+        return made
     except FileNotFoundError:
         raise DataError("there is no report", file=str(place), hint="hexarec bench writes one") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"not a report: {error}", file=str(place)) from None
 
 

@@ -74,7 +74,11 @@ def _value(where: str, key: str, value: Any, hint: Any, uses: Mapping[str, Any])
             close = difflib.get_close_matches(value[1:], uses, n=1)
             hint_text = f"did you mean '@{close[0]}'?" if close else f"[use] has {', '.join(uses) or 'nothing'}"
             raise OptionError(f"{where}: nothing is called {value!r}", hint=hint_text)
-        return uses[value[1:]]
+        made = uses[value[1:]]
+        verb = {"lm": "generate", "encoder": "encode"}.get(key)
+        if verb and not hasattr(made, verb):
+            raise OptionError(f"{where}: {value!r} is no {'language model' if key == 'lm' else 'encoder'}")
+        return made
     if isinstance(value, Mapping) and "use" in value:
         inner = {k: v for k, v in value.items() if k != "use"}
         return build(value["use"], inner, uses)

@@ -37,7 +37,7 @@ from typing import Any
 
 from hexarec.core import OptionError
 from hexarec.lm.open import open_encoder, open_lm
-from hexarec.pipeline.build import build
+from hexarec.pipeline.build import build, checked
 from hexarec.pipeline.pipeline import Pipeline
 
 SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
@@ -59,7 +59,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError:
         raise OptionError(f"there is no file {path}", hint="hexarec init writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: {error}") from None
 
 
@@ -72,7 +72,14 @@ def read_pipeline(path: str | Path) -> Pipeline:
 
 
 def pipeline_from(config: Mapping[str, Any]) -> Pipeline:
-    """The pipeline of a parsed configuration."""
+    """The pipeline of a parsed configuration. Raises OptionError, also for values of a shape nobody expects."""
+    try:
+        return _pipeline_from(config)
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        raise OptionError(f"not understood: {error}", hint="docs/pipeline.md describes the format") from None
+
+
+def _pipeline_from(config: Mapping[str, Any]) -> Pipeline:
     for name in config:
         if name not in TOP and name not in OTHERS:
             close = difflib.get_close_matches(name, TOP, n=1)
@@ -95,6 +102,7 @@ def pipeline_from(config: Mapping[str, Any]) -> Pipeline:
     unknown = set(own) - {"name", "depth"}
     if unknown:
         raise OptionError(f"[pipeline] has no {', '.join(sorted(unknown))}", hint="it has name and depth")
+    own = {key: checked(f"[pipeline] {key}", value, {"name": str, "depth": int}[key]) for key, value in own.items()}
     return Pipeline(
         retrieve_by=tuple(slots["retrieve"]),
         rank_by=next(iter(slots["rank"]), None),

@@ -123,6 +123,10 @@ class Pipeline:
     def __post_init__(self) -> None:
         if not self.retrieve_by:
             raise OptionError("a pipeline needs at least one retriever")
+        if self.depth < 1:
+            raise OptionError(f"depth is {self.depth}, not at least 1")
+        if any(not 0.0 < weight < float("inf") for weight in self.weights):
+            raise OptionError("weights must be above 0 and finite", hint="leave a retriever out to give it no weight")
         if self.weights and len(self.weights) != len(self.retrieve_by):
             raise OptionError(f"{len(self.weights)} weights for {len(self.retrieve_by)} retrievers")
 
@@ -153,6 +157,8 @@ class Pipeline:
         """
         made = copy.copy(self)
         made._data = data.onto(self._fitted().items_)
+        if len(data.catalog) and len(self.items_) and not (self.items_.rows(data.catalog.items.ids) >= 0).any():
+            raise DataError("none of these items was known when the pipeline was fitted", hint="fit on this data set")
         catalog = made._data.catalog
         made.items_ = catalog.items  # a further attach extends from here
         done: dict[int, Any] = {}
