@@ -108,7 +108,7 @@ def _measure(console: Console, pipeline: Pipeline, task: Any, out: Path, resume:
         "default pipeline": variant(pipeline, explain_by=None),
     }
     report = Experiment(task, systems).run(out / "run", resume=resume)
-    console.print(table(report))
+    console.print(table(report, ["ndcg@10", "recall@10", "coverage@10"], ("ms/list", "calls")))
     return report
 
 

@@ -46,18 +46,18 @@ def note(report: Report) -> str:
     return said + (" The users are simulated." if report.simulated else "")
 
 
-def table(report: Report, metrics: list[str] | None = None) -> Table:
-    """A rich table of the first metrics and the costs."""
+def table(report: Report, metrics: list[str] | None = None, costs: tuple[str, ...] = COSTS[:6]) -> Table:
+    """A rich table of these metrics (by default the first six) and costs."""
     from rich.table import Table
 
     names = metrics or [name for name in report.metrics if "[" not in name][:6]
     made = Table(title=report.title, caption=note(report), caption_justify="left")
     made.add_column("system", no_wrap=True)
-    for name in [*names, *COSTS[:6]]:
+    for name in [*names, *costs]:
         made.add_column(name, justify="right")
     for row in report.rows:
         values = [cell(row.values.get(name), interval=place == 0) for place, name in enumerate(names)]
-        made.add_row(row.system, *values, *(cost(row, name) for name in COSTS[:6]))
+        made.add_row(row.system, *values, *(cost(row, name) for name in costs))
     return made
 
 
