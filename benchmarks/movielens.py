@@ -106,7 +106,7 @@ def main() -> None:
 
 def _llm_rows(ease: EASE, knn: ItemKNN, text: FrozenEncoder, spec: str) -> dict[str, Any]:
     """The same fused candidates in retrieval order, in the model's order, and blended by a learned weight."""
-    ranker = LLMRank(open_lm(spec), backend="choice", domain="film", rounds=1)
+    ranker = LLMRank(open_lm(spec), backend="pointwise", domain="film", rounds=1)
     weights = (1.0, 0.5, 0.25)
     source = Fuse((ease, knn, text), weights, depth=60)
     base = Pipeline((ease, knn, text), weights=weights, depth=60, strict=True)
