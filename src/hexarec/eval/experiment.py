@@ -230,7 +230,9 @@ def asks_model(system: Any) -> bool:
 def facts_of(stage: Any) -> dict[str, Any]:
     """What a fitted system learned that a reader of the table must see: the weight of a blend."""
     ranker = getattr(stage, "rank_", stage)
-    facts = {}
+    facts: dict[str, Any] = {}
+    if not hasattr(ranker, "weight_"):
+        return facts
     for name in ("weight_", "curve_", "gain_", "error_", "asked_"):
         if hasattr(ranker, name):
             facts[name.rstrip("_")] = getattr(ranker, name)
