@@ -25,7 +25,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report and the fitted pipeline.")] = Path("demo"),
     lm: Annotated[str, typer.Option(help="Language model of the ranker and the wording.")] = "gguf:smollm2",
     encoder: Annotated[str, typer.Option(help="Text encoder.")] = "minilm",
-    users: Annotated[int, typer.Option(min=4, help="Test users that every system answers.")] = 50,
+    users: Annotated[int, typer.Option(min=4, help="Test users that every system answers.")] = 30,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted demo.")] = False,
 ) -> None:
     """Fit the default pipeline on the bundled films, measure it against the floors, show lists with reasons."""
