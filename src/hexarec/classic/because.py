@@ -172,7 +172,7 @@ def _says_shared(text: str, evidence: tuple[Evidence, ...]) -> bool:
     """Whether a sentence states one of the shared values; one that does not gives no reason."""
     shared = {normal(e.detail.partition("=")[2]) for e in evidence if e.kind == "attribute"}
     said = f" {normal(text)} "
-    return any(f" {value}" in said for value in shared)
+    return any(f" {value} " in said or f" {value}s " in said for value in shared)
 
 
 def _first_sentence(text: str) -> str:
