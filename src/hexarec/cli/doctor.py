@@ -61,7 +61,8 @@ def machine() -> Iterator[Check]:
     yield Check("python", "ok" if good else "bad", platform.python_version(), "" if good else "install Python 3.11")
     yield Check("platform", "ok", f"{platform.system()} {platform.machine()}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    yield Check("cores", "ok" if cores > 1 else "warn", f"{cores} usable")
+    slow = "" if cores > 1 else "it works with one, but language models answer at half the speed"
+    yield Check("cores", "ok" if cores > 1 else "warn", f"{cores} usable", slow)
     memory = _memory()
     few = memory is not None and memory < LEAST_MEMORY
     said = "unknown" if memory is None else f"{memory:.1f} GB"
