@@ -49,7 +49,16 @@ def open_configured(config: Mapping[str, Any], folder: Path, given: str | None =
     from hexarec.core import OptionError
     from hexarec.data.store import is_dataset, open_data
 
-    section = dict(config.get("data", {}))
+    section = config.get("data", {})
+    if not isinstance(section, Mapping):
+        raise OptionError("[data] is not a table", hint='write path = "..." under [data]')
+    section = dict(section)
+    types: dict[str, type] = {"map": dict, "strict": bool}
+    for name, value in section.items():
+        if name in DATA_OPTIONS and not isinstance(value, types.get(name, str)):
+            wanted = types.get(name, str).__name__
+            hint = 'map = { user = "column", item = "column" }' if name == "map" else ""
+            raise OptionError(f"[data] {name} = {value!r} is not {wanted}", hint=hint)
     for name in section:
         if name not in DATA_OPTIONS:
             raise OptionError(f"[data] has no {name!r}", hint=f"it has {', '.join(DATA_OPTIONS)}")
@@ -63,6 +72,8 @@ def open_configured(config: Mapping[str, Any], folder: Path, given: str | None =
     for name in ("items", "users"):
         if name in section:
             section[name] = located(section[name], folder)
+    if section and (path == "films" or path.startswith("world:")):
+        raise OptionError(f"[data] {', '.join(section)}: {path} is made here and takes no options of an import")
     return open_data(path, **({} if is_dataset(path) else section))
 
 
@@ -89,7 +100,11 @@ def pipeline_of(config: Mapping[str, Any], models: Mapping[str, str] | None = No
 
 def needed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without the entries of [use] that no slot reaches."""
+    from hexarec.core import OptionError
+
     uses = config.get("use", {})
+    if not isinstance(uses, Mapping):
+        raise OptionError("[use] is not a table of names")
     wanted: set[str] = set()
     left = [name for slot in SLOT_NAMES for name in _references(config.get(slot, []))]
     while left:
