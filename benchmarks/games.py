@@ -15,7 +15,7 @@ from writing import write
 
 from hexarec.classic.lexical import Lexical
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, Queries, Users, ragged, rng, run
-from hexarec.eval.experiment import Experiment
+from hexarec.eval.experiment import AsGiven, Experiment
 from hexarec.eval.tasks import Given
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -87,9 +87,14 @@ def main() -> None:
     asked.add_argument("--encoder", default="minilm")
     asked.add_argument("--llm-users", type=int, default=200)
     asked.add_argument("--backends", nargs="*", default=list(BACKENDS), help="which rows of the language model")
+    asked.add_argument(
+        "--sweep", action="store_true", help="only the back ends, on --llm-users; floors stand elsewhere"
+    )
     asked.add_argument("--resume", action="store_true")
     options = asked.parse_args()
     data, targets = dataset(options.data)
+    if options.sweep:
+        return sweep(options, data, targets)
     text = FrozenEncoder(open_encoder(options.encoder), fields=("title",), last=5)
     systems = {"BM25 (titles)": Lexical(last=5), "MiniLM (titles)": text}
     reports = []
@@ -106,6 +111,20 @@ def main() -> None:
             experiment = Experiment(task, {**systems, **more}, k=SIZE)
             reports.append(experiment.run(options.runs / name.split()[0].replace(",", ""), resume=options.resume))
         write(options.out, reports, NOTES)
+
+
+def sweep(options: argparse.Namespace, data: Dataset, targets: dict[str, str]) -> None:
+    """The back ends side by side on the first users of table 3."""
+    part = slice(0, options.llm_users)
+    queries, truth, candidates = (
+        one.take(part) for one in cases(data, targets, options.data / "Games-200users/Games.random")
+    )
+    title = f"Amazon Games, back ends on the first {len(queries)} users of table 3, 1 positive + 19 random (SAMPLED)"
+    systems = {"order as given": AsGiven(), **_llms(options.lm, options.backends)}
+    experiment = Experiment(Given(data, queries, truth, candidates, title, METRICS), systems, k=SIZE, floors=False)
+    with run(emit=_quiet):
+        report = experiment.run(options.runs / "sweep", resume=options.resume)
+    write(options.out, [report], NOTES)
 
 
 def _llms(spec: str, names: list[str]) -> dict[str, LLMRank]:
