@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hexarec.core.errors import OptionError, StateError
-from hexarec.core.run import run
+from hexarec.core.errors import CancelledError, DeadlineError, OptionError, RetryableModelError, StateError
+from hexarec.core.run import Cancel, run
 from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt
-from hexarec.lm.cassette import Cassette
+from hexarec.lm.cassette import Cassette, keeping
 from hexarec.lm.fake import Overlap, Scripted
 from hexarec.lm.tiny import Tiny
 
@@ -231,7 +231,7 @@ def test_a_file_that_is_no_cassette_is_refused(tmp_path):
 SCRIPT = """
 import sys
 from hexarec.lm.base import Prompt
-from hexarec.lm.cassette import Cassette
+from hexarec.lm.cassette import Cassette, keeping
 from hexarec.lm.fake import Overlap
 tape = Cassette(Overlap(), sys.argv[1])
 for row in range(100000):
@@ -257,3 +257,102 @@ def test_what_was_answered_survives_a_kill(path):
     process.stdout.close()
     again = Cassette(Overlap(), path, "replay")
     assert again.generate(prompts(seen)) == Overlap().generate(prompts(seen))
+
+
+@settings(max_examples=20)
+@given(
+    st.sampled_from(["cache", "record"]),
+    st.sampled_from(["good", "failed", "raises"]),
+    st.floats(0, 0.02),
+    st.booleans(),
+)
+def test_any_interleaving_of_two_equal_requests_is_one_call(mode, fate, lag, two_tenants):
+    """The second request comes while the first is on its way; another tenant's is another request."""
+    arrived, release = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def generate(self, prompts, within=None):
+            self.asked += 1
+            arrived.set()
+            release.wait(5)
+            if fate == "raises":
+                raise RetryableModelError("down")
+            return [Completion("x") if fate == "good" else Completion("", "error", error="no")] * len(prompts)
+
+    inner = Slow()
+    tape, heard = Cassette(inner, None, mode), []
+
+    def ask(tenant):
+        with run(tenant=tenant):
+            try:
+                heard.append(tape.generate(prompts(1))[0])
+            except RetryableModelError as error:
+                heard.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in ("one", "two" if two_tenants else "one")]
+    threads[0].start()
+    arrived.wait(5)
+    threads[1].start()
+    while tape.hits + tape.misses < 2:
+        time.sleep(0.001)
+    time.sleep(lag)
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    assert inner.asked == (2 if two_tenants else 1) and len(heard) == 2 and heard[0] == heard[1]
+
+
+def test_who_waits_for_anothers_request_keeps_to_the_own_deadline_and_cancel():
+    started, release = threading.Event(), threading.Event()
+
+    class Slow(Counted):
+        def generate(self, prompts, within=None):
+            started.set()
+            release.wait(5)
+            return super().generate(prompts, within)
+
+    tape = Cassette(Slow())
+    first = threading.Thread(target=tape.generate, args=(prompts(1),))
+    first.start()
+    started.wait(5)
+    before = time.monotonic()
+    with run(seconds=0.1), pytest.raises(DeadlineError):
+        tape.generate(prompts(1))
+    cancel = Cancel()
+    threading.Timer(0.05, cancel.set).start()
+    with run(cancel=cancel), pytest.raises(CancelledError):
+        tape.generate(prompts(1))
+    assert time.monotonic() - before < 1.0
+    release.set()
+    first.join(5)
+
+
+def test_a_cache_keeps_only_what_its_reader_can_use_and_a_recording_keeps_all(path):
+    def judge(prompt, made):
+        return "0" not in prompt.text
+
+    with keeping(judge):
+        cache = Cassette(Counted(), path)
+        made = cache.generate(prompts(2)), cache.label(prompts(2), ["A", "B"])
+    again = Cassette(Counted(), path, "replay")
+    assert again.generate(prompts(2)[1:]) == made[0][1:] and np.array_equal(
+        again.label(prompts(2)[1:], ["A", "B"]), made[1][1:]
+    )
+    for call in (lambda: again.generate(prompts(1)), lambda: again.label(prompts(1), ["A", "B"])):
+        with pytest.raises(StateError):
+            call()
+    with keeping(judge):
+        Cassette(Overlap(), path, "record").generate(prompts(2))
+    assert Cassette(Overlap(), path, "replay").generate(prompts(2)) == made[0]
+
+
+def test_a_damaged_page_of_a_database_costs_its_answers_only(tmp_path):
+    path = tmp_path / "t.sqlite"
+    Cassette(Overlap(), path).generate(prompts(200))
+    data = bytearray(path.read_bytes())
+    for place in range(3 * 4096, len(data) - 4096, 4096):
+        data[place : place + 2000] = b"\xff" * 2000
+    path.write_bytes(data)
+    inner = Counted()
+    tape = Cassette(inner, path)
+    assert tape.generate(prompts(200)) == Overlap().generate(prompts(200)) and inner.asked > 0

@@ -1,10 +1,18 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hexarec.core.errors import BudgetError, CancelledError, DeadlineError, ModelError, RetryableModelError
-from hexarec.core.run import Budget, Cancel, run
+from hexarec.core.run import Budget, Cancel, pool, run
 from hexarec.lm.base import Choice, Completion, LanguageModel, Prompt, failed
 from hexarec.lm.fake import Overlap, Scripted
+from hexarec.lm.gate import admitted
 from hexarec.lm.guard import Guarded
 
 
@@ -219,3 +227,133 @@ def test_the_breaker_is_not_closed_by_calls_that_were_never_sent():
     lm.generate(prompts(1))
     with pytest.raises(RetryableModelError):
         lm.generate(prompts(1))
+
+
+class Gated(Flaky):
+    """Sends its requests side by side and passes each through the gate, as an endpoint does."""
+
+    gated = True
+
+    def __init__(self, *arguments, workers=8, pause=0.0, **options):
+        super().__init__(*arguments, **options)
+        self.workers, self.pause, self.lock = workers, pause, threading.Lock()
+
+    def generate(self, prompts, within=None):
+        return pool(self.safe, prompts, self.workers)
+
+    def safe(self, prompt):
+        try:
+            with admitted(prompt):
+                with self.lock:
+                    made = self._count(prompt, self.answer(prompt, None), None)
+                time.sleep(self.pause)
+                if made.retryable:
+                    raise RetryableModelError(made.error)
+                return made
+        except RetryableModelError as error:
+            return failed(error.message, retryable=True)
+
+
+def test_an_outage_in_the_middle_of_a_batch_sends_no_more_than_the_breaker_allows():
+    inner = Gated(["ok"] * 20, always="busy", workers=8)
+    made = guarded(inner, retries=0)[0].generate(prompts(200))
+    assert [m.good for m in made[:20]] == [True] * 20 and not any(m.good for m in made[28:])
+    assert 30 <= inner.sent <= 20 + 10 + 8 and "left alone" in made[-1].error
+
+
+def test_the_first_requests_of_a_dead_server_are_no_more_than_the_breaker_allows():
+    inner = Gated(always="busy", workers=64)
+    made = guarded(inner, retries=0)[0].generate(prompts(200))
+    assert inner.sent == 10 and all(m.retryable for m in made)
+
+
+def test_a_gated_engine_keeps_the_order_and_the_rate():
+    inner = Gated(workers=4)
+    lm, clock = guarded(inner, rate_per_minute=60)
+    assert [m.good for m in lm.generate(prompts(10))] == [True] * 10
+    assert clock.now == pytest.approx(9.0)
+
+
+@settings(max_examples=15)
+@given(st.integers(50, 800), st.integers(2, 8), st.integers(1, 6))
+def test_calls_side_by_side_overrun_no_budget(limit, threads, batch):
+    """Without setting aside, every thread would see the same free budget and spend it."""
+    lm = Guarded(Gated(pause=0.001))
+    with run(budget=Budget(tokens=limit, calls=40)) as work, ThreadPoolExecutor(threads) as workers:
+
+        def ask():
+            try:
+                for _ in range(5):
+                    lm.generate(prompts(batch))
+            except BudgetError:
+                pass
+
+        for future in [workers.submit(copy_context().run, ask) for _ in range(threads)]:
+            future.result(20)
+    assert work.ledger.tokens_in + work.ledger.tokens_out <= limit and work.ledger.calls <= 40
+    worst = 3 * batch + 10 * batch
+    spent = work.ledger.tokens_in + work.ledger.tokens_out
+    # nobody is turned away while what is left would pay for one more batch
+    assert spent + worst > limit or work.ledger.calls + batch > 40 or work.ledger.calls == 5 * threads * batch
+
+
+def test_a_server_that_counts_more_tokens_overspends_one_request_at_most():
+    class Heavy(Flaky):
+        def _count(self, prompt, made, within):
+            made = super()._count(prompt, made, within)
+            from hexarec.lm.base import count_call
+
+            count_call(0, tokens_in=30)
+            return made
+
+    lm, _ = guarded(Heavy())
+    with run(budget=Budget(tokens=200)) as work, pytest.raises(BudgetError):
+        for _ in range(100):
+            lm.generate(prompts(1))
+    spent = work.ledger.tokens_in + work.ledger.tokens_out
+    assert 120 <= spent <= 200 + 30
+
+
+def test_100_calls_in_a_full_outage_send_at_most_20_retries():
+    inner = Gated(always="busy")
+    lm, _ = guarded(inner, breaker=10**9)
+    for _ in range(10):
+        lm.generate(prompts(10))
+    assert 100 < inner.sent <= 120
+
+
+def test_whole_batches_of_labels_are_not_retried_beyond_the_budget():
+    inner = Flaky(always="busy")
+    inner.gated = True
+    lm, _ = guarded(inner, breaker=10**9)
+    for _ in range(10):
+        with pytest.raises(RetryableModelError):
+            lm.label(prompts(10), ["A"])
+    assert inner.sent <= 12
+
+
+def test_a_hanging_engine_is_left_at_the_deadline_and_at_a_cancel():
+    gone = threading.Event()
+
+    class Hanging(Overlap):
+        def generate(self, prompts, within=None):
+            gone.wait(10)
+
+    lm, started = Guarded(Hanging()), time.monotonic()
+    with run(seconds=0.1), pytest.raises(DeadlineError):
+        lm.generate(prompts(1))
+    assert time.monotonic() - started < 1.0
+    cancel, times = Cancel(), []
+    threading.Timer(0.1, lambda: (times.append(time.monotonic()), cancel.set())).start()
+    with run(cancel=cancel), pytest.raises(CancelledError):
+        lm.generate(prompts(1))
+    assert time.monotonic() - times[0] < 0.2
+    gone.set()
+
+
+def test_a_retry_that_would_come_too_late_leaves_the_failure_as_the_answer():
+    inner = Flaky(["after"])
+    lm, clock = guarded(inner)
+    with run(seconds=5):
+        made = lm.generate(prompts(1))[0]
+    assert made.error == "busy" and inner.sent == 1 and clock.slept == 0

@@ -25,7 +25,7 @@ from hexarec.core.lists import Lists, RankedList, best, fuse, rescored
 from hexarec.core.options import fitted, forget, fresh, learned, option_names, options_digest, ready, variant
 from hexarec.core.peruser import PerUser
 from hexarec.core.queries import Queries, Query
-from hexarec.core.run import Budget, Cancel, Ledger, Run, current, pool, run, track
+from hexarec.core.run import Budget, Cancel, Ledger, Run, current, degrade, held, pool, run, track
 from hexarec.core.seeds import rng, seed_words
 from hexarec.core.state import load, manifest, save, state_digest
 from hexarec.core.verbs import (
@@ -126,11 +126,13 @@ __all__ = [
     "after",
     "best",
     "current",
+    "degrade",
     "digest",
     "fitted",
     "forget",
     "fresh",
     "fuse",
+    "held",
     "holdout",
     "learned",
     "load",

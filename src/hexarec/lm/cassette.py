@@ -1,19 +1,22 @@
 """`Cassette`: the answers of a language model on file, to replay a run, to save money, or to refuse all asking.
 
-A cassette records good answers only. Its keys hold the model, the call, the prompt with its seed and sample, the
-constraint and the tenant. Equal requests, in one batch or in several threads, are asked once.
+A cassette records good answers only; a cache keeps even fewer: those that the asking stage could use (`keeping`). Keys
+hold the model, the call, the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one
+batch or in several threads, are asked once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from hexarec.core.errors import OptionError, StateError
+from hexarec.core.errors import ModelError, OptionError, StateError
 from hexarec.core.run import current
 from hexarec.lm.base import (
     Completion,
@@ -30,13 +33,47 @@ from hexarec.lm.tape import Tape, open_tape
 
 Mode = Literal["cache", "record", "replay", "refuse"]
 MODES = ("cache", "record", "replay", "refuse")
+Judge = Callable[[Prompt, Any], bool]
+_JUDGE: ContextVar[Judge | None] = ContextVar("hexarec_judge", default=None)
+
+
+@contextlib.contextmanager
+def keeping(judge: Judge) -> Iterator[None]:
+    """Let `judge(prompt, answer)` say which answers of the enclosed calls may stay in a cache.
+
+    The answer is a Completion, a row of log-probabilities or a ScoreRow. A recording keeps the others too, so that a
+    replay repeats the run as it was.
+    """
+    token = _JUDGE.set(judge)
+    try:
+        yield
+    finally:
+        _JUDGE.reset(token)
+
+
+class _Flight:
+    """One request on its way: those who want the same wait for it."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.made: Any = None
+        self.error: ModelError | None = None
+
+    def wait(self) -> Any:
+        """The answer, None when whoever asked gave up. Raises what the model raised, or that this run has ended."""
+        while not self.done.wait(0.05):
+            current().check()
+        if self.error is not None:
+            raise self.error
+        return self.made
 
 
 class Cassette:
     """A language model whose answers are kept at `path`: JSON lines, SQLite for a name in .sqlite, memory for None.
 
     Modes: `cache` asks what it lacks and keeps it; `record` asks everything anew; `replay` never asks and raises
-    StateError for what it lacks; `refuse` raises for any call at all. `hits` and `misses` count requests.
+    StateError for what it lacks; `refuse` raises for any call at all. `hits` and `misses` count requests. Equal
+    requests on their way at the same time are one call in every mode, and share its answer, a failed one too.
     """
 
     def __init__(self, lm: LanguageModel, path: str | Path | None = None, mode: Mode = "cache") -> None:
@@ -46,7 +83,7 @@ class Cassette:
         self.tape: Tape = open_tape(path, writable=mode in ("cache", "record"))
         self.hits = self.misses = 0
         self._lock = threading.Lock()
-        self._asking: dict[str, threading.Event] = {}
+        self._asking: dict[str, _Flight] = {}
 
     @property
     def can(self) -> frozenset[str]:
@@ -146,35 +183,47 @@ class Cassette:
         found: dict[str, Any] = {}
         mine, others = self._sort(keys, found)
         try:
-            self._miss(list(mine.values()), prompts)
+            self._miss([row for row, _ in mine.values()], prompts)
             if mine:
-                rows = list(mine.values())
-                for key, made in zip(mine, ask(rows), strict=True):
-                    found[key] = made
-                    if (value := dump(made)) is not None:
-                        self.tape.put(key, value)
+                rows = [row for row, _ in mine.values()]
+                for (key, (row, flight)), made in zip(mine.items(), ask(rows), strict=True):
+                    found[key] = flight.made = made
+                    self._keep(key, prompts[row], made, dump)
+        except ModelError as error:
+            for _, flight in mine.values():
+                flight.error = error
+            raise
         finally:
             self._release(mine)
-        for key, event in others.items():
-            event.wait()
-            # the other thread's asking may have failed: then this one asks
-            found[key] = self._again(keys, keys.index(key), prompts, ask, dump)
+        for key, (row, flight) in others.items():
+            made = flight.wait()
+            # who asked may have run out of time or money: then this one asks
+            found[key] = made if made is not None else self._again(key, row, prompts, ask, dump)
         return [found[key] for key in keys]
 
     def _again(
         self,
-        keys: list[str],
+        key: str,
         row: int,
         prompts: Sequence[Prompt],
         ask: Callable[[list[int]], Sequence[Any]],
         dump: Callable[[Any], Any],
     ) -> Any:
-        return self._answers([keys[row]], [prompts[row]], lambda _: ask([row]), dump)[0]
+        return self._answers([key], [prompts[row]], lambda _: ask([row]), dump)[0]
 
-    def _sort(self, keys: list[str], found: dict[str, Any]) -> tuple[dict[str, int], dict[str, threading.Event]]:
-        """Split keys: on the tape (into `found`), to be asked here (with a row each), being asked by another thread."""
-        mine: dict[str, int] = {}
-        others: dict[str, threading.Event] = {}
+    def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any]) -> None:
+        judge = _JUDGE.get()
+        if self.mode == "cache" and judge is not None and not judge(prompt, made):
+            return
+        if (value := dump(made)) is not None:
+            self.tape.put(key, value)
+
+    def _sort(
+        self, keys: list[str], found: dict[str, Any]
+    ) -> tuple[dict[str, tuple[int, _Flight]], dict[str, tuple[int, _Flight]]]:
+        """Split keys: on the tape (into `found`), to be asked here, being asked by another thread; rows and flights."""
+        mine: dict[str, tuple[int, _Flight]] = {}
+        others: dict[str, tuple[int, _Flight]] = {}
         with self._lock:
             for row, key in enumerate(keys):
                 if key in found or key in mine or key in others:
@@ -183,16 +232,18 @@ class Cassette:
                     found[key] = known
                     self.hits += 1
                 elif key in self._asking:
-                    others[key] = self._asking[key]
+                    others[key] = (row, self._asking[key])
+                    self.hits += 1
                 else:
-                    mine[key] = row
-                    self._asking[key] = threading.Event()
+                    self._asking[key] = _Flight()
+                    mine[key] = (row, self._asking[key])
         return mine, others
 
-    def _release(self, mine: dict[str, int]) -> None:
+    def _release(self, mine: dict[str, tuple[int, _Flight]]) -> None:
         with self._lock:
-            for key in mine:
-                self._asking.pop(key).set()
+            for key, (_, flight) in mine.items():
+                del self._asking[key]
+                flight.done.set()
 
 
 def _dump_completion(made: Completion) -> Any:

@@ -31,7 +31,8 @@ from hexarec.lm.base import (
     failed,
 )
 from hexarec.lm.engine import Engine, fits, rough_count, unit_rows
-from hexarec.lm.wire import Busy, Refused, Wire, split
+from hexarec.lm.gate import admitted
+from hexarec.lm.wire import Busy, Refused, Wire, gathered, said, split
 
 _TOP = 20
 
@@ -43,7 +44,10 @@ class Endpoint(Engine):
     model (the protocol does not tell). `key_name` and `url_name` name environment variables. `choice` is how a closed
     list is asked for: "schema" (an enum in response_format) or "guided" (vLLM's guided_choice). `can` is what the probe
     found, or what is given here; before any probe it is text alone. `missing` counts label cells the server left out.
+    `stream` asks for answers in pieces, so that a server that falls silent is noticed before the timeout's end.
     """
+
+    gated = True
 
     def __init__(
         self,
@@ -56,12 +60,13 @@ class Endpoint(Engine):
         url_name: str = "OPENAI_BASE_URL",
         choice: str = "schema",
         can: frozenset[str] | None = None,
+        stream: bool = False,
     ) -> None:
         url, self.model = split(model)
         self.name = self.spec = f"openai:{model}"
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._workers, self._window, self._choice, self._given = workers, window, choice, can
-        self.missing = 0
+        self._streams, self.missing = stream, 0
 
     @property
     def can(self) -> frozenset[str]:
@@ -101,9 +106,10 @@ class Endpoint(Engine):
 
     def _safe(self, prompt: Prompt, within: Constraint | None) -> Completion:
         try:
-            return self._one(prompt, within)
-        except Busy as error:
-            return failed(error.message, retryable=True, retry_after=error.after)
+            with admitted(prompt):
+                return self._one(prompt, within)
+        except RetryableModelError as error:
+            return failed(error.message, retryable=True, retry_after=float(getattr(error, "after", 0.0)))
         except Refused as error:
             return failed(str(error))
 
@@ -146,13 +152,17 @@ class Endpoint(Engine):
         """One request, counted into the ledger; raw prompts go to /completions, turns to /chat/completions."""
         started = time.monotonic()
         body: dict[str, Any] = {"model": self.model, **options}
+        worst = (int(rough_count([prompt.text])[0]), int(options.get("max_tokens", 0)))
         if prompt.raw is not None:
             if "top_logprobs" in body:
                 body["logprobs"] = body.pop("top_logprobs")
-            reply = self.wire.post("/completions", {**body, "prompt": prompt.raw})
+            reply = self.wire.post("/completions", {**body, "prompt": prompt.raw}, worst)
         else:
-            turns = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
-            reply = self.wire.post("/chat/completions", {**body, "messages": turns})
+            body["messages"] = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
+            whole = self._streams and "top_logprobs" not in body
+            reply = (
+                gathered(self.wire.lines(body, worst)) if whole else self.wire.post("/chat/completions", body, worst)
+            )
         tokens_in, tokens_out, cached = _usage(reply)
         count_call(tokens_in=tokens_in, tokens_cached=cached, tokens_out=tokens_out, seconds=time.monotonic() - started)
         return reply
@@ -193,17 +203,18 @@ class Endpoint(Engine):
         """
         self.need("label")
         rows = pool(lambda prompt: self._odds(prompt, labels), prompts, self._workers)
-        if rows and all(isinstance(row, Busy) for row in rows):
+        if rows and all(isinstance(row, RetryableModelError) for row in rows):
             raise RetryableModelError(f"{self.name}: {rows[0]}")
         blank = [math.nan] * len(labels)
         table = np.array([row if isinstance(row, list) else blank for row in rows], dtype=np.float32)
         self.missing += int(np.isnan(table).sum())
         return table.reshape(len(prompts), len(labels))
 
-    def _odds(self, prompt: Prompt, labels: Sequence[str]) -> list[float] | Busy | Refused:
+    def _odds(self, prompt: Prompt, labels: Sequence[str]) -> list[float] | RetryableModelError | Refused:
         try:
-            heard = self.first_tokens(prompt)
-        except (Busy, Refused) as error:
+            with admitted(prompt):
+                heard = self.first_tokens(prompt)
+        except (RetryableModelError, Refused) as error:
             return error
         return [_sum([odds for token, odds in heard if token.strip() == label.strip()]) for label in labels]
 
@@ -223,13 +234,12 @@ class Endpoint(Engine):
             return
         turns = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
         body = {"model": self.model, "messages": turns, **self._sampling(prompt)}
-        pieces = 0
-        for chunk in self.wire.lines(body):
-            choice = (chunk.get("choices") or [{}])[0]
-            if piece := (choice.get("delta") or {}).get("content"):
+        pieces, tokens_in = 0, int(rough_count([prompt.text])[0])
+        for chunk in self.wire.lines(body, (tokens_in, prompt.sample.max_tokens)):
+            if piece := said(chunk):
                 pieces += 1
                 yield piece
-        count_call(tokens_in=int(rough_count([prompt.text])[0]), tokens_out=pieces)
+        count_call(tokens_in=tokens_in, tokens_out=pieces)
 
     def count(self, texts: Sequence[str]) -> Ints:
         """(n,) guessed token counts; the protocol has no tokenizer."""
@@ -291,10 +301,13 @@ def _options(within: Choice | Trie) -> tuple[str, ...]:
 
 
 def _first(reply: dict[str, Any]) -> dict[str, Any]:
+    """The choice of index 0, wherever it stands."""
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Busy("the server answered without choices")
-    first: dict[str, Any] = choices[0]
+    first: dict[str, Any] = next(
+        (one for one in choices if isinstance(one, dict) and one.get("index") == 0), choices[0]
+    )
     return first
 
 
@@ -327,4 +340,6 @@ def _top(choice: dict[str, Any]) -> list[tuple[str, float]]:
             entries = list(found["top_logprobs"][0].items())
     except (KeyError, IndexError, TypeError, AttributeError):
         return []
-    return [(str(token), float(p)) for token, p in entries if isinstance(p, int | float) and math.isfinite(p)]
+    numbers = [(str(token), float(p)) for token, p in entries if isinstance(p, int | float)]
+    # one log-probability that is no number: the others are not to be trusted either
+    return [] if any(math.isnan(p) for _, p in numbers) else [pair for pair in numbers if math.isfinite(pair[1])]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from hexarec.core.errors import RetryableModelError
-from hexarec.core.run import current, run
+from hexarec.core.errors import BudgetError, DeadlineError, RetryableModelError
+from hexarec.core.run import Ledger, current, held
 from hexarec.core.seeds import rng
 from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
+from hexarec.lm.gate import gate, stoppable
 
 T = TypeVar("T")
 
@@ -19,10 +21,11 @@ class Guarded:
     """A language model that keeps to limits.
 
     `rate_per_minute` and `tokens_per_minute` slow requests down; `retries` is the most for one request, and all retries
-    together stay below `retry_budget` per first attempt; `breaker` failures in a row stop all requests for `cooldown`
-    seconds. Prices are in US dollars per million tokens. Budgets of the run are checked before each call against the
-    tokens of the prompts and their `max_tokens`, so they are never overrun.
-    `generate` answers failed requests by completions; it raises only when nothing could be sent.
+    together stay within `retry_budget` of the last 100 first attempts; `breaker` failures in a row stop all requests,
+    but for one probe every `cooldown` seconds. Prices are in US dollars per million tokens. The tokens of the prompts
+    and their whole `max_tokens` are set aside in the run's budgets before each call, so calls side by side cannot
+    overrun them together. No call outlasts the run's deadline, or its cancel by more than 0.2 s, whatever the engine
+    does. `generate` answers failed requests by completions; it raises only when nothing could be sent.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Guarded:
         self._retries, self._allowance = retries, Allowance(retry_budget)
         self._breaker = Breaker(breaker, cooldown, clock)
         self._prices, self._sleep = (price_in / 1e6, price_out / 1e6), sleep
+        self._gated, self._heavier = bool(getattr(lm, "gated", False)), 1.0
 
     @staticmethod
     def _given(lm: LanguageModel, values: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +86,10 @@ class Guarded:
         return self.lm.weights()
 
     def generate(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Completion]:
-        """One completion for each prompt; those that failed in passing are asked again.
+        """One completion for each prompt, in order; those that failed in passing are asked again while there is time.
 
-        Raises BudgetError before anything is sent, RetryableModelError while the breaker is open.
+        Raises BudgetError before anything is sent, RetryableModelError while the breaker is open, DeadlineError and
+        CancelledError also in the middle of a call.
         """
         answers: dict[int, Completion] = {}
         self._allowance.first(len(prompts))
@@ -95,29 +100,41 @@ class Guarded:
             todo = todo[: self._allowance.again(len(todo))] if attempt < self._retries else []
             if not todo or self._breaker.open:
                 break
-            self._back_off(attempt, max(answers[row].retry_after for row in todo))
+            if not self._back_off(attempt, max(answers[row].retry_after for row in todo)):
+                break
         return [answers[row] for row in range(len(prompts))]
 
     def _round(
         self, todo: list[int], prompts: Sequence[Prompt], within: Constraint | None, answers: dict[int, Completion]
     ) -> None:
-        """Ask the rows of `todo` once, in portions that the rate and the breaker allow."""
+        """Ask the rows of `todo` once: as they are by a gated engine, in portions by any other."""
         start = 0
         while start < len(todo):
-            state = self._breaker.ask()
-            if state == "stop":
+            count = self._admissible(len(todo) - start)
+            if not count:
                 if not answers:
                     raise self._closed()
                 for row in todo[start:]:
                     answers[row] = answers.get(row, failed(str(self._closed()), retryable=True))
                 return
-            rows = todo[start : start + (1 if state == "probe" else self._portion())]
-            asked = [prompts[row] for row in rows]
-            made = self._asked(asked, within)
-            for row, completion in zip(rows, made, strict=True):
-                self._breaker.note(not completion.retryable)
+            rows = todo[start : start + count]
+            for row, completion in zip(rows, self._asked([prompts[row] for row in rows], within), strict=True):
+                if not self._gated:
+                    self._breaker.note(not completion.retryable)
                 answers[row] = completion
-            start += len(rows)
+            start += count
+
+    def _admissible(self, wanted: int) -> int:
+        """How many requests may go out together now; 0 while the breaker is shut."""
+        if self._gated:
+            # the gate asks the breaker for every single request
+            return 0 if self._breaker.shut else wanted
+        while not (count := self._breaker.ask(min(wanted, self._portion()))):
+            if self._breaker.open:
+                return 0
+            current().check()
+            self._breaker.pause(0.02)
+        return count
 
     def _asked(self, prompts: Sequence[Prompt], within: Constraint | None) -> list[Completion]:
         """The inner model's answers; a fault of the whole call becomes a failure of each request."""
@@ -131,74 +148,133 @@ class Guarded:
         """How many requests may go out together."""
         return 1 << 30 if self._requests is None else int(self._requests.capacity)
 
-    def _metered(self, prompts: Sequence[Prompt], call: Callable[[], T], *, more: int = 0, answers: bool = True) -> T:
-        """Do `call` within budget and rate, and add its price to the ledger. `more` are further input tokens."""
-        try:
-            self._admit(prompts, more, answers)
-        except BaseException:
-            self._breaker.note(None)
-            raise
-        with run() as metered:
-            try:
-                return call()
-            except RetryableModelError:
-                raise
-            except BaseException:
-                self._breaker.note(None)
-                raise
-            finally:
-                used = metered.ledger
-                price = used.tokens_in * self._prices[0] + used.tokens_out * self._prices[1]
-                if price:
-                    used.add(cost=price)
+    def _metered(self, prompts: Sequence[Prompt], call: Callable[[], T], *, more: int = 0, whole: bool = False) -> T:
+        """Do `call` within budget, rate and time, and add its price to the ledger.
 
-    def _admit(self, prompts: Sequence[Prompt], more: int, answers: bool) -> None:
-        """Raise when the run's budget cannot pay these requests; wait until the rates allow them."""
+        `more` are further input tokens; `whole` calls answer with one token a prompt and count as one request.
+        """
+        worst = self._worst(prompts, more, not whole)
+
+        def asked() -> T:
+            # what is set aside is free again when the call has ended, not when nobody waits for it any more
+            with held(len(prompts), sum(worst), self._price(*worst)) as metered:
+                try:
+                    if not self._gated:
+                        return call()
+                    with gate(self):
+                        return call()
+                finally:
+                    self._charge(metered.ledger, worst[0])
+
+        try:
+            if not self._gated:
+                self._pace(len(prompts), sum(worst))
+            return stoppable(asked, self.name)
+        except RetryableModelError:
+            raise
+        except BaseException as error:
+            if not self._gated:
+                # a wrong key says that the server is there; anything else says nothing
+                for _ in range(1 if whole else len(prompts)):
+                    self._breaker.note(None, sent=not isinstance(error, BudgetError | DeadlineError))
+            raise
+
+    def _worst(self, prompts: Sequence[Prompt], more: int, answers: bool) -> tuple[int, int]:
+        """The most tokens in and out that these requests may take; in is counted only where somebody limits it."""
         current().check()
-        tokens_in, tokens_out = more, sum(prompt.sample.max_tokens if answers else 1 for prompt in prompts)
-        if self._tokens is not None or _limited():
-            tokens_in += int(self.lm.count([prompt.text for prompt in prompts]).sum())
-        cost = tokens_in * self._prices[0] + tokens_out * self._prices[1]
-        current().check_budget(len(prompts), tokens_in + tokens_out, cost)
-        wait = 0.0 if self._requests is None else self._requests.take(len(prompts))
-        if self._tokens is not None:
-            wait = max(wait, self._tokens.take(tokens_in + tokens_out))
-        self._wait(wait)
+        tokens_out = sum(prompt.sample.max_tokens if answers else 1 for prompt in prompts)
+        if self._tokens is None and not current().limited:
+            return more, tokens_out
+        guess = int(self.lm.count([prompt.text for prompt in prompts]).sum()) + more
+        return math.ceil(guess * self._heavier), tokens_out
+
+    def _price(self, tokens_in: float, tokens_out: float) -> float:
+        return tokens_in * self._prices[0] + tokens_out * self._prices[1]
+
+    def _charge(self, used: Ledger, guess: int) -> None:
+        """Add the price to the ledger, and learn by how much the server counts more tokens than we do."""
+        if guess and used.tokens_in > guess:
+            self._heavier *= used.tokens_in / guess
+        price = self._price(used.tokens_in, used.tokens_out)
+        if price:
+            used.add(cost=price)
+
+    def enter(self, prompt: Prompt) -> None:
+        """The gate: return when the rates and the breaker let one request out. Raises RetryableModelError when shut."""
+        if self._breaker.shut:
+            raise self._closed()
+        tokens = 0 if self._tokens is None else sum(self._worst([prompt], 0, True))
+        self._pace(1, tokens)
+        while not self._breaker.ask():
+            if self._breaker.open:
+                raise self._closed()
+            current().check()
+            self._breaker.pause(0.02)
+
+    def leave(self, well: bool | None) -> None:
+        """The gate: what came of one request."""
+        self._breaker.note(well)
+
+    def _pace(self, requests: int, tokens: int) -> None:
+        """Wait until the rates allow these requests; what was not waited for is given back."""
+        taken = [
+            (bucket, n) for bucket, n in ((self._requests, requests), (self._tokens, tokens)) if bucket is not None
+        ]
+        wait = max((bucket.take(n) for bucket, n in taken), default=0.0)
+        try:
+            self._wait(wait)
+        except BaseException:
+            for bucket, n in taken:
+                bucket.give(n)
+            raise
 
     def _wait(self, seconds: float) -> None:
         """Sleep, in steps that notice a cancelled run; raises at once when the deadline comes before the end."""
         current().check(seconds)
         while seconds > 0:
-            step = min(seconds, 0.1)
+            step = min(seconds, 0.05)
             self._sleep(step)
             current().check()
             seconds -= step
 
-    def _back_off(self, attempt: int, asked: float) -> None:
-        """Wait half a second, doubled at each attempt and spread by half, or as long as the server asked."""
+    def _back_off(self, attempt: int, asked: float) -> bool:
+        """Wait half a second, doubled at each attempt and spread by half, or as long as the server asked.
+
+        False, without a wait, when the deadline would come first: then the failure is the answer.
+        """
         spread = float(rng(0, "backoff", self.name, attempt, time.monotonic_ns()).random())
-        self._wait(max(asked, min(0.5 * 2.0**attempt, 8.0) * (0.5 + 0.5 * spread)))
+        seconds = max(asked, min(0.5 * 2.0**attempt, 8.0) * (0.5 + 0.5 * spread))
+        if current().remaining() <= seconds:
+            return False
+        self._wait(seconds)
+        return True
 
     def _closed(self) -> RetryableModelError:
         return RetryableModelError(f"{self.name} failed too often and is left alone for a while", hint="try later")
 
     def _whole(self, prompts: Sequence[Prompt], call: Callable[[], T], more: int = 0) -> T:
         """Do a call that succeeds or fails as a whole, again while it fails in passing."""
-        self._allowance.first(1)
+        requests = len(prompts) if self._gated else 1
+        self._allowance.first(requests)
         for attempt in range(self._retries + 1):
-            if self._breaker.ask() == "stop":
+            if not self._admissible(1):
                 raise self._closed()
             try:
-                made = self._metered(prompts, call, more=more, answers=False)
+                made = self._metered(prompts, call, more=more, whole=True)
             except RetryableModelError as error:
-                self._breaker.note(False)
-                if attempt == self._retries or self._breaker.open or not self._allowance.again(1):
+                self._noted(False)
+                if attempt == self._retries or self._breaker.open or not self._allowance.again(requests, whole=True):
                     raise
-                self._back_off(attempt, float(getattr(error, "after", 0.0)))
+                if not self._back_off(attempt, float(getattr(error, "after", 0.0))):
+                    raise
             else:
-                self._breaker.note(True)
+                self._noted(True)
                 return made
         raise self._closed()
+
+    def _noted(self, well: bool) -> None:
+        if not self._gated:
+            self._breaker.note(well)
 
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """(n, n_labels) log-probabilities of the inner model."""
@@ -207,7 +283,7 @@ class Guarded:
     def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
         """Score rows of the inner model."""
         more = 0
-        if self._tokens is not None or _limited():
+        if self._tokens is not None or current().limited:
             more = int(sum(self.lm.count(list(texts)).sum() for texts in choices))
         return self._whole(prompts, lambda: self.lm.score(prompts, choices), more)
 
@@ -218,32 +294,15 @@ class Guarded:
     def stream(self, prompt: Prompt) -> Iterator[str]:
         """The answer in pieces; a broken stream is not tried again, since part of it was said."""
         self._allowance.first(1)
-        if self._breaker.ask() == "stop":
-            raise self._closed()
-        pieces: list[str] = []
-        try:
-            self._admit([prompt], 0, True)
-            for piece in self.lm.stream(prompt):
-                pieces.append(piece)
-                yield piece
-        except RetryableModelError:
-            self._breaker.note(False)
-            raise
-        except BaseException:
-            self._breaker.note(None)
-            raise
-        self._breaker.note(True)
-        if any(self._prices):
-            tokens_in, tokens_out = (int(n) for n in self.lm.count([prompt.text, "".join(pieces)]))
-            current().ledger.add(cost=tokens_in * self._prices[0] + tokens_out * self._prices[1])
-
-
-def _limited() -> bool:
-    """Whether this run or one around it has a budget of tokens or money."""
-    work = current()
-    while True:
-        if work.budget.tokens is not None or work.budget.cost is not None:
-            return True
-        if work.outer is None:
-            return False
-        work = work.outer
+        worst = self._worst([prompt], 0, True)
+        with held(1, sum(worst), self._price(*worst)) as metered:
+            self.enter(prompt)
+            try:
+                yield from self.lm.stream(prompt)
+            except BaseException as error:
+                self._breaker.note(False if isinstance(error, RetryableModelError) else None)
+                raise
+            else:
+                self._breaker.note(True)
+            finally:
+                self._charge(metered.ledger, worst[0])

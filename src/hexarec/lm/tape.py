@@ -110,13 +110,12 @@ class Rows:
 
     def get(self, key: str) -> Any:
         """The value, or None."""
-        with self._lock:
-            found = self._base.execute("SELECT value FROM tape WHERE key = ?", (key,)).fetchone()
-        if found is None:
-            return None
         try:
-            return json.loads(found[0])
-        except ValueError:
+            with self._lock:
+                found = self._base.execute("SELECT value FROM tape WHERE key = ?", (key,)).fetchone()
+            return None if found is None else json.loads(found[0])
+        except (ValueError, sqlite3.Error):
+            # a damaged page costs its answers, not the run
             self.damaged += 1
             return None
 

@@ -1,0 +1,114 @@
+import threading
+import time
+
+import pytest
+
+from hexarec.core.errors import CancelledError, DeadlineError, ModelError, RetryableModelError
+from hexarec.core.run import Cancel, current, pool, run
+from hexarec.lm.base import Prompt
+from hexarec.lm.gate import SLOW, admitted, gate, stoppable
+
+ASKED = Prompt.user("x")
+
+
+class Book:
+    """A gate that lets in what it is told to, and writes down what came of it."""
+
+    def __init__(self, shut=False):
+        self.shut, self.heard, self.let = shut, [], 0
+
+    def enter(self, prompt):
+        if self.shut:
+            raise RetryableModelError("shut")
+        self.let += 1
+
+    def leave(self, well):
+        self.heard.append(well)
+
+
+def heard(error):
+    book = Book()
+    with gate(book), pytest.raises(type(error)), admitted(ASKED):
+        raise error
+    return book.heard
+
+
+def test_without_a_gate_everything_passes():
+    with admitted(ASKED):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RetryableModelError("busy"), False),
+        (ModelError("wrong key"), True),
+        (DeadlineError("late"), None),
+        (CancelledError("stop"), None),
+        (ValueError("ours"), None),
+    ],
+)
+def test_what_an_error_says_of_the_server(error, outcome):
+    assert heard(error) == [outcome]
+
+
+def test_a_deadline_missed_by_far_is_a_failure_of_the_server(monkeypatch):
+    clock = iter([0.0, SLOW])
+    monkeypatch.setattr("hexarec.lm.gate.time.monotonic", lambda: next(clock))
+    assert heard(DeadlineError("late")) == [False]
+
+
+def test_requests_in_threads_pass_the_same_gate():
+    book = Book()
+
+    def one(_):
+        with admitted(ASKED):
+            return 1
+
+    with gate(book):
+        assert sum(pool(one, range(5), 3)) == 5
+    assert book.let == 5 and book.heard == [True] * 5
+
+
+def test_what_is_not_let_in_is_not_heard_of():
+    book = Book(shut=True)
+    with gate(book), pytest.raises(RetryableModelError), admitted(ASKED):
+        raise AssertionError("it was let in")
+    assert book.heard == []
+
+
+def test_a_call_without_limits_runs_in_its_own_thread():
+    assert stoppable(threading.get_ident, "x") == threading.get_ident()
+
+
+def test_a_call_with_limits_gives_its_value_its_error_and_sees_its_run():
+    with run(seconds=5, tenant="t"):
+        assert stoppable(lambda: current().tenant, "x") == "t"
+        with pytest.raises(ValueError, match="ours"):
+            stoppable(lambda: (_ for _ in ()).throw(ValueError("ours")), "x")
+
+
+def test_a_hanging_call_is_left_at_the_deadline():
+    gone, started = threading.Event(), time.monotonic()
+    with run(seconds=0.1), pytest.raises(DeadlineError, match="slow had not answered"):
+        stoppable(lambda: gone.wait(10), "slow")
+    assert time.monotonic() - started < 1.0
+    gone.set()
+
+
+def test_a_hanging_call_is_left_within_200_ms_of_a_cancel():
+    gone, cancel, times = threading.Event(), Cancel(), []
+    threading.Timer(0.1, lambda: (times.append(time.monotonic()), cancel.set())).start()
+    with run(cancel=cancel), pytest.raises(CancelledError):
+        stoppable(lambda: gone.wait(10), "slow")
+    assert time.monotonic() - times[0] < 0.2
+    gone.set()
+
+
+def test_a_machine_without_threads_asks_where_it_stands(monkeypatch):
+    def none(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with run(seconds=5):
+        assert stoppable(threading.get_ident, "x") == threading.get_ident()
