@@ -20,17 +20,20 @@ Ints = NDArray[np.int32]
 Finish = Literal["stop", "length", "refused", "error"]
 
 CAPABILITIES: dict[str, str] = {
-    "text": "any engine: gguf:, openai:",
-    "json": "gguf:, or an openai: endpoint with response_format",
-    "choice": "gguf:, or an openai: endpoint with response_format",
-    "trie": "the torch engine, which is not part of this version",
-    "label": "gguf:, tiny:, or an openai: endpoint with logprobs",
-    "score": "tiny:, and the torch engine, which is not part of this version",
-    "hidden": "tiny:, gguf: (last layer, mean)",
-    "vectors": "the torch engine, which is not part of this version",
-    "weights": "the torch engine, which is not part of this version",
+    "text": "any engine: gguf:, hf:, openai:",
+    "json": "gguf:, hf:, or an openai: endpoint with response_format",
+    "choice": "gguf:, hf:, or an openai: endpoint with response_format",
+    "trie": "hf:",
+    "label": "gguf:, hf:, tiny:, or an openai: endpoint with logprobs",
+    "score": "hf:, tiny:",
+    "hidden": "hf:, tiny:, gguf: (last layer, mean)",
+    "vectors": "hf:",
+    "weights": "hf:",
 }
 """The capabilities an engine may claim in `can`, each with the engines that have it."""
+
+SLOT = "\ufffc"
+"""Where a prompt's text holds this character, a row of its `vectors` stands instead of a token's embedding."""
 
 
 @dataclass(frozen=True)

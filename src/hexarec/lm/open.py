@@ -6,13 +6,15 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from hexarec.core.errors import CapabilityError, OptionError
+from hexarec.core.errors import OptionError
 from hexarec.lm import fake
 from hexarec.lm.base import Encoder, LanguageModel
 
 LM_NAMES = (
     "gguf:smollm2",
     "gguf:/path/to/file.gguf",
+    "hf:smollm2",
+    "hf:/path/to/directory",
     "openai:model",
     "openai:http://host:port/v1#model",
     *(f"fake:{name}" for name in fake.NAMES),
@@ -38,7 +40,7 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
 
     Options named in LIMITS wrap it in `Guarded`. What was given stays as `options`, so that a saved reference opens the
     same model again. Raises OptionError for an unknown name or option, ModelError for a model that is missing or
-    damaged, MissingExtraError for a package that is, and CapabilityError for `hf:`.
+    damaged, and MissingExtraError for a package that is.
     """
     kind, _, rest = name.partition(":")
     opener = _LM.get(kind)
@@ -109,10 +111,12 @@ def _tiny(rest: str, **options: Any) -> LanguageModel:
 
 
 def _hf(rest: str, **options: Any) -> LanguageModel:
-    raise CapabilityError(
-        f"hf:{rest} needs the torch engine, which is not part of this version",
-        hint="use gguf:smollm2, or an openai: endpoint that serves the model",
-    )
+    from hexarec.lm.hf.weights import need_torch
+
+    need_torch()
+    from hexarec.lm.hf.engine import HF
+
+    return HF(rest, **options)
 
 
 def _minilm(rest: str, **options: Any) -> Encoder:

@@ -1,0 +1,1 @@
+"""`hf:` - the torch engine: weights in hand, every token computed once."""

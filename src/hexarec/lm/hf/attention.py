@@ -1,0 +1,224 @@
+"""Attention over one flat row of tokens: each prompt's prefix once, candidates behind it, no dense mask.
+
+A row of tokens holds the fresh prefix tokens of all prompts and then all their candidate nodes. A fresh token sees the
+prompt's tokens before it. A node sees its prompt's whole prefix, without a mask, and the few nodes of its own branch;
+the two parts are merged by their log-sum-exps, as Hydragen (arXiv:2402.05099) and cascade attention do. It is given to
+transformers as an attention function, so any decoder whose layers take one works unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+NAME = "hexarec"
+_CHUNK = 1024  # rows whose scores stay in the cache
+
+
+class Prefix:
+    """Keys and values of one prompt's tokens, layer by layer: (kv heads, n, head size) each, in growing buffers."""
+
+    def __init__(self, layers: int, room: int = 0) -> None:
+        self.keys: list[Tensor | None] = [None] * layers
+        self.values: list[Tensor | None] = [None] * layers
+        self.room, self.length = room, 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory held."""
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values) if t is not None)
+
+    def add(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of new tokens to a layer and return all of it, new ones last."""
+        old_key, old_value, n = self.keys[layer], self.values[layer], self.length
+        total = n + key.shape[1]
+        if old_key is None or old_value is None or old_key.shape[1] < total:
+            wanted = max(total, total + self.room if n or self.room else total)
+            self.keys[layer] = old_key = _grown(old_key, key, n, wanted)
+            self.values[layer] = old_value = _grown(old_value, value, n, wanted)
+        old_key[:, n:total], old_value[:, n:total] = key, value  # type: ignore[index]
+        return old_key[:, :total], old_value[:, :total]  # type: ignore[index]
+
+    def layer(self, layer: int) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer."""
+        return self.keys[layer][:, : self.length], self.values[layer][:, : self.length]  # type: ignore[index]
+
+    def head(self, length: int) -> Prefix:
+        """The first `length` tokens, sharing memory; what is added to it goes to memory of its own."""
+        cut = Prefix(len(self.keys), self.room)
+        cut.keys = [None if t is None else t[:, :length] for t in self.keys]
+        cut.values = [None if t is None else t[:, :length] for t in self.values]
+        cut.length = length
+        return cut
+
+    def compact(self) -> Prefix:
+        """A copy that holds nothing beyond its length."""
+        copy = Prefix(len(self.keys))
+        copy.keys = [None if t is None else t[:, : self.length].clone() for t in self.keys]
+        copy.values = [None if t is None else t[:, : self.length].clone() for t in self.values]
+        copy.length = self.length
+        return copy
+
+
+def _grown(old: Tensor | None, like: Tensor, length: int, wanted: int) -> Tensor:
+    made = like.new_empty(like.shape[0], wanted, like.shape[2])
+    if old is not None and length:
+        made[:, :length] = old[:, :length]
+    return made
+
+
+@dataclass(eq=False)
+class Branches:
+    """The nodes of one request behind its prefixes. `rows`: places of the nodes in the flat row, a slice.
+
+    queries: (b, q) node numbers of this forward; keys: (b, w) node numbers counted from the pool's first; sees:
+    (b, q, w) bool. `pool` keeps the keys and values of nodes of earlier forwards, which come before this one's.
+    """
+
+    rows: slice
+    queries: Tensor
+    keys: Tensor
+    sees: Tensor
+    spread: Tensor
+    """(nodes,) where each node stands in the flattened (b, q): the way back."""
+    pool: Prefix | None = None
+
+
+@dataclass(eq=False)
+class Span:
+    """One prompt in a forward: its tokens so far, the rows of its fresh ones and those of the nodes behind it."""
+
+    prefix: Prefix
+    fresh: slice
+    nodes: slice
+
+
+@dataclass(eq=False)
+class Plan:
+    """What stands where in the flat row, and what the attention of every layer must do with it."""
+
+    spans: list[Span] = field(default_factory=list)
+    branches: list[Branches] = field(default_factory=list)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    plan: Plan | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The attention of one layer for a `plan`: (1, heads, t, d) queries to (1, t, heads, d) outputs.
+
+    Raises ValueError without a plan: the function serves the engine only.
+    """
+    if plan is None:
+        raise ValueError("this attention needs the engine's plan")
+    layer: int = module.layer_idx
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    q, k, v = query[0], key[0], value[0]
+    out = q.new_empty(q.shape[1], q.shape[0], q.shape[2])
+    sums = q.new_empty(q.shape[1] if plan.branches else 0, q.shape[0], dtype=torch.float32)
+    for branch in plan.branches:
+        own_k, own_v = k[:, branch.rows], v[:, branch.rows]
+        if branch.pool is not None:
+            own_k, own_v = branch.pool.add(layer, own_k, own_v)
+        out[branch.rows], sums[branch.rows] = _local(q[:, branch.rows], own_k, own_v, branch, scale)
+    for span in plan.spans:
+        if not _none(span.fresh):
+            past = span.prefix.length
+            keys, values = span.prefix.add(layer, k[:, span.fresh], v[:, span.fresh])
+            out[span.fresh] = _causal(q[:, span.fresh], keys, values, past, scale).transpose(0, 1)
+        elif span.prefix.length:
+            keys, values = span.prefix.layer(layer)
+        if not _none(span.nodes):
+            rows = span.nodes
+            out[rows] = _merged(q[:, rows], keys, values, out[rows], sums[rows], scale)
+    return out[None], None
+
+
+def _none(rows: slice) -> bool:
+    return bool(rows.start == rows.stop)
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor, past: int, scale: float) -> Tensor:
+    """(heads, n, d) queries of the newest n tokens to all tokens up to their own."""
+    n = q.shape[1]
+    if n == 1:
+        return _folded(q, k, v, scale)
+    mask = None
+    if past:
+        mask = torch.ones(n, past + n, dtype=torch.bool, device=q.device).tril(past)
+    return scaled_dot_product_attention(
+        q[None], k[None], v[None], attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
+    )[0]
+
+
+def _folded(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """One query a head, all keys: the heads of a group are rows of one product."""
+    heads, _, size = q.shape
+    rows = q.reshape(k.shape[0], -1, size)
+    weights = torch.softmax(torch.bmm(rows, k.transpose(1, 2)).float() * scale, -1).to(q.dtype)
+    return torch.bmm(weights, v).reshape(heads, 1, size)
+
+
+def _merged(q: Tensor, k: Tensor, v: Tensor, local: Tensor, sums: Tensor, scale: float) -> Tensor:
+    """(heads, n, d) queries to all keys, joined with what they saw already: (n, heads, d) and log-sums (n, heads)."""
+    heads, n, size = q.shape
+    # without a mask the heads of a group are further rows of one product
+    rows = q.reshape(k.shape[0], -1, size)
+    if q.device.type == "cpu" and q.dtype == torch.float32:
+        # the only way to this kernel's log-sum-exps
+        made, own = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            rows[None], k[None], v[None], 0.0, False, scale=scale
+        )
+        share = torch.sigmoid(sums - own[0].reshape(heads, n).T)[..., None]
+        return torch.lerp(made[0].reshape(heads, n, size).transpose(0, 1), local, share)
+    seen = local.transpose(0, 1).reshape(rows.shape)
+    weight = sums.T.reshape(k.shape[0], -1, 1).to(q.dtype)
+    made = torch.cat(
+        [
+            _sunk(rows[:, at : at + _CHUNK] * scale, k, v, seen[:, at : at + _CHUNK], weight[:, at : at + _CHUNK])
+            for at in range(0, rows.shape[1], _CHUNK)
+        ],
+        1,
+    )
+    return made.reshape(heads, n, size).transpose(0, 1)
+
+
+def _sunk(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, weight: Tensor) -> Tensor:
+    """Attention with one more key whose score is `weight` and whose value is `seen`: one softmax merges both."""
+    odds = torch.softmax(torch.cat([torch.bmm(q, k.transpose(1, 2)), weight], -1), -1)
+    return torch.addcmul(torch.bmm(odds[..., :-1], v), odds[..., -1:], seen)
+
+
+def _local(q: Tensor, k: Tensor, v: Tensor, branch: Branches, scale: float) -> tuple[Tensor, Tensor]:
+    """Block-diagonal attention: (nodes, heads, d) outputs and (nodes, heads) log-sum-exps."""
+    heads, _, size = q.shape
+    kv, (b, n), w = k.shape[0], branch.queries.shape, branch.keys.shape[1]
+    groups = heads // kv
+    rows = (q * scale).index_select(1, branch.queries.reshape(-1)).reshape(kv, groups, b, n, size).transpose(1, 2)
+    rows = rows.reshape(kv * b, groups * n, size)
+    index = branch.keys.reshape(-1)
+    keys, values = (t.index_select(1, index).reshape(kv * b, w, size) for t in (k, v))
+    scores = torch.bmm(rows, keys.transpose(1, 2)).float()
+    scores = scores.view(kv, b, groups, n, w).masked_fill_(~branch.sees[None, :, None], -torch.inf)
+    sums = torch.logsumexp(scores, -1)
+    odds = (scores - sums[..., None]).exp_().to(q.dtype).view(kv * b, groups * n, w)
+    made = torch.bmm(odds, values).view(kv, b, groups, n, size).permute(1, 3, 0, 2, 4).reshape(b * n, heads, size)
+    return made[branch.spread], sums.permute(1, 3, 0, 2).reshape(b * n, heads)[branch.spread]
+
+
+def register() -> None:
+    """Make the function known to transformers under `NAME`."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)

@@ -1,0 +1,238 @@
+"""Prompts with what stands behind each, cut into requests that fit a forward, with warm prefixes put in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hexarec.core.run import current
+from hexarec.lm.hf.attention import Prefix
+from hexarec.lm.hf.forward import Piece, Request, States
+from hexarec.lm.hf.packing import Pack, blocks, pack
+from hexarec.lm.hf.prefixes import Prefixes
+from hexarec.lm.hf.worker import Worker
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all jobs of a call share: the adapter's digest, how it is switched on, and what it puts in front.
+
+    lead: (n, d) vectors in front of every prompt; past: keys and values in front of every prompt.
+    """
+
+    adapter: str = ""
+    using: Callable[[], AbstractContextManager[Any]] = nullcontext
+    lead: Tensor | None = None
+    past: Prefix | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """A prompt's `tokens` and the `sequences` behind it that are to be read; `slots` of the tokens take `vectors`."""
+
+    tokens: Sequence[int]
+    sequences: Sequence[Sequence[int]] = ()
+    slots: Sequence[int] = ()
+    vectors: Tensor | None = None
+    mark: str = ""
+    """Stands for the vectors in the key of the warm prefix."""
+    read: int = 0
+    """Tokens that the job was answered from; filled in by the run."""
+    cached: int = 0
+    """Those of them that were warm."""
+
+
+@dataclass(eq=False)
+class Seen:
+    """The states behind one job: (d,) of the prompt's last token and (nodes, d) of the pack's nodes.
+
+    offset: the number of the first node, where a job was cut into several forwards; paths hold only whole sequences.
+    """
+
+    last: Tensor
+    nodes: Tensor
+    rows: list[int] = field(default_factory=list)
+    """The sequences that this part holds."""
+    paths: list[Ints] = field(default_factory=list)
+    """Their nodes, as row numbers of `nodes`."""
+
+
+@dataclass(eq=False)
+class _Part:
+    """A stretch of a job's blocks, and whether it is the first, which also reads the prompt."""
+
+    job: int
+    prefix: Prefix
+    fresh: Sequence[int]
+    made: Pack
+    rows: list[int]
+    cached: int
+
+    @property
+    def size(self) -> int:
+        return len(self.fresh) + len(self.made.tokens)
+
+
+class Jobs:
+    """Runs jobs on a worker; results come in the order of the jobs, part by part."""
+
+    def __init__(self, worker: Worker, prefixes: Prefixes, model: str) -> None:
+        self._worker, self._prefixes, self._model = worker, prefixes, model
+
+    def run(self, jobs: Sequence[Job], setting: Setting, read: Callable[[int, Seen], Any]) -> list[list[Any]]:
+        """What `read(job, seen)` returns, for every part of every job. `read` runs in the worker's thread."""
+        found: list[list[Any]] = [[] for _ in jobs]
+        last: dict[int, Tensor] = {}
+        order = sorted(range(len(jobs)), key=lambda j: len(jobs[j].tokens))
+        for batch in self._batches(jobs, order, setting):
+            request = _request(batch, jobs, setting)
+            made = self._worker.ask(request, lambda s, b=batch: _read(b, s, last, read), setting.using, setting.adapter)
+            for part, one in zip(batch, made, strict=True):
+                found[part.job].append(one)
+                if part.fresh:
+                    self._keep(jobs[part.job], part.prefix, setting)
+        return found
+
+    def _batches(self, jobs: Sequence[Job], order: list[int], setting: Setting) -> Iterator[list[_Part]]:
+        """Parts that together fit a forward; a part that is too large goes alone."""
+        batch: list[_Part] = []
+        for number in order:
+            for part in self._parts(jobs[number], number, setting):
+                if batch and sum(one.size for one in batch) + part.size > self._worker.rows:
+                    yield batch
+                    batch = []
+                batch.append(part)
+        if batch:
+            yield batch
+
+    def _parts(self, job: Job, number: int, setting: Setting) -> Iterator[_Part]:
+        prefix, fresh = self._warm(job, setting)
+        cached = len(job.tokens) - len(fresh)
+        made = pack(job.sequences)
+        job.read, job.cached = len(job.tokens) + len(made.tokens), cached
+        room = max(self._worker.rows - len(fresh), self._worker.rows // 2)
+        if self._worker.body.path == "masked":
+            room = len(made.tokens)  # the reference keeps nothing between forwards
+        for piece, rows in _cut(made, room):
+            yield _Part(number, prefix, fresh, piece, rows, cached)
+            fresh = []
+
+    def states(self, jobs: Sequence[Job], setting: Setting, layer: int, pool: str) -> list[NDArray[np.float32]]:
+        """(d,) states of each job's tokens after `layer`, pooled; nothing warm is used, since every token is read."""
+        deep = layer not in (-1, self._worker.body.layers)
+        made: list[NDArray[np.float32]] = []
+        for job in jobs:
+            start = self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
+            part = _Part(0, start, job.tokens, pack([]), [], 0)
+            request, job.read = Request([_piece(part, job, setting)]), len(job.tokens)
+            own = slice(-len(job.tokens), None)  # without what an adapter puts in front
+
+            def read(states: States, own: slice = own) -> NDArray[np.float32]:
+                rows = (states.layers[0][layer] if deep else states.fresh[0])[own].float()
+                return np.asarray((rows.mean(0) if pool == "mean" else rows[-1]).cpu().numpy())
+
+            made.append(self._worker.ask(request, read, setting.using, setting.adapter, layers=deep))
+        return made
+
+    def scope(self, job: Job, setting: Setting) -> tuple[str, ...]:
+        """Under whose name a job's prefix is kept."""
+        return self._model, setting.adapter, current().tenant, job.mark
+
+    def _warm(self, job: Job, setting: Setting) -> tuple[Prefix, Sequence[int]]:
+        if setting.lead is None and setting.past is None:
+            found = self._prefixes.find(self.scope(job, setting), job.tokens)
+            if found is not None:
+                return found, job.tokens[found.length :]
+        start = self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
+        return start, job.tokens
+
+    def _keep(self, job: Job, prefix: Prefix, setting: Setting) -> None:
+        if setting.lead is None and setting.past is None and prefix.length == len(job.tokens):
+            self._prefixes.keep(self.scope(job, setting), job.tokens, prefix)
+
+
+def _cut(made: Pack, room: int) -> Iterator[tuple[Pack, list[int]]]:
+    """The pack in stretches of whole blocks of at most about `room` nodes, with the sequences of each."""
+    first = np.array([path[0] if len(path) else -1 for path in made.paths], np.int64)
+    if len(made.tokens) <= room:
+        yield made, list(range(len(made.paths)))
+        return
+    begin = 0
+    while begin < len(made.starts) - 1:
+        end = begin + 1
+        while end < len(made.starts) - 1 and made.starts[end + 1] - made.starts[begin] <= room:
+            end += 1
+        low, high = int(made.starts[begin]), int(made.starts[end])
+        rows = np.flatnonzero((first >= low) & (first < high) | ((first < 0) & (begin == 0)))
+        parent = made.parent[low:high]
+        yield (
+            Pack(
+                made.tokens[low:high],
+                made.depth[low:high],
+                np.where(parent >= 0, parent - low, parent).astype(np.int32),
+                made.starts[begin : end + 1] - low,
+                tuple(made.paths[row] - low for row in rows),
+            ),
+            rows.tolist(),
+        )
+        begin = end
+
+
+def _request(batch: list[_Part], jobs: Sequence[Job], setting: Setting) -> Request:
+    pieces = [_piece(part, jobs[part.job], setting) for part in batch]
+    packs = [blocks(part.made) for part in batch if len(part.made.tokens)]
+    if not packs:
+        return Request(pieces)
+    width = max(index.shape[1] for index, _ in packs)
+    sizes = [len(part.made.tokens) for part in batch if len(part.made.tokens)]
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    index = np.concatenate([_wide(i, width) + offset for (i, _), offset in zip(packs, offsets, strict=True)])
+    sees = np.concatenate([_wide_mask(s, width) for _, s in packs])
+    return Request(pieces, index.astype(np.int32), index.astype(np.int32), sees)
+
+
+def _piece(part: _Part, job: Job, setting: Setting) -> Piece:
+    fresh, slots, vectors = list(part.fresh), [], None
+    if job.vectors is not None and fresh:
+        gone = part.cached
+        kept = [n for n, at in enumerate(job.slots) if at >= gone]
+        slots, vectors = [job.slots[n] - gone for n in kept], job.vectors[kept]
+    if setting.lead is not None and fresh:
+        n = len(setting.lead)
+        fresh = [fresh[0]] * n + fresh
+        slots = list(range(n)) + [at + n for at in slots]
+        vectors = setting.lead if vectors is None else torch.cat([setting.lead.to(vectors), vectors])
+    return Piece(part.prefix, fresh, part.made.tokens, part.made.depth, slots, vectors)
+
+
+def _wide(index: Ints, width: int) -> Ints:
+    extra = width - index.shape[1]
+    return np.concatenate([index, np.repeat(index[:, :1], extra, axis=1)], axis=1) if extra else index
+
+
+def _wide_mask(sees: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    n = sees.shape[1]
+    made = np.zeros((len(sees), width, width), np.bool_)
+    made[:, :n, :n] = sees
+    made[:, n:, 0] = True
+    return made
+
+
+def _read(batch: list[_Part], states: States, last: dict[int, Tensor], read: Callable[[int, Seen], Any]) -> list[Any]:
+    made, at = [], 0
+    for part, fresh in zip(batch, states.fresh, strict=True):
+        if part.fresh:
+            last[part.job] = fresh[-1]
+        nodes = states.nodes[at : at + len(part.made.tokens)]
+        at += len(part.made.tokens)
+        made.append(read(part.job, Seen(last[part.job], nodes, part.rows, list(part.made.paths))))
+    return made
