@@ -19,7 +19,6 @@ FILE, METHOD_FILE, CLASSIC_FILE = 500, 250, 150
 LONGER = {
     "methods/llmrank.py": 320,  # seven back ends, six renderings, and the paper's three curves
     "classic/sasrec.py": 260,  # the one baseline that trains a network; its net and data stand in files of their own
-    "classic/because.py": 190,  # template, wording and evidence in two languages
 }
 
 

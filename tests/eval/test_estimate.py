@@ -11,7 +11,7 @@ from hexarec.classic.because import Because
 from hexarec.core import CapabilityError, run
 from hexarec.data.worlds import world
 from hexarec.eval.estimate import estimate
-from hexarec.eval.experiment import answered
+from hexarec.eval.tasks import answered
 from hexarec.lm.fake import Overlap
 from hexarec.lm.guard import Guarded
 from hexarec.methods.frozen_encoder import FrozenEncoder

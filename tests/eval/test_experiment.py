@@ -5,7 +5,8 @@ import pytest
 from tests.eval.systems import ASKED, Backwards, Oracle, Tally, oracle, task
 
 from hexarec.core import OptionError
-from hexarec.eval.experiment import FLOORS, AsGiven, Experiment, asks_model
+from hexarec.eval.experiment import Experiment, asks_model
+from hexarec.eval.floors import FLOORS, AsGiven
 from hexarec.eval.report import read_report
 from hexarec.pipeline.pipeline import Pipeline
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hexarec.core import OptionError
-from hexarec.metrics import TABLE, Measured, Metric, lists, parse, runs, words
+from hexarec.metrics import TABLE, Measured, Metric, byuser, lists, parse, runs, words
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,8 @@ def test_refusals(text):
 def test_every_name_is_measured_somewhere():
     assert set(lists.MEASURES) == {n for n, s in TABLE.items() if s.family == "list"}
     assert set(runs.MEASURES) == {n for n, s in TABLE.items() if s.family == "run"}
-    assert set(words.MEASURES) == {n for n, s in TABLE.items() if s.family == "words"}
+    assert {*words.MEASURES, *byuser._WORDS} == {n for n, s in TABLE.items() if s.family == "words"}
+    assert set(byuser._LABELS) == {n for n, s in TABLE.items() if s.family == "label"}
 
 
 def test_measured():

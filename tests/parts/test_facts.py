@@ -115,3 +115,28 @@ def test_two_catalogs_in_turn_keep_their_own_facts():
     for _ in range(2):
         assert verdicts("From 1979.") == {"1979": "supported"}
         assert check("From 1979.", other, (0,)) == (Claim("1979", "contradicted"),)
+
+
+ODD = Catalog.of(
+    [
+        Item("legend", "The Legend of 1900", "", {"year": 1998.0, "genres": ("drama",), "keywords": ("alien",)}),
+        Item("alien", "Alien", "", {"year": 1979.0, "genres": ("horror",), "keywords": ("ship",)}),
+        Item("akira", "Akira", "", {"year": 1988.0, "genres": ("animation",), "director": "Katsuhiro Otomo"}),
+        Item("ran", "Ran", "", {"year": 1985.0, "genres": ("drama",), "director": "Akira Kurosawa"}),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "wrong"),
+    [
+        ("You liked The Legend of 1900: a drama.", 0, set()),
+        ("You liked The Legend of 1900, from 1901.", 0, {"1901"}),
+        ("Both have the keyword alien.", 0, set()),
+        ("It is like Alien.", 0, {"Alien"}),
+        ("Directed by Akira Kurosawa.", 3, set()),
+        ("As good as Akira.", 3, {"Akira"}),
+    ],
+)
+def test_titles_and_years_inside_what_is_true_claim_nothing(text, row, wrong):
+    assert {claim.text for claim in check(text, ODD, (row,)) if claim.verdict != "supported"} == wrong

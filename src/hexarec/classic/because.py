@@ -16,12 +16,12 @@ from typing import Self
 
 import numpy as np
 
-from hexarec.core import Dataset, Desk, Evidence, Lists, Queries, Reasons, Words
+from hexarec.classic._evidence import Grounds, evidence_for, says_shared, shared_words, values_of
+from hexarec.core import Dataset, Desk, Lists, Queries, Reasons, Words
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, sound
-from hexarec.parts.ground import normal
 from hexarec.parts.prompts import Prompts
-from hexarec.parts.render import label, titles
+from hexarec.parts.render import titles
 
 PROMPTS = Prompts(
     "because",
@@ -63,14 +63,14 @@ class Because:
         self.key_ = data.catalog.key
         counts: dict[str, int] = {}
         for row in range(data.n_items):
-            for value in self._values(data.catalog.attributes, row):
+            for value in values_of(data.catalog, row, self.fields):
                 counts[value] = counts.get(value, 0) + 1
         self.rarity_ = {value: float(np.log(max(data.n_items, 2) / n)) for value, n in sorted(counts.items())}
         return self
 
     def explain(self, queries: Queries, shown: Lists, desk: Desk) -> list[Reasons]:
         """Per list one sentence for each item, its evidence beside it."""
-        found = [self._evidence(queries, i, shown[i].items.tolist()) for i in range(len(queries))]
+        found = [evidence_for(queries, i, shown[i].items, self) for i in range(len(queries))]
         fixed = [
             [self._template(queries, i, item, e) for item, e in zip(shown[i].items.tolist(), found[i], strict=True)]
             for i in range(len(queries))
@@ -79,52 +79,12 @@ class Because:
             self._reword(queries, shown, found, fixed)
         return [Reasons(tuple(words), evidence=tuple(evidence)) for words, evidence in zip(fixed, found, strict=True)]
 
-    def _values(self, attributes: object, row: int) -> list[str]:
-        out: list[str] = []
-        for name in self.fields:
-            column = attributes.get(name)  # type: ignore[attr-defined]
-            value = None if column is None else column[row]
-            values = value if isinstance(value, tuple) else () if value is None else (value,)
-            out += [f"{name}={one}" for one in values]
-        return out
-
-    def _evidence(self, queries: Queries, i: int, items: Sequence[int]) -> list[tuple[Evidence, ...]]:
-        part = slice(*queries.history.offsets[i : i + 2])
-        past = queries.history.item[part][queries.history.liked[part]][-self.last :].tolist()
-        attributes = queries.catalog.attributes
-        own = {row: set(self._values(attributes, row)) for row in past}
-        out: list[tuple[Evidence, ...]] = []
-        for item in items:
-            if not past:
-                out.append((Evidence("popularity"),))
-                continue
-            values = set(self._values(attributes, item))
-
-            def weight(row: int, values: set[str] = values) -> float:
-                return sum(self.rarity_.get(v, 0.0) for v in own[row] & values)
-
-            # newest first, so that among equals the freshest memory is named
-            support = max(reversed(past), key=weight)
-            shared = sorted(own[support] & values, key=lambda v: (-self.rarity_.get(v, 0.0), v))[: self.most]
-            made = [Evidence("history", (support,))]
-            out.append((*made, *(Evidence("attribute", (support, item), value) for value in shared)))
-        return out
-
-    def _shared(self, evidence: tuple[Evidence, ...], lang: str) -> str:
-        by_field: dict[str, list[str]] = {}
-        for one in evidence:
-            if one.kind == "attribute":
-                name, _, value = one.detail.partition("=")
-                by_field.setdefault(name, []).append(value)
-        joined = "、" if lang.startswith("zh") else ", "
-        return joined.join(f"{label(name, lang)} {joined.join(values)}" for name, values in by_field.items())
-
-    def _template(self, queries: Queries, i: int, item: int, evidence: tuple[Evidence, ...]) -> Words:
+    def _template(self, queries: Queries, i: int, item: int, evidence: Grounds) -> Words:
         lang = queries.lang[i]
         if evidence[0].kind != "history":
             return Words(self.prompts.text(lang, "popular"), lang, status="template")
         past = titles(queries.catalog, evidence[0].items, lang)[0]
-        shared = self._shared(evidence, lang)
+        shared = shared_words(evidence, lang)
         text = (
             self.prompts.text(lang, "both", past=past, shared=shared)
             if shared
@@ -136,7 +96,7 @@ class Because:
         self,
         queries: Queries,
         shown: Lists,
-        found: list[list[tuple[Evidence, ...]]],
+        found: list[list[Grounds]],
         fixed: list[list[Words]],
     ) -> None:
         """Replace fixed sentences by the model's where every claim is supported; two tries."""
@@ -150,10 +110,11 @@ class Because:
             prompts = [self._prompt(queries, i, int(shown[i].items[j]), found[i][j], attempt) for i, j in left]
             again = []
             for (i, j), answer in zip(left, self.lm.generate(prompts) if prompts and self.lm else [], strict=True):
+                fixed[i][j] = replace(fixed[i][j], answers=(*fixed[i][j].answers, answer.text))
                 text = _first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
                 named = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0].casefold()
-                if sound(claims) and named in text.casefold() and _says_shared(text, found[i][j]):
+                if sound(claims) and named in text.casefold() and says_shared(text, found[i][j]):
                     fixed[i][j] = replace(
                         fixed[i][j], text=text, claims=claims, status="ok" if attempt == 0 else "retried"
                     )
@@ -161,18 +122,11 @@ class Because:
                     again.append((i, j))
             left = again
 
-    def _prompt(self, queries: Queries, i: int, item: int, evidence: tuple[Evidence, ...], attempt: int) -> Prompt:
+    def _prompt(self, queries: Queries, i: int, item: int, evidence: Grounds, attempt: int) -> Prompt:
         lang = queries.lang[i]
         shown, past = titles(queries.catalog, (item, *evidence[0].items), lang)
-        text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=self._shared(evidence, lang))
+        text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=shared_words(evidence, lang))
         return Prompt.user(text, seed=int(queries.seed[i]) + attempt, temperature=0.5 * attempt, max_tokens=60)
-
-
-def _says_shared(text: str, evidence: tuple[Evidence, ...]) -> bool:
-    """Whether a sentence states one of the shared values; one that does not gives no reason."""
-    shared = {normal(e.detail.partition("=")[2]) for e in evidence if e.kind == "attribute"}
-    said = f" {normal(text)} "
-    return any(f" {value} " in said or f" {value}s " in said for value in shared)
 
 
 def _first_sentence(text: str) -> str:

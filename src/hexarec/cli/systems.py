@@ -170,7 +170,8 @@ def experiment_of(
 ) -> Experiment:
     """The experiment of a parsed file. more: options of [bench] from the command line. Raises OptionError."""
     from hexarec.core import OptionError
-    from hexarec.eval.experiment import FLOORS, Experiment
+    from hexarec.eval.experiment import Experiment
+    from hexarec.eval.floors import FLOORS
     from hexarec.eval.tasks import Ranking
 
     bench = Bench.of(config.get("bench", {}), more)

@@ -29,13 +29,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Words:
-    """All generated text. status: ok = first answer, retried = a later one, template = our own fixed wording."""
+    """All generated text. status: ok = first answer, retried = a later one, template = our own fixed wording.
+
+    answers: what a model said for it, in order, as it came and before any check; empty when none was asked.
+    """
 
     text: str
     lang: str = "en"
     spans: tuple[Span, ...] = ()
     claims: tuple[Claim, ...] = ()
     status: Literal["ok", "retried", "template"] = "ok"
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def write_questions(folder: str | Path, asked: Round) -> Path:
         "title": asked.title,
         "key": catalog.key,
         "users": asked.queries.user_ids(),
-        "liked": [catalog.ids(one.items) for one in asked.truth],
+        "liked": [catalog.ids(one.items[one.fields.get("gain", np.ones(len(one.items))) > 0]) for one in asked.truth],
         "ids": catalog.items.ids.tolist(),
         "titles": [str(title) for title in catalog.titles],
     }

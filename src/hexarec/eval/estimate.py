@@ -14,8 +14,8 @@ import numpy as np
 from hexarec.core import Dataset, Lists, Queries, rng, variant
 from hexarec.core.lists import BLOCK
 from hexarec.core.options import clear_memo
-from hexarec.eval.experiment import answered
 from hexarec.eval.standins import Meter, Rate, Tally, stages_inside, swapped
+from hexarec.eval.tasks import Round, answered
 from hexarec.pipeline.combine import Blend
 from hexarec.pipeline.pipeline import Pipeline
 
@@ -66,12 +66,16 @@ def estimate(
     candidates: Lists | None = None,
     explain: bool = True,
     seed: int = 0,
+    asked: Round | None = None,
 ) -> Estimate:
     """The cost of fitting `system` on `data` and answering `n_queries` questions with lists of k.
 
     tokens_per_second: (read, written) for all models or by engine ("gguf"), where it was measured. queries, candidates:
-    questions to sample from, by default users of the data. explain: whether a pipeline words its reasons.
+    questions to sample from, by default users of the data. explain: whether a pipeline words its reasons. asked: the
+    round of a task, which gives queries and candidates and asks systems in its own way.
     """
+    if asked is not None:
+        queries, candidates = asked.queries, asked.candidates
     clear_memo()  # the dry run sets blend weights on what it fits: nothing of it may be shared
     meter = Meter()
     dry = swapped(system, meter.stand_in, keep=False)
@@ -82,10 +86,14 @@ def estimate(
     fit_seconds = time.perf_counter() - started
     fitting = meter.taken()
     weighed = _with_weight(ready)
-    asked = data.queries(seed=seed) if queries is None else queries
-    rows = np.sort(rng(seed, "estimate").permutation(len(asked))[:sample])
+    questions = data.queries(seed=seed) if queries is None else queries
+    rows = np.sort(rng(seed, "estimate").permutation(len(questions))[:sample])
+    given = None if candidates is None else candidates.take(rows)
     started = time.perf_counter()
-    _answer(ready, asked.take(rows), None if candidates is None else candidates.take(rows), k, explain)
+    if asked is not None:
+        asked.answered(ready, questions.take(rows), given, k)
+    else:
+        _answer(ready, questions.take(rows), given, k, explain)
     each = (time.perf_counter() - started) / max(len(rows), 1)
     asking = meter.taken()
     clear_memo()

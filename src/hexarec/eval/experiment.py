@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 
 import hexarec
-from hexarec.classic import EASE, ItemKNN, Popular, Random
 from hexarec.core import (
-    BudgetError,
     CapabilityError,
     Dataset,
     Lists,
     OptionError,
-    Queries,
     digest,
     fitted,
     options_digest,
@@ -32,32 +29,17 @@ from hexarec.eval.cells import Cell, CellStore
 from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report
 from hexarec.eval.tasks import Round, Task
-from hexarec.metrics import Reference, evaluate, measure, parse, validity
-from hexarec.pipeline.pipeline import Pipeline
+from hexarec.metrics import parse
 
-FLOORS: dict[str, Any] = {
-    "random": Random(),
-    "popular": Popular(),
-    "itemknn-last3": ItemKNN(last=3),
-    "ease": EASE(),
-}
 LM_BLOCK = 8  # questions between two saves when a language model answers
-
-
-@dataclass(frozen=True)
-class AsGiven:
-    """The floor of given candidates: the order in which they came."""
-
-    def rank(self, queries: Queries, candidates: Lists) -> Lists:
-        """The candidates, untouched."""
-        return candidates
 
 
 @dataclass(frozen=True)
 class Experiment:
     """Measure systems on a task.
 
-    systems: name -> pipeline, retriever or ranker (a bare ranker needs given candidates). seeds: one fit each.
+    systems: name -> pipeline, or the bare stage that the task asks: a retriever, or a ranker where candidates are
+    given; a ranker for labels; an explainer for text. seeds: one fit each.
     baseline: name that paired tests compare with, by default the best floor. k: length of the lists. floors: False
     leaves the ladder out (only for sweeps that show it elsewhere).
     """
@@ -79,11 +61,7 @@ class Experiment:
 
     def ladder(self) -> dict[str, Any]:
         """All systems, floors first."""
-        made: dict[str, Any] = {}
-        if self.floors:
-            made |= FLOORS
-            if self.round().candidates is not None:
-                made = {"candidate order": AsGiven(), **made}
+        made: dict[str, Any] = dict(self.round().floors()) if self.floors else {}
         for name, system in self.systems.items():
             if name in made:
                 raise OptionError(f"the name {name!r} belongs to the floor ladder", hint="name the system otherwise")
@@ -101,13 +79,14 @@ class Experiment:
             write_questions(folder, asked)
         cells: list[Cell] = []
         skipped: dict[str, str] = {}
+        floors = asked.floors() if self.floors else {}
         jobs = [(name, system, seed) for name, system in self.ladder().items() for seed in self.seeds]
         for name, system, seed in track(jobs, "experiment"):
             key = digest(name, options_digest(system), asked.train.key, asked.key, seed, self.k)
             try:
                 cells.append(store.finished(key) or self._cell(name, system, seed, asked, store, key))
             except CapabilityError as error:
-                if name not in FLOORS:
+                if name not in floors:
                     raise
                 skipped[name] = error.message  # a floor too large for this machine is named, not run
         report = Report.of(
@@ -117,6 +96,7 @@ class Experiment:
             self.baseline,
             {**self.manifest(asked), **({"not run": skipped} if skipped else {})},
             asked.train.simulated,
+            floors=[name for name in floors if name != "candidate order"],
         )
         if folder is not None:
             report.write(folder)
@@ -138,7 +118,7 @@ class Experiment:
                 if saved is None:
                     began = time.perf_counter()
                     candidates = None if asked.candidates is None else asked.candidates.take(place)
-                    lists, failed = answered(ready, part, candidates, self.k)
+                    lists, failed = asked.answered(ready, part, candidates, self.k)
                     saved = (lists, time.perf_counter() - began, failed)
                     store.keep_block(key, place.start, *saved)
                 blocks.append(saved[0])
@@ -153,24 +133,10 @@ class Experiment:
         return cell
 
     def values_of(self, cells: Sequence[Cell], asked: Round) -> dict[tuple[str, int], dict[str, Any]]:
-        """Per cell: metric name -> Measured (run metrics) or per-user values (list metrics)."""
-        names = [parse(name) for name in (self.metrics or self.task.metrics)]
-        on_lists = [m for m in names if m.family == "list"]
-        on_runs = [m for m in names if m.family == "run"]
-        counts = asked.train.interactions.counts(len(asked.queries.catalog))
-        attributes = asked.train.catalog.attributes
-        reference = Reference.of(asked.train, asked.queries, tags="genres" if "genres" in attributes else "")
-        out: dict[tuple[str, int], dict[str, Any]] = {}
-        for cell in cells:
-            made: dict[str, Any] = dict(
-                evaluate(cell.lists, asked.truth, on_lists, queries=asked.queries, counts=counts)
-            )
-            made |= measure(cell.lists, reference, on_runs)
-            reports = [note["parse"] for note in cell.lists.notes if "parse" in note]
-            if reports:
-                made |= validity(reports)
-            out[cell.system, cell.seed] = made
-        return out
+        """Per cell: metric name -> Measured, or values per user, as the task measures them."""
+        metrics = [parse(name) for name in (self.metrics or self.task.metrics)]
+        made = asked.measured([cell.lists for cell in cells], metrics)
+        return {(cell.system, cell.seed): values for cell, values in zip(cells, made, strict=True)}
 
     def manifest(self, asked: Round) -> dict[str, Any]:
         """All that is needed to tell this run from another."""
@@ -237,29 +203,3 @@ def facts_of(stage: Any) -> dict[str, Any]:
         if hasattr(ranker, name):
             facts[name.rstrip("_")] = getattr(ranker, name)
     return facts
-
-
-def answered(system: Any, queries: Queries, candidates: Lists | None, k: int) -> tuple[Lists, int]:
-    """The lists of a system of any kind, and how many stages degraded."""
-    if isinstance(system, Pipeline):
-        if candidates is not None:
-            made = system.rerank(queries, candidates, k)
-        else:
-            made = system.recommend(queries, k, explain=False)
-        for one in made.degraded:
-            # a list that came about because the money ran out is no measurement of the system
-            if one.reason.startswith(("BudgetError", "DeadlineError")):
-                raise BudgetError(f"{one.stage} {one.method}: {one.reason}", hint="raise the limit and resume")
-        return made.items, len(made.degraded)
-    if candidates is not None:
-        if not hasattr(system, "rank"):
-            raise OptionError(f"{type(system).__name__} cannot rank given candidates")
-        ranked: Lists = system.rank(queries, candidates)
-        return ranked.top_k(k), 0
-    if not hasattr(system, "retrieve"):
-        raise OptionError(
-            f"{type(system).__name__} ranks candidates but finds none",
-            hint="put it into a pipeline with a retriever, or give the task candidates",
-        )
-    found: Lists = system.retrieve(queries, k)
-    return found, 0

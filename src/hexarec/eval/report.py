@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hexarec.core import DataError, Lists
 from hexarec.eval.cells import Cell
-from hexarec.metrics import Measured, bootstrap, holm, paired, parse
+from hexarec.eval.floors import FLOORS
+from hexarec.metrics import Interval, Measured, bootstrap, holm, interval_of, paired, paired_draws, parse
 
 Values = Mapping[tuple[str, int], Mapping[str, Any]]
 COSTS = ("fit_s", "fit_calls", "ms/list", "calls", "tokens_in", "tokens_out", "usd")
@@ -63,16 +64,13 @@ class Report:
         baseline: str | None,
         manifest: Mapping[str, Any],
         simulated: bool,
+        floors: Sequence[str] = tuple(FLOORS),
     ) -> Report:
-        """Aggregate cells. Without a baseline the best floor is taken, by NDCG where it is measured."""
+        """Aggregate cells. Without a baseline the best of the floors is taken, by NDCG where it is measured."""
         systems = list(dict.fromkeys(cell.system for cell in cells))
         pooled = {name: _pooled(name, cells, values) for name in systems}
-        on_lists = [m for m in next(iter(pooled.values()), {}) if parse_family(m) == "list"]
-        first = next((m for m in on_lists if m.startswith("ndcg")), next(iter(on_lists), None))
         if baseline is None:
-            floors = [name for name in systems if name in ("random", "popular", "itemknn-last3", "ease")]
-            pool = floors or systems
-            baseline = max(pool, key=lambda n: _mean(pooled[n][first])) if first and pool else (pool or [""])[0]
+            baseline = _best([name for name in systems if name in floors] or systems, pooled)
         if systems and baseline not in systems:
             raise DataError(f"the baseline {baseline!r} is not among the systems {', '.join(systems)}")
         p_values = _tests(pooled, baseline)
@@ -175,11 +173,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def parse_family(name: str) -> str:
-    """Which kind of metric a name of the table is."""
-    return parse(name).family
-
-
 def _pooled(system: str, cells: Sequence[Cell], values: Values) -> dict[str, list[Any]]:
     """metric -> one entry per seed: per-user values, or a Measured of the whole run."""
     out: dict[str, list[Any]] = {}
@@ -211,35 +204,67 @@ def _nanmean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
+def _best(systems: Sequence[str], pooled: Mapping[str, Mapping[str, Sequence[Any]]]) -> str:
+    """The best system by NDCG, else by the first metric that is tested; the first one without any such metric."""
+    tested = [m for m, entries in (pooled[systems[0]] if systems else {}).items() if _is_tested(entries)]
+    first = next((m for m in tested if m.startswith("ndcg")), next(iter(tested), None))
+    if first is None:
+        return next(iter(systems), "")
+    sign = -1.0 if parse(first).better == "lower" else 1.0
+    return max(systems, key=lambda name: np.nan_to_num(sign * _mean(pooled[name][first]), nan=-np.inf))
+
+
+def _is_tested(entries: Sequence[Any]) -> bool:
+    """Whether a metric is compared with the baseline: values per user, or draws of a bootstrap over users."""
+    return not isinstance(entries[0], Measured) or entries[0].draws is not None
+
+
 def _tests(pooled: Mapping[str, Mapping[str, Sequence[Any]]], baseline: str) -> dict[str, dict[str, float]]:
     """Paired permutation p-values of every system against the baseline, Holm-corrected over systems per metric."""
     out: dict[str, dict[str, float]] = {name: {} for name in pooled}
     others = [name for name in pooled if name != baseline]
-    for metric in pooled.get(baseline, {}):
-        if parse_family(metric) != "list":
-            continue
-        base = _per_user(pooled[baseline][metric])
-        raw = [_p(_per_user(pooled[name].get(metric, [])) if metric in pooled[name] else None, base) for name in others]
+    for metric, base in pooled.get(baseline, {}).items():
+        raw = [_p(pooled[name].get(metric, []), base) for name in others]
         for name, p in zip(others, holm(np.array(raw)) if raw else [], strict=True):
             if not np.isnan(p):
                 out[name][metric] = float(p)
     return out
 
 
-def _p(mine: NDArray[np.float64] | None, base: NDArray[np.float64] | None) -> float:
-    if mine is None or base is None or not (~np.isnan(mine) & ~np.isnan(base)).any():
+def _p(mine: Sequence[Any], base: Sequence[Any]) -> float:
+    """Permutation of signs for values per user, paired bootstrap for draws; NaN where nothing is to be compared."""
+    if not mine or not base or not (_is_tested(mine) and _is_tested(base)):
         return float("nan")
-    return paired(mine, base, rounds=2_000)
+    own, other = _draws(mine), _draws(base)
+    if own is not None and other is not None:
+        return paired_draws(own, other)
+    left, right = _per_user(mine), _per_user(base)
+    if left is None or right is None or not (~np.isnan(left) & ~np.isnan(right)).any():
+        return float("nan")
+    return paired(left, right, rounds=2_000)
+
+
+def _draws(entries: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Draws averaged over seeds, which share the drawn users; None for a metric without draws."""
+    tables: list[Any] = [getattr(entry, "draws", None) for entry in entries]
+    return None if any(table is None for table in tables) else np.asarray(np.mean(tables, axis=0))
+
+
+def _interval(entries: Sequence[Any]) -> Interval | None:
+    """The 95 % interval over users; None where nothing says how users differ."""
+    draws, per_user = _draws(entries), _per_user(entries)
+    if draws is not None:
+        return None if np.isnan(draws).all() else interval_of(draws)
+    if per_user is None or np.isnan(per_user).all():
+        return None
+    low, high = bootstrap(per_user)
+    return Interval(float(np.squeeze(low)), float(np.squeeze(high)))
 
 
 def _row(name: str, cells: Sequence[Cell], pooled: Mapping[str, Sequence[Any]], p: Mapping[str, float]) -> Row:
     values = {}
     for metric, entries in pooled.items():
-        per_user = _per_user(entries)
-        low = high = None
-        if per_user is not None and (~np.isnan(per_user)).any():
-            interval = bootstrap(per_user)
-            low, high = float(np.squeeze(interval.low)), float(np.squeeze(interval.high))
+        low, high = _interval(entries) or (None, None)
         by_seed = tuple(e.value if isinstance(e, Measured) else _nanmean(e) for e in entries)
         values[metric] = Value(_mean(entries), low, high, p.get(metric), by_seed)
     mine = [cell for cell in cells if cell.system == name]

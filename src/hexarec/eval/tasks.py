@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
+from hexarec.core import BudgetError, Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
 from hexarec.data.split import Cases, Split, cold_items, cold_users, global_time, leave_last, system_cold
+from hexarec.eval.floors import FLOORS, AsGiven
+from hexarec.metrics import Metric, Reference, evaluate, measure, validity
+from hexarec.metrics.words import MEASURES
+from hexarec.pipeline.pipeline import Pipeline
 
 METRICS = ("recall@10", "ndcg@10", "mrr@10", "hit@1", "coverage@10", "gini@10", "novelty@10", "popularity_lift@10")
 SLICES = ("recall@10[cold]", "recall@10[warm]", "recall@10[head]", "recall@10[tail]", "ndcg@10[cold_users:5]")
@@ -18,7 +23,10 @@ SplitName = Literal["global", "last", "cold-items", "cold-users", "system-cold"]
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """One evaluation: what may be learned from, the questions, what is right, and given candidates if any."""
+    """One evaluation: what may be learned from, the questions, what is right, and given candidates if any.
+
+    This is the round of a ranking; other tasks have rounds that ask systems otherwise and measure something else.
+    """
 
     train: Dataset
     queries: Queries
@@ -35,6 +43,61 @@ class Round:
             self.title, asked.user_ids(), asked.now, asked.seed, asked.history.offsets, asked.history.item,
             self.truth.offsets, self.truth.items, *given,
         )  # fmt: skip
+
+    def floors(self) -> dict[str, Any]:
+        """The systems that stand in every table, weakest first."""
+        return FLOORS if self.candidates is None else {"candidate order": AsGiven(), **FLOORS}
+
+    def answered(self, system: Any, queries: Queries, given: Lists | None, k: int) -> tuple[Lists, int]:
+        """What a fitted system says to some of the questions, and how many stages degraded."""
+        return answered(system, queries, given, k)
+
+    def measured(self, answers: Sequence[Lists], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+        """For the whole answer of each system: metric name -> values per user, or a Measured of the whole run."""
+        on_lists = [m for m in metrics if m.family == "list"]
+        on_runs = [m for m in metrics if m.family == "run"]
+        if other := [m for m in metrics if m.family not in ("list", "run") and m.name not in MEASURES]:
+            raise OptionError(f"{other[0]} does not measure ranked lists", hint="list and run metrics do")
+        counts = self.train.interactions.counts(len(self.queries.catalog))
+        attributes = self.train.catalog.attributes
+        reference = Reference.of(self.train, self.queries, tags="genres" if "genres" in attributes else "")
+        out = []
+        for lists in answers:
+            made: dict[str, Any] = dict(evaluate(lists, self.truth, on_lists, queries=self.queries, counts=counts))
+            out.append(made | measure(lists, reference, on_runs) | validity_of(lists))
+        return out
+
+
+def validity_of(lists: Lists) -> dict[str, Any]:
+    """Validity errors of what a model answered, where the notes hold parse reports; else nothing."""
+    reports = [note["parse"] for note in lists.notes if "parse" in note]
+    return dict(validity(reports)) if reports else {}
+
+
+def answered(system: Any, queries: Queries, candidates: Lists | None, k: int) -> tuple[Lists, int]:
+    """The lists of a system of any kind, and how many stages degraded."""
+    if isinstance(system, Pipeline):
+        if candidates is not None:
+            made = system.rerank(queries, candidates, k)
+        else:
+            made = system.recommend(queries, k, explain=False)
+        for one in made.degraded:
+            # a list that came about because the money ran out is no measurement of the system
+            if one.reason.startswith(("BudgetError", "DeadlineError")):
+                raise BudgetError(f"{one.stage} {one.method}: {one.reason}", hint="raise the limit and resume")
+        return made.items, len(made.degraded)
+    if candidates is not None:
+        if not hasattr(system, "rank"):
+            raise OptionError(f"{type(system).__name__} cannot rank given candidates")
+        ranked: Lists = system.rank(queries, candidates)
+        return ranked.top_k(k), 0
+    if not hasattr(system, "retrieve"):
+        raise OptionError(
+            f"{type(system).__name__} ranks candidates but finds none",
+            hint="put it into a pipeline with a retriever, or give the task candidates",
+        )
+    found: Lists = system.retrieve(queries, k)
+    return found, 0
 
 
 class Task(Protocol):
@@ -115,6 +178,12 @@ class Given:
         """The cases. Raises LineageError when they are about different catalogs."""
         same_lineage(self.train.catalog.key, self.truth.key)
         return Round(self.train, self.queries, self.truth, self.candidates, self.title)
+
+
+def askers(queries: Queries) -> NDArray[np.int64]:
+    """Who asks each question, (n,) int64: the user's row; questions of nobody count as one person each."""
+    alone = len(queries.users) + np.arange(len(queries))
+    return np.where(queries.user < 0, alone, queries.user).astype(np.int64)
 
 
 def sampled(cases: Cases, n: int, seed: int) -> Lists:

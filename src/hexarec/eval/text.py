@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hexarec.eval.report import COSTS, Report, Row, Value
+from hexarec.metrics import parse
+from hexarec.metrics.byuser import RESAMPLED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,13 +38,25 @@ def cost(row: Row, name: str) -> str:
     return number(value, 0 if name.startswith(("tokens", "fit_calls")) else 2 if name == "fit_s" else 1)
 
 
+def is_ranged(metric: str) -> bool:
+    """Whether the tables show the interval of a metric: of what is measured by user."""
+    return parse(metric).family in ("list", "label") or metric in RESAMPLED
+
+
 def note(report: Report) -> str:
     """What stars, intervals and simulated data mean, in one sentence each."""
+    resampled = [name for name in report.metrics if name in RESAMPLED]
+    test = "paired permutation test" + (", paired bootstrap for numbers of all pairs together" if resampled else "")
     said = (
-        f"Mean over users [95 % bootstrap interval]; * differs from {report.baseline} (paired permutation test, Holm, "
-        "p < .05). Costs are per list, except fit_s and fit_calls; a stage that an earlier row fitted is shared and "
-        "counted there. Ties inside a list count by expected rank."
+        f"Mean over users [95 % bootstrap interval by user]; * differs from {report.baseline} ({test}, Holm, p < .05). "
+        "Costs are per list, except fit_s and fit_calls; a stage that an earlier row fitted is shared and "
+        "counted there."
     )
+    said += "" if resampled else " Ties inside a list count by expected rank."
+    if "parse_failure_rate" in resampled:
+        said += " Pairs without a score are left out of the other metrics and stand as parse failures."
+    if "claim_precision" in resampled:
+        said += " Shares are of all reasons asked for, claim precision of all claims."
     return said + (" The users are simulated." if report.simulated else "")
 
 
@@ -92,12 +106,10 @@ def _facts(row: Row) -> str:
 
 
 def _grid(report: Report, metrics: list[str], *, costs: bool) -> list[str]:
-    from hexarec.metrics import parse
-
     heads = ["system", *metrics, *(COSTS if costs else ())]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in report.rows:
-        cells = [cell(row.values.get(m), interval=parse(m).family == "list" and costs) for m in metrics]
+        cells = [cell(row.values.get(m), interval=costs and is_ranged(m)) for m in metrics]
         cells += [cost(row, name) for name in COSTS] if costs else []
         lines.append("| " + " | ".join([row.system, *cells]) + " |")
     return lines

@@ -1,5 +1,6 @@
 """Metrics: ranked lists, whole runs, labelled pairs, words, prompt order; slices and statistics."""
 
+from hexarec.metrics.byuser import label_metrics, ratio, weighted_auc, word_metrics
 from hexarec.metrics.diversity import calibration, ild, ild_tags, unexpectedness
 from hexarec.metrics.fairness import Gap, GroupExposure, group_exposure, user_gap
 from hexarec.metrics.labels import Pairs, accuracy, auc, ece, log_loss, uauc
@@ -17,14 +18,27 @@ from hexarec.metrics.runs import (
     popularity_lift,
 )
 from hexarec.metrics.slices import Slice, evaluate, item_classes, slice_of
-from hexarec.metrics.stats import Effect, Interval, bootstrap, effect, holm, mcnemar, paired
+from hexarec.metrics.stats import (
+    Effect,
+    Interval,
+    bootstrap,
+    effect,
+    holm,
+    interval_of,
+    mcnemar,
+    paired,
+    paired_draws,
+    user_draws,
+)
 from hexarec.metrics.words import validity
 
 __all__ = [
-    "TABLE", "Curve", "Effect", "Gap", "GroupExposure", "Hits", "Interval", "Measured", "Metric", "Pairs",
-    "Reference", "Slice", "Spec", "Tags", "accuracy", "auc", "average_precision", "avg_popularity", "bootstrap",
-    "calibration", "coverage", "ece", "effect", "entropy", "evaluate", "gini", "group_exposure", "hit", "hits", "holm",
-    "ild", "ild_tags", "item_classes", "kendall", "log_loss", "mcnemar", "mean", "measure", "mrr", "ndcg", "novelty",
-    "paired", "parse", "popularity_by_rank", "popularity_lift", "position_bias", "precision", "prompt_order",
-    "rank_variance", "recall", "recall_capped", "slice_of", "uauc", "unexpectedness", "user_gap", "validity",
+    "Curve", "Effect", "Gap", "GroupExposure", "Hits", "Interval", "Measured", "Metric", "Pairs", "Reference",
+    "Slice", "Spec", "TABLE", "Tags", "accuracy", "auc", "average_precision", "avg_popularity", "bootstrap",
+    "calibration", "coverage", "ece", "effect", "entropy", "evaluate", "gini", "group_exposure", "hit", "hits",
+    "holm", "ild", "ild_tags", "interval_of", "item_classes", "kendall", "label_metrics", "log_loss", "mcnemar",
+    "mean", "measure", "mrr", "ndcg", "novelty", "paired", "paired_draws", "parse", "popularity_by_rank",
+    "popularity_lift", "position_bias", "precision", "prompt_order", "rank_variance", "ratio", "recall",
+    "recall_capped", "slice_of", "uauc", "unexpectedness", "user_draws", "user_gap", "validity", "weighted_auc",
+    "word_metrics",
 ]  # fmt: skip

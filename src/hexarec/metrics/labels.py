@@ -6,7 +6,7 @@ every metric and counted: a system that skips the hard pairs is seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ CLIP = 1e-15  # probabilities are kept this far from 0 and 1 in the log loss
 class Pairs:
     """The pairs that can be judged: label (m,) bool, score (m,) float64, group (m,) int64 (the user or question).
 
-    n_groups: all groups, also those without a judged pair. excluded: pairs left out for a NaN score or label.
+    n_groups: all groups, also those without a judged pair. excluded: pairs left out for a NaN score or label. lost:
+    (u,) the groups of labelled pairs without a score.
     """
 
     label: NDArray[np.bool_]
@@ -33,6 +34,7 @@ class Pairs:
     group: NDArray[np.int64]
     n_groups: int
     excluded: int
+    lost: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def of(cls, label: NDArray[Any], score: NDArray[Any], group: NDArray[Any] | None = None) -> Pairs:
@@ -43,7 +45,8 @@ class Pairs:
             raise DataError(f"{len(score)} scores and {len(rows)} groups for {len(label)} labels")
         keep = ~(np.isnan(label) | np.isnan(score))
         n_groups = int(rows.max(initial=-1)) + 1
-        return cls(label[keep] > 0, score[keep], rows[keep], n_groups, int(np.count_nonzero(~keep)))
+        lost = rows[~np.isnan(label) & np.isnan(score)]
+        return cls(label[keep] > 0, score[keep], rows[keep], n_groups, int(np.count_nonzero(~keep)), lost)
 
     @classmethod
     def of_exposures(cls, exposures: Exposures, score: NDArray[Any] | None = None) -> Pairs:
@@ -114,9 +117,13 @@ def ece(pairs: Pairs, bins: int = 15) -> float:
     p = pairs.probabilities()
     if not len(p):
         return float("nan")
-    place = np.clip(np.ceil(p * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(place, pairs.label - p, minlength=bins)
+    gap = np.bincount(bins_of(p, bins), pairs.label - p, minlength=bins)
     return float(np.abs(gap).sum() / len(p))
+
+
+def bins_of(p: Floats, bins: int) -> NDArray[np.int64]:
+    """The bin of each probability, (m,) int64: of equal width, closed on the right, the first on both sides."""
+    return np.asarray(np.clip(np.ceil(p * bins).astype(np.int64) - 1, 0, bins - 1))
 
 
 def accuracy(pairs: Pairs, threshold: float = 0.5) -> Measured:

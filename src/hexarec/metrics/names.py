@@ -23,10 +23,13 @@ class Measured:
 
     value: of the whole run, NaN when it does not apply. values: (n,) per list with `nanmean(values) == value`, NaN =
     not applicable, so that intervals can be bootstrapped; None for a metric that exists only for a whole run.
+    draws: (rounds,) the number in each round of a bootstrap over users (`user_draws`), for what is no mean of values
+    per user; None where there are none.
     """
 
     value: float
     values: NDArray[np.float64] | None = None
+    draws: NDArray[np.float64] | None = None
 
     @classmethod
     def mean(cls, values: NDArray[np.float64]) -> Measured:
@@ -79,6 +82,14 @@ TABLE: dict[str, Spec] = {
     "log_loss": Spec("label", "lower", at=False, aliases=("bce", "crossentropy")),
     "ece": Spec("label", "lower", at=False, aliases=("expectedcalibrationerror",)),
     "accuracy": Spec("label", at=False, aliases=("acc",)),
+    "uauc_users": Spec("label", "neither", at=False),
+    "parse_failure_rate": Spec("label", "lower", at=False, aliases=("unscored",)),
+    "raw_invention": Spec("words", "lower", at=False),
+    "repaired_invention": Spec("words", "lower", at=False, aliases=("invention",)),
+    "claim_precision": Spec("words", at=False),
+    "template_share": Spec("words", "neither", at=False),
+    "retried_share": Spec("words", "lower", at=False),
+    "empty_share": Spec("words", "lower", at=False),
     "candidate_error_rate": _ERROR,
     "duplicate_error_rate": _ERROR,
     "missing_rate": _ERROR,

@@ -6,6 +6,7 @@ whom both systems have a value. All draws come from `core.rng`, so equal input a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -75,6 +76,45 @@ def bootstrap(values: Any, seed: int = 0, *, rounds: int = 1000, level: float = 
     tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     low, high = np.array([_quantiles(column, tails) for column in means.T]).T
     return Interval(low, high) if np.ndim(values) == 2 else Interval(float(low[0]), float(high[0]))
+
+
+def user_draws(
+    statistic: Callable[[Floats], Floats], n: int, *, cost: int = 0, seed: int = 0, rounds: int = 1000
+) -> Floats:
+    """A statistic in each round of a bootstrap over n users, (rounds,): for what is no mean of per-user values.
+
+    statistic: how often each user is drawn (r, n) -> the statistic of each of these rounds (r,), NaN where it does
+    not apply. cost: numbers the statistic holds per round, to bound the memory. Equal n and seed give equal users
+    whatever the statistic, so that the draws of two systems are paired.
+    """
+    if n < 1:
+        return np.full(rounds, np.nan)
+    counts, generator = np.ones(n, np.int64), rng(seed, "bootstrap", "users")
+    block = max(1, CELLS // max(n, cost))
+    parts = [
+        statistic(_weights(counts, min(block, rounds - start), generator).astype(np.float64))
+        for start in range(0, rounds, block)
+    ]
+    return np.concatenate(parts)
+
+
+def interval_of(draws: Floats, level: float = 0.95) -> Interval:
+    """The percentile interval of bootstrap draws; NaN without any that applies."""
+    low, high = _quantiles(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return Interval(float(low), float(high))
+
+
+def paired_draws(a: Floats, b: Floats) -> float:
+    """Two-sided bootstrap p-value that two statistics are equal, from draws of the same users; NaN without any.
+
+    Twice the smaller share of rounds in which one is not above the other, each with one round added (Davison and
+    Hinkley 1997, section 4.2); equal draws give 1.
+    """
+    difference = _differences(a, b)
+    if not len(difference):
+        return float("nan")
+    below, above = int((difference <= 0).sum()), int((difference >= 0).sum())
+    return min(1.0, 2.0 * (1 + min(below, above)) / (1 + len(difference)))
 
 
 def _quantiles(means: Floats, tails: list[float]) -> Floats:

@@ -49,18 +49,34 @@ def _titles(catalog: Catalog) -> Titles:
 def check(text: str, catalog: Catalog, rows: Sequence[int]) -> tuple[Claim, ...]:
     """The claims a text makes about the items `rows`, each with its verdict, in order of kind."""
     mine = set(rows)
-    claims = [_year(match[0], catalog, mine) for match in _YEAR.finditer(text)]
-    mentioned = _titles(catalog).mentions(text)
-    for place in mentioned:
-        row = place % len(catalog)
-        title = _titles(catalog).options[place]
-        if len(normal(title)) < 4 and title not in text:
-            continue  # "M" or "It" inside a sentence is not a claim
-        same = any(normal(str(catalog.words("title", lang)[r])) == normal(title) for r in mine for lang in ("en", "zh"))
-        claims.append(Claim(title, "supported" if row in mine or same else "contradicted"))
-    rest = _without_titles(text, [_titles(catalog).options[place] for place in mentioned])
+    own = {normal(str(catalog.words("title", lang)[row])) for row in mine for lang in ("en", "zh")}
+    # years and titles inside what is true of the items claim nothing: "1900" in its own title, "alien" as a keyword
+    said = _mentioned(text, catalog)
+    bare = _without(text, [title for title in said if normal(title) in own])
+    masked = _without(bare, _own_values(catalog, mine), exactly=True)
+    others = [title for title in _mentioned(masked, catalog) if normal(title) not in own]
+    claims = [_year(match[0], catalog, mine) for match in _YEAR.finditer(bare)]
+    claims += [Claim(title, "supported") for title in said if normal(title) in own]
+    claims += [Claim(title, "contradicted") for title in others]
+    rest = _without(bare, others)
     claims += _values(rest, catalog, mine)
     return tuple(dict.fromkeys(claims + _names(rest, catalog, mine)))
+
+
+def _mentioned(text: str, catalog: Catalog) -> list[str]:
+    """The titles a text mentions; a very short one ("M", "It") only where it is spelled as the title is."""
+    titles = _titles(catalog)
+    said = [titles.options[place] for place in titles.mentions(text)]
+    return [title for title in said if len(normal(title)) >= 4 or title in text]
+
+
+def _own_values(catalog: Catalog, mine: set[int]) -> list[str]:
+    """What the catalog says of the items, as it is spelled there, in every language."""
+    values = [value for row in mine for value in _row_values(catalog, row)]
+    for (field, _), column in catalog.text.items():
+        if field in CHECKED:
+            values += [one for row in mine for one in re.split("[、,]", str(column[row] or ""))]
+    return [value for value in values if len(value) > 1]
 
 
 def sound(claims: Sequence[Claim]) -> bool:
@@ -75,9 +91,12 @@ def _year(year: str, catalog: Catalog, mine: set[int]) -> Claim:
     return Claim(year, "supported" if any(column[row] == float(year) for row in mine) else "contradicted")
 
 
-def _without_titles(text: str, titles: Sequence[str]) -> str:
-    for title in sorted(titles, key=len, reverse=True):
-        text = re.sub(re.escape(title), " ", text, flags=re.IGNORECASE)
+def _without(text: str, words: Sequence[str], *, exactly: bool = False) -> str:
+    """The text with these words blanked, longest first; exactly: only where their capitals agree."""
+    for one in sorted(set(words), key=lambda word: (-len(word), word)):
+        text = re.sub(
+            rf"(?<![A-Za-z0-9]){re.escape(one)}(?![A-Za-z0-9])", " ", text, flags=0 if exactly else re.IGNORECASE
+        )
     return text
 
 

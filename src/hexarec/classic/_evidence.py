@@ -1,0 +1,78 @@
+"""What supports a shown item: the liked history item it shares most with, and the values both have, rarest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from hexarec.core import Catalog, Evidence, Queries
+from hexarec.parts.ground import normal
+from hexarec.parts.render import label
+
+Grounds = tuple[Evidence, ...]
+
+
+class Weighs(Protocol):
+    """What says which attributes count, and how much."""
+
+    fields: Sequence[str]
+    last: int
+    most: int
+    rarity_: dict[str, float]
+
+
+def values_of(catalog: Catalog, row: int, fields: Sequence[str]) -> list[str]:
+    """The attribute values of an item as `field=value`, in the order of the fields."""
+    out: list[str] = []
+    for name in fields:
+        column = catalog.attributes.get(name)
+        value = None if column is None else column[row]
+        values = value if isinstance(value, tuple) else () if value is None else (value,)
+        out += [f"{name}={one}" for one in values]
+    return out
+
+
+def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> list[Grounds]:
+    """For each item shown to question i the history item that supports it, and up to `most` shared values.
+
+    Without a liked history the one ground is popularity.
+    """
+    part = slice(*queries.history.offsets[i : i + 2])
+    past = queries.history.item[part][queries.history.liked[part]][-how.last :].tolist()
+    if not past:
+        return [(Evidence("popularity"),) for _ in items]
+    own = {row: set(values_of(queries.catalog, row, how.fields)) for row in past}
+    return [
+        _grounds(own, past, int(item), set(values_of(queries.catalog, int(item), how.fields)), how) for item in items
+    ]
+
+
+def _grounds(own: Mapping[int, set[str]], past: Sequence[int], item: int, values: set[str], how: Weighs) -> Grounds:
+    def rarity(value: str) -> float:
+        return how.rarity_.get(value, 0.0)
+
+    # newest first, so that among equals the freshest memory is named
+    support = max(reversed(past), key=lambda row: sum(map(rarity, sorted(own[row] & values))))
+    shared = sorted(own[support] & values, key=lambda value: (-rarity(value), value))[: how.most]
+    made = [Evidence("attribute", (support, item), value) for value in shared]
+    return (Evidence("history", (support,)), *made)
+
+
+def shared_words(evidence: Grounds, lang: str) -> str:
+    """The shared values as words, grouped by field: "director Ridley Scott, genres Horror"."""
+    by_field: dict[str, list[str]] = {}
+    for one in evidence:
+        if one.kind == "attribute":
+            name, _, value = one.detail.partition("=")
+            by_field.setdefault(name, []).append(value)
+    joined = "、" if lang.startswith("zh") else ", "
+    return joined.join(f"{label(name, lang)} {joined.join(values)}" for name, values in by_field.items())
+
+
+def says_shared(text: str, evidence: Grounds) -> bool:
+    """Whether a sentence states one of the shared values; one that does not gives no reason."""
+    shared = {normal(e.detail.partition("=")[2]) for e in evidence if e.kind == "attribute"}
+    said = f" {normal(text)} "
+    return any(f" {value} " in said or f" {value}s " in said for value in shared)
