@@ -136,3 +136,77 @@ def test_prices_become_dollars_and_a_dollar_budget_holds(bench, tmp_path):
     made = answer("bench", "-c", path, "--out", "r", "--resume")
     spent = next(row for row in made["rows"] if row["system"] == "mine")["costs"]["usd"] * 20
     assert 0.5 < spent / usd < 2.0
+
+
+TASKS = (
+    PIPELINE.replace("world:cold", "films").replace(
+        '[explain]\nuse = "because"\n', '[explain]\nuse = "because"\nlm = "@lm"\n'
+    )
+    + """
+[bench]
+max_users = 4
+
+[bench.systems.mine]
+use = "pipeline"
+
+[bench.systems.means]
+use = "because"
+
+[bench.systems.neighbours]
+use = "itemknn"
+"""
+)
+PAIRS = "user,history,item,label\nu1,f001 f002,f003,1\nu1,f001,f004,0\nu2,f001,f005,1\nu2,f003,f006,0\n"
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    from hexarec.data.films import catalog
+
+    monkeypatch.chdir(tmp_path)
+    ids = catalog().items.ids.tolist()
+    text = PAIRS
+    for place in range(1, 7):
+        text = text.replace(f"f00{place}", ids[place])
+    written(tmp_path, text, "pairs.csv")
+    return written(tmp_path, TASKS, "bench.toml")
+
+
+def test_labels_from_the_command_line(tasks):
+    made = answer("bench", "-c", tasks, "--task", "labels", "--pairs", "pairs.csv", "--only", "mine,neighbours")
+    assert "labels: given pairs, 4 pairs of 2 users" in made["title"]
+    names = [row["system"] for row in made["rows"]]
+    assert names == ["random", "popular", "item mean gain", "user mean gain", "mine", "neighbours"]
+    assert made["rows"][0]["metrics"]["auc"]["mean"] is not None
+    costs = answer("estimate", "-c", tasks, "--task", "labels", "--pairs", "pairs.csv", "--only", "mine")["systems"]
+    assert costs["mine"]["n"] == 4 and costs["mine"]["calls"] >= 4
+
+
+def test_text_from_the_command_line(tasks):
+    made = answer("bench", "-c", tasks, "--task", "text", "--only", "mine,means")
+    assert "text: reasons for the top 5 of ItemKNN" in made["title"] and "4 users sampled" in made["title"]
+    rows = {row["system"]: row for row in made["rows"]}
+    assert list(rows) == ["template", "mine", "means"]
+    assert rows["mine"]["costs"]["calls"] > 0 == rows["means"]["costs"]["calls"]
+    assert rows["means"]["metrics"]["template_share"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--task", "labels"), "films has no labelled pairs"),
+        (("--task", "labels", "--pairs", "pairs.csv", "--only", "means"), "'because' cannot rank"),
+        (("--task", "text", "--only", "neighbours"), "'itemknn' cannot explain"),
+        (("--task", "text", "--pairs", "pairs.csv"), "[bench] pairs means nothing for the task text"),
+        (("--task", "stream"), "[bench] task = 'stream'"),
+        (("--task", "labels", "--pairs", "none.csv", "--only", "mine"), "none.csv: no such file"),
+    ],
+)
+def test_a_task_the_data_or_system_cannot_do_is_an_error_with_a_mend(tasks, words, said):
+    assert said in fails("bench", "-c", tasks, *words)
+
+
+def test_a_pipeline_without_the_slot_that_is_asked_is_named(tasks, tmp_path):
+    bare = written(tmp_path, TASKS.replace('use = "pipeline"', 'use = "pipeline"\nwithout = ["rank"]'), "bare.toml")
+    said = fails("bench", "-c", bare, "--task", "labels", "--pairs", "pairs.csv", "--only", "mine")
+    assert "[bench.systems.mine] has no [rank]" in said and "--only" in said

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from hexarec.eval.estimate import Estimate
 
 RUNS = Path("runs")
+TaskOption = Annotated[str | None, typer.Option("--task", help="What is measured: ranking, labels or text.")]
+PairsOption = Annotated[
+    str | None, typer.Option("--pairs", help="Labelled pairs of the task labels: user, history, item, label.")
+]
 HEADS = ("system", "calls", "of these to fit", "tokens in", "tokens out", "texts", "time", "memory MB", "dollars")
 
 
 def bench(
     config: Config = Path(CONFIG),
     data: Data = None,
+    task: TaskOption = None,
+    pairs: PairsOption = None,
     only: Annotated[str | None, typer.Option(help="Systems to measure, by comma; all by default.")] = None,
     max_users: Annotated[int | None, typer.Option(min=1, help="A seeded sample of this many questions.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds by comma: one fit each.")] = None,
@@ -44,7 +50,7 @@ def bench(
     folder = run_folder(out, config.stem, resume)
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         dataset = open_configured(told, config.parent, data)
-        more = {"max_users": max_users, "seeds": numbers_of(seeds)}
+        more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
         experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
         aside().print(f"{experiment.round().title} -> {folder}", markup=False)
         try:
@@ -102,6 +108,8 @@ def estimate(
     only: Annotated[str | None, typer.Option(help="Systems of the bench, by comma.")] = None,
     max_users: Annotated[int | None, typer.Option(min=1, help="Questions of the bench.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds of the bench, by comma.")] = None,
+    task: TaskOption = None,
+    pairs: PairsOption = None,
     speed: Annotated[str | None, typer.Option(help="Measured tokens a second, read,written, e.g. 250,40.")] = None,
     seed: Seed = 0,
     json_: Json = False,
@@ -112,7 +120,7 @@ def estimate(
     from hexarec.pipeline.config import read_toml
 
     told, notes = with_stand_ins(read_toml(config))
-    more = {"max_users": max_users, "seeds": numbers_of(seeds)}
+    more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
     with working():
         if "bench" in told:
             made = _bench_costs(told, config, data, more, names_of(only), sample, speed)
@@ -136,7 +144,7 @@ def _bench_costs(
     return {
         name: cost_of(
             system, asked.train, len(asked.queries), experiment.k, sample=sample, tokens_per_second=rate_of(speed),
-            queries=asked.queries, candidates=asked.candidates, explain=False,
+            asked=asked,
         ).times(len(experiment.seeds))
         for name, system in experiment.systems.items()
     }  # fmt: skip

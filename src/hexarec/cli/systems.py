@@ -4,11 +4,14 @@
 path = "films"             # a name, a stored folder, or raw files with the options of `hexarec data import`
 
 [bench]
+task = "ranking"           # or labels: score labelled pairs; text: explain given lists
+pairs = "pairs.csv"        # labels: the pairs to be scored; without it the newest share of the data's exposures
+share = 0.1                # labels: that share
 split = "global"           # global, last, cold-items, cold-users, system-cold
 part = "test"              # or valid, for tuning
 max_users = 500            # a seeded sample of the questions; all without it
 candidates = 99            # that many sampled items beside the truth; the full catalog without it
-k = 20                     # length of the lists
+k = 20                     # length of the lists; of text 5
 seeds = [0]                # one fit each
 metrics = ["ndcg@10"]      # the default set without it
 baseline = "ease"          # the best floor without it
@@ -37,11 +40,19 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from hexarec.core import Dataset
     from hexarec.eval.experiment import Experiment
-    from hexarec.eval.tasks import SplitName
+    from hexarec.eval.tasks import SplitName, Task
     from hexarec.pipeline.pipeline import Pipeline
 
 DATA_OPTIONS = ("path", "format", "map", "like", "name", "strict", "items", "users")
 SLOT_NAMES = ("enrich", "retrieve", "rank", "control", "explain", "converse")
+TaskName = Literal["ranking", "labels", "text"]
+ASKED: dict[str, tuple[str, ...]] = {
+    "ranking": ("enrich", "retrieve", "rank", "control"),
+    "labels": ("enrich", "retrieve", "rank"),
+    "text": ("enrich", "retrieve", "explain"),
+}  # the slots of a pipeline that a task asks; the others are not even fitted
+NEEDED = {"labels": "rank", "text": "explain"}
+FOREIGN = {"ranking": ("pairs",), "labels": ("candidates",), "text": ("candidates", "pairs")}
 
 
 def open_configured(config: Mapping[str, Any], folder: Path, given: str | None = None) -> Dataset:
@@ -127,12 +138,15 @@ def _references(value: Any) -> list[str]:
 class Bench:
     """The section [bench]."""
 
+    task: TaskName = "ranking"
     split: SplitName = "global"
     part: Literal["valid", "test"] = "test"
     max_users: int | None = None
     candidates: int | None = None
+    pairs: str | None = None
+    share: float = 0.1
     seed: int = 0
-    k: int = 20
+    k: int | None = None
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
@@ -158,6 +172,9 @@ class Bench:
         made = cls(**{name: checked(f"[bench] {name}", value, types[name]) for name, value in given.items()})
         for name in made.metrics:
             parse(name)
+        for name in FOREIGN[made.task]:
+            if getattr(made, name) is not None:
+                raise OptionError(f"[bench] {name} means nothing for the task {made.task}", hint="leave it out")
         for name, least in (("max_users", 1), ("candidates", 1), ("k", 1)):
             value = getattr(made, name)
             if value is not None and value < least:
@@ -171,8 +188,6 @@ def experiment_of(
     """The experiment of a parsed file. more: options of [bench] from the command line. Raises OptionError."""
     from hexarec.core import OptionError
     from hexarec.eval.experiment import Experiment
-    from hexarec.eval.floors import FLOORS
-    from hexarec.eval.tasks import Ranking
 
     bench = Bench.of(config.get("bench", {}), more)
     tables = dict(bench.systems) or {config.get("pipeline", {}).get("name", "pipeline"): {"use": "pipeline"}}
@@ -180,16 +195,40 @@ def experiment_of(
         if name not in tables:
             raise OptionError(f"the bench has no system {name!r}", hint=f"systems: {', '.join(tables)}")
     tables = {name: table for name, table in tables.items() if not only or name in only}
-    if bench.baseline is not None and bench.baseline not in (*FLOORS, *tables):
-        raise OptionError(f"the baseline {bench.baseline!r} is not measured", hint=f"take {', '.join(FLOORS)}")
-    ranks = bench.candidates is not None
-    systems = {name: system_of(name, table, config, folder, ranks) for name, table in tables.items()}
-    task = Ranking(data, bench.split, bench.part, bench.candidates, bench.max_users, bench.seed)
-    return Experiment(task, systems, bench.seeds, bench.baseline, bench.metrics, bench.k)
+    task, floors = task_of(bench, data, folder)
+    systems = {name: system_of(name, table, config, folder, bench) for name, table in tables.items()}
+    if bench.baseline is not None and bench.baseline not in (*floors, *tables):
+        raise OptionError(f"the baseline {bench.baseline!r} is not measured", hint=f"take {', '.join(floors)}")
+    return Experiment(task, systems, bench.seeds, bench.baseline, bench.metrics, bench.k or 20)
 
 
-def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], folder: Path, ranks: bool) -> Any:
-    """One system of a bench as a strict pipeline."""
+def task_of(bench: Bench, data: Dataset, folder: Path) -> tuple[Task, Mapping[str, Any]]:
+    """The task and its floors. Raises CapabilityError where the data lacks what the task needs."""
+    from hexarec.core import CapabilityError
+    from hexarec.eval.floors import FLOORS, LABEL_FLOORS, TEXT_FLOORS
+
+    if bench.task == "ranking":
+        from hexarec.eval.tasks import Ranking
+
+        return Ranking(data, bench.split, bench.part, bench.candidates, bench.max_users, bench.seed), FLOORS
+    if bench.task == "text":
+        from hexarec.eval.wording import Text
+
+        return Text(data, bench.split, bench.part, bench.k or 5, bench.max_users, bench.seed), TEXT_FLOORS
+    from hexarec.data.pairs import exposures_from
+    from hexarec.eval.labels import Labels
+
+    if bench.pairs is None and data.exposures is None:
+        raise CapabilityError(
+            f"{data.name} has no labelled pairs",
+            hint="give a file of user, history, item, label: --pairs FILE, or import data with impressions",
+        )
+    asked = None if bench.pairs is None else exposures_from(located(bench.pairs, folder), data)
+    return Labels(data, asked, bench.share, bench.max_users, bench.seed), LABEL_FLOORS
+
+
+def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], folder: Path, bench: Bench) -> Any:
+    """One system of a bench as a strict pipeline of the slots that its task asks."""
     from hexarec.core import OptionError, variant
     from hexarec.pipeline.config import read_toml
 
@@ -198,19 +237,26 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     rest = dict(table)
     use, without, models = str(rest.pop("use")), rest.pop("without", []), rest.pop("models", {})
     if use != "pipeline" and not use.endswith(".toml"):
-        whole = _around(name, use, rest, config, ranks)
+        whole = _around(name, use, rest, config, bench)
     elif rest:
         raise OptionError(f"[bench.systems.{name}] has no {next(iter(rest))!r}", hint="it has without and models")
     else:
         whole = dict(config) if use == "pipeline" else read_toml(located(use, folder))
     if wrong := [slot for slot in without if slot not in SLOT_NAMES]:
         raise OptionError(f"[bench.systems.{name}] without: no slot {wrong[0]!r}", hint=", ".join(SLOT_NAMES))
-    kept = {slot: part for slot, part in whole.items() if slot not in (*without, "explain", "converse")}
+    slots = [slot for slot in ASKED[bench.task] if slot not in without]
+    kept = {key: part for key, part in whole.items() if key in slots or key not in SLOT_NAMES}
+    wanted = NEEDED.get(bench.task)
+    if wanted is not None and not kept.get(wanted):
+        raise OptionError(
+            f"[bench.systems.{name}] has no [{wanted}], which the task {bench.task} asks",
+            hint=f"fill the slot, or leave the system out with --only; tasks: {', '.join(ASKED)}",
+        )
     return variant(pipeline_of(kept, models), strict=True)
 
 
-def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], ranks: bool) -> dict[str, Any]:
-    """A one-stage pipeline around a method: its retriever, or, where candidates are given, its ranker."""
+def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """A one-stage pipeline around a method: its retriever, its ranker where items are given, or its explainer."""
     from hexarec.core import OptionError, stages_of
     from hexarec.pipeline.build import card
 
@@ -222,8 +268,14 @@ def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str
     cls = card(method).load()
     stage = {"use": use, **options}
     whole: dict[str, Any] = {"pipeline": {"name": name}, "use": config.get("use", {})}
-    if ranks and callable(getattr(cls, "rank", None)):
-        return {**whole, "retrieve": [{"use": "random"}], "rank": stage}
+    slot = NEEDED.get(bench.task) or ("rank" if bench.candidates is not None else "")
+    if slot and callable(getattr(cls, slot, None)):
+        return {**whole, "retrieve": [{"use": "random"}], slot: stage}
+    if bench.task in NEEDED:
+        raise OptionError(
+            f"[bench.systems.{name}] {method!r} cannot {slot}; it can {', '.join(stages_of(cls)) or 'nothing'}",
+            hint=f"the task {bench.task} asks for {slot}",
+        )
     if not callable(getattr(cls, "retrieve", None)):
         raise OptionError(
             f"[bench.systems.{name}] {method!r} finds no candidates; it can {', '.join(stages_of(cls)) or 'nothing'}",
