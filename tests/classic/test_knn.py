@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from hexarec.classic import ItemKNN, UserKNN
 from hexarec.classic._gram import gram, gram_rows
 from hexarec.classic._shared import remember
-from hexarec.core import OptionError
+from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, OptionError, Users
 
 from .tiny import checkerboard, data_of, found, keeps_promises, silent, stranger, survives
 
@@ -63,3 +65,65 @@ def test_gram_paths_agree():
     assert np.array_equal(np.concatenate([rows for _, rows in gram_rows(matrix, 7)]), want)
     wide = remember(data_of([[0, 500], [500, 900]], 1000)).values
     assert np.array_equal(gram(wide), (wide.T @ wide).toarray())
+
+
+def crowd(n_users=50_000, n_items=2_000, each=10):
+    """A sparse log of many users who all like the same few popular items among others."""
+    draw = np.random.default_rng(0)
+    items = np.concatenate([draw.integers(0, n_items, (n_users, each - 1)), draw.integers(0, 5, (n_users, 1))], 1)
+    columns = {
+        "user": np.repeat(np.arange(n_users), each),
+        "item": items.ravel(),
+        "time": np.tile(np.arange(each), n_users).astype(float),
+    }
+    users = Users(IdTable.of(f"u{row}" for row in range(n_users)))
+    catalog = Catalog.of([Item(f"i{row}", f"Title {row}") for row in range(n_items)], key="crowd")
+    return Dataset(catalog, Interactions.of(columns, n_users), users)
+
+
+def test_userknn_answers_fifty_thousand_users_in_bounded_memory():
+    data = crowd()
+    queries = data.queries(np.arange(300))
+    peaks = {}
+    for memory in (4, 64):
+        stage = UserKNN(memory_mb=memory).fit(data)
+        tracemalloc.start()
+        lists = stage.retrieve(queries, 10)
+        peaks[memory] = tracemalloc.get_traced_memory()[1] / 2**20
+        tracemalloc.stop()
+        assert (lists.lengths == 10).all()
+    # 300 x 50,000 similarities would be 57 MB in each of several tables; 300 x 2,000 votes and their masks are 15 MB
+    assert peaks[4] < 40 and peaks[4] < peaks[64] < 120
+
+
+def test_userknn_does_not_depend_on_its_blocks():
+    data = crowd(400, 50)
+    queries = data.queries()
+    small, large = (UserKNN(memory_mb=m).fit(data) for m in (1, 512))
+    assert 1 << 20 < 48 * 400 * len(queries)  # the small one needs several blocks
+    one, other = small.retrieve(queries, 20), large.retrieve(queries, 20)
+    assert np.array_equal(one.items, other.items) and np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "jaccard"])
+def test_userknn_against_the_definition(similarity):
+    data = crowd(60, 30, 6)
+    made = UserKNN(neighbours=7, shrink=2.0, similarity=similarity).fit(data)
+    queries = data.queries(np.arange(60))
+    liked = [set(queries[i].items) for i in range(60)]
+    for i in (0, 7, 59):
+        both = np.array([len(liked[i] & other) for other in liked], np.float64)
+        sizes = np.array([len(other) for other in liked], np.float64)
+        under = np.sqrt(len(liked[i]) * sizes) if similarity == "cosine" else len(liked[i]) + sizes - both
+        near = both / (under + 2.0)
+        near[i] = 0.0
+        voters = np.argsort(-near.astype(np.float32), kind="stable")[:7]
+        votes = np.zeros(30)
+        for user in voters:
+            votes[list(liked[user])] += near[user]
+        np.testing.assert_allclose(made._scores(queries.take(np.array([i])))[0], votes, rtol=1e-5)
+
+
+def test_userknn_refuses_no_memory():
+    with pytest.raises(OptionError, match="memory_mb is 0"):
+        UserKNN(memory_mb=0).fit(crowd(5, 20))

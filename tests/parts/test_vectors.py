@@ -78,3 +78,30 @@ def test_the_approximate_index_names_the_extra_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(MissingExtraError, match="usearch.*\n.*hexarec\\[scale\\]"):
         Nearest(approximate=True).build(drawn(3, 2))
+
+
+def test_approximate_neighbours_are_nearly_all_the_true_ones():
+    pytest.importorskip("usearch")
+    rows = drawn(20_000, 32, "rows")
+    asked = drawn(300, 32, "asked")
+    exact, near = Nearest().build(rows), Nearest(exact_up_to=10_000).build(rows)
+    assert exact._index is None and near._index is not None
+    true, _ = exact.search(asked, 10)
+    found, cosines = near.search(asked, 10)
+    recall = np.mean([len({*a} & {*b}) / 10 for a, b in zip(true.tolist(), found.tolist(), strict=True)])
+    assert recall >= 0.95
+    # best first, and each cosine is that of the row it stands beside
+    assert (np.diff(cosines, axis=1) <= 1e-6).all()
+    np.testing.assert_allclose(cosines, np.einsum("qd,qkd->qk", unit(asked), unit(rows)[found]), atol=1e-5)
+
+
+def test_the_approximate_index_holds_only_masked_rows_and_serves_one_question():
+    pytest.importorskip("usearch")
+    rows, mask = drawn(500, 16), np.arange(500) % 7 == 0
+    near = Nearest(approximate=True).build(rows, mask)
+    found, cosines = near.search(rows[:1], 10)
+    assert found.shape == cosines.shape == (1, 10) and mask[found].all() and found[0, 0] == 0
+    few = Nearest(approximate=True).build(rows, np.arange(500) < 3)
+    assert sorted(few.search(rows[:2], 10)[0][1].tolist()) == [0, 1, 2]
+    none = Nearest(approximate=True).build(rows, np.zeros(500, bool))
+    assert none.search(rows[:2], 10)[0].shape == (2, 0)

@@ -19,19 +19,21 @@ from numpy.typing import NDArray
 from hexarec.classic._gram import gram_rows
 from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
 from hexarec.core import Dataset, Lists, OptionError, PerUser, Queries, best, ready, rescored
+from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+BYTES = 48  # per pair of a question and a user who share an item: the product, its similarity, and their order
 Similarity = Literal["cosine", "jaccard"]
 
 
 def similar(both: Floats, ours: Floats, theirs: Floats, kind: Similarity, shrink: float) -> Floats:
-    """Similarities (m, n) from co-occurrence counts (m, n) and the two margins (m,) and (n,); 0 / 0 is 0."""
+    """Similarities from co-occurrence counts and the two margins, all of one shape or broadcast; 0 / 0 is 0."""
     if kind == "cosine":
-        under = np.sqrt(ours)[:, None] * np.sqrt(theirs)[None, :] + np.float32(shrink)
+        under = np.sqrt(ours) * np.sqrt(theirs) + np.float32(shrink)
     elif kind == "jaccard":
-        under = ours[:, None] + theirs[None, :] - both + np.float32(shrink)
+        under = ours + theirs - both + np.float32(shrink)
     else:
         raise OptionError(f"similarity is {kind!r}", hint="cosine or jaccard")
     return np.divide(both, under, out=np.zeros_like(both), where=under > 0)
@@ -50,6 +52,19 @@ def strongest(values: Floats, k: int) -> csr_array:
     keep = values > 0
     offsets = np.append(0, np.cumsum(keep.sum(1)))
     return csr_array((values[keep], columns[keep].astype(np.int32), offsets), shape=(len(values), n))
+
+
+def largest(values: csr_array, k: int) -> csr_array:
+    """Only the k largest positive values of each row of a csr array; ties go to the smaller column."""
+    from scipy.sparse import csr_array
+
+    values.sort_indices()
+    offsets = values.indptr.astype(np.int64)
+    order = rg.order_within(offsets, -values.data)
+    order = order[(rg.positions(offsets) < k) & (values.data[order] > 0)]
+    rows = rg.segments(offsets)[order]
+    kept = rg.offsets_of(np.bincount(rows, minlength=values.shape[0]))
+    return csr_array((values.data[order], values.indices[order], kept), shape=values.shape)
 
 
 @dataclass
@@ -74,7 +89,7 @@ class ItemKNN:
         seen = np.asarray(matrix.sum(0), np.float32).ravel()
         rows: Any = []
         for part, both in gram_rows(matrix):
-            values = similar(both, seen[part], seen, self.similarity, self.shrink)
+            values = similar(both, seen[part][:, None], seen, self.similarity, self.shrink)
             values[np.arange(len(values)), np.arange(part.start, part.stop)] = 0.0
             rows.append(strongest(values, self.neighbours))
         empty = csr_array((data.n_items, data.n_items), dtype=np.float32)
@@ -107,9 +122,13 @@ class UserKNN:
     """Constant added below the fraction: similarities that rest on few items count less."""
     similarity: Similarity = "cosine"
     """cosine or jaccard of the sets of items two users liked."""
+    memory_mb: int = 64
+    """Most megabytes that the similarities of one block of questions take; one question always fits."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Remember who liked what."""
+        """Remember who liked what. Raises OptionError for a memory below 1 MB."""
+        if self.memory_mb < 1:
+            raise OptionError(f"memory_mb is {self.memory_mb}, not at least 1")
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         self.users_: PerUser = remember(data)
         return self
@@ -126,10 +145,20 @@ class UserKNN:
         ready(self, queries)
         x = profiles(queries, self.users_)
         others: csr_array = self.users_.values  # type: ignore[assignment]
-        sizes: NDArray[np.float32] = np.diff(others.indptr).astype(np.float32)
-        ours = np.diff(x.indptr).astype(np.float32)
-        values = similar((x @ others.T).toarray(), ours, sizes, self.similarity, self.shrink)
         rows, known = self.users_.rows(queries)
-        values[np.flatnonzero(known), rows[known]] = 0.0  # nobody is a neighbour of himself
-        votes = (strongest(values, self.neighbours) @ others).toarray()
+        own = np.where(known, rows, -1)
+        votes = np.empty((len(queries), others.shape[1]), np.float32)
+        size = max(1, (self.memory_mb << 20) // (BYTES * max(others.shape[0], 1)))
+        for start in range(0, len(queries), size):
+            part = slice(start, start + size)
+            votes[part] = (self._voters(x[part], others, own[part]) @ others).toarray()
         return served(queries, votes, empty_rows(x), self.popular_)
+
+    def _voters(self, x: csr_array, others: csr_array, own: NDArray[np.int64]) -> csr_array:
+        """The most similar users of some questions, csr (questions, users); nobody is a neighbour of himself."""
+        both: Any = x @ others.T
+        row = rg.segments(both.indptr.astype(np.int64))
+        ours, sizes = (np.diff(one.indptr).astype(np.float32) for one in (x, others))
+        both.data = similar(both.data, ours[row], sizes[both.indices], self.similarity, self.shrink)
+        both.data[both.indices == own[row]] = 0.0
+        return largest(both, self.neighbours)

@@ -45,10 +45,13 @@ def whiten(rows: Vectors, mask: NDArray[np.bool_], dim: int | None = None) -> tu
 class Nearest:
     """An index of unit rows (n, d); `search` gives rows and cosines.
 
-    approximate: None = exact up to EXACT_UP_TO rows, usearch above; True or False force it.
+    approximate: None = exact up to `exact_up_to` rows, usearch above; True or False force it. effort: how many
+    neighbours usearch looks at when it inserts and searches; more finds more of the true ones, slower.
     """
 
     approximate: bool | None = None
+    exact_up_to: int = EXACT_UP_TO
+    effort: int = 128
 
     def build(self, rows: Vectors, mask: NDArray[np.bool_] | None = None) -> Nearest:
         """Index the masked rows. Raises MissingExtraError when usearch is wanted and absent."""
@@ -57,8 +60,8 @@ class Nearest:
         self.known_ = np.ones(len(rows), bool) if mask is None else mask
         self.rows_ = unit(rows)
         self._index: Any = None
-        if self.approximate or (self.approximate is None and len(rows) > EXACT_UP_TO):
-            self._index = _usearch(self.rows_, self.known_)
+        if self.approximate or (self.approximate is None and len(rows) > self.exact_up_to):
+            self._index = _usearch(self.rows_, self.known_, self.effort)
         return self
 
     def search(self, queries: Vectors, k: int, *, block: int = 1024) -> tuple[NDArray[np.int64], Vectors]:
@@ -83,11 +86,11 @@ class Nearest:
         return rows, cosines
 
 
-def _usearch(rows: Vectors, known: NDArray[np.bool_]) -> Any:
+def _usearch(rows: Vectors, known: NDArray[np.bool_], effort: int) -> Any:
     try:
         from usearch.index import Index  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise MissingExtraError("usearch", "scale") from None
-    index = Index(ndim=rows.shape[1], metric="cos", dtype="f32")
+    index = Index(ndim=rows.shape[1], metric="cos", dtype="f32", expansion_add=effort, expansion_search=effort)
     index.add(np.flatnonzero(known).astype(np.uint64), rows[known])
     return index
