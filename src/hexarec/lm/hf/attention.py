@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from hexarec.core.errors import ModelError
+
 NAME = "hexarec"
 _CHUNK = 1024  # rows whose scores stay in the cache
 
@@ -40,7 +42,7 @@ class Prefix:
             wanted = max(total, total + self.room if n or self.room else total)
             self.keys[layer] = old_key = _grown(old_key, key, n, wanted)
             self.values[layer] = old_value = _grown(old_value, value, n, wanted)
-        old_key[:, n:total], old_value[:, n:total] = key, value  # type: ignore[index]
+        old_key[:, n:total], old_value[:, n:total] = key, value
         return old_key[:, :total], old_value[:, :total]  # type: ignore[index]
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
@@ -118,10 +120,13 @@ def attend(
 ) -> tuple[Tensor, None]:
     """The attention of one layer for a `plan`: (1, heads, t, d) queries to (1, t, heads, d) outputs.
 
-    Raises ValueError without a plan: the function serves the engine only.
+    Raises ValueError without a plan, since it serves the engine only, and ModelError for a model whose scores are
+    capped or have sinks.
     """
     if plan is None:
         raise ValueError("this attention needs the engine's plan")
+    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
+        raise ModelError("the packed path knows no capped scores and no sinks", hint="open it with path='masked'")
     layer: int = module.layer_idx
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     q, k, v = query[0], key[0], value[0]

@@ -8,7 +8,9 @@ forward.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,10 @@ from hexarec.lm.base import (
     Prompt,
     ScoreRow,
     count_call,
+    failed,
 )
 from hexarec.lm.engine import Engine, label_tokens
+from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
 from hexarec.lm.hf.head import Head
 from hexarec.lm.hf.jobs import Job, Jobs, Seen, Setting
@@ -35,6 +39,8 @@ from hexarec.lm.hf.prefixes import Prefixes
 from hexarec.lm.hf.tokens import Tokens
 from hexarec.lm.hf.weights import Base, DType, load
 from hexarec.lm.hf.worker import Worker
+from hexarec.lm.hf.writer import Writer
+from hexarec.lm.tokentrie import Allowed, TokenTrie
 
 CAN = frozenset({"text", "json", "choice", "trie", "label", "score", "hidden", "vectors", "weights"})
 
@@ -69,13 +75,14 @@ class HF(Engine):
         self.name = self.spec = f"hf:{source}"
         self.base: Base = load(source, dtype=dtype, device=device)
         self.tokens = Tokens(self.base.tokenizer)
-        trained = getattr(self.base.model.config, "max_position_embeddings", None) or 1 << 20
+        trained = _reach(self.base.model.config)
         self._window = min(window or trained, trained)
         body = Body(self.base, path)
         self.head = Head(self.base.model)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
+        self._writer = Writer(self)
 
     @property
     def can(self) -> frozenset[str]:
@@ -91,20 +98,28 @@ class HF(Engine):
         """(n,) exact token counts, without the tokens of the chat format."""
         return np.array([len(ids) for ids in self.tokens.many(texts)], dtype=np.int32)
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
+    def length(self, prompt: Prompt) -> int:
+        """The number of a prompt's tokens, those of the chat format included."""
+        return len(self.job(prompt).tokens)
+
+    def score(
+        self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], *, closed: bool = False
+    ) -> list[ScoreRow]:
         """The log-probability of each choice as it continues its prompt; an empty choice scores 0 over 0 tokens.
 
-        NaN where prompt and choice do not fit the window. Equal choices of a prompt are computed once; their order and
-        number change nothing.
+        `closed` adds the token that ends an answer, so that the whole answer is scored and not a beginning. NaN where
+        prompt and choice do not fit the window. Equal choices of a prompt are computed once; their order and number
+        change nothing.
         """
-        rows = [self.tokens.many(texts) for texts in choices]
+        mark = [self.tokens.end] if closed else []
+        rows = [[ids + mark for ids in self.tokens.many(texts)] for texts in choices]
         if len(rows) != len(prompts):
             raise OptionError(f"{len(prompts)} prompts but {len(rows)} lists of choices")
         answers = [ScoreRow(np.full(len(r), np.nan, np.float32), np.array([len(c) for c in r], np.int32)) for r in rows]
         for setting, own in self._settings(prompts):
             jobs, wanted = [], []
             for i in own:
-                job = self._job(prompts[i])
+                job = self.job(prompts[i])
                 fits = [c for c, ids in enumerate(rows[i]) if len(job.tokens) + len(ids) <= self._window]
                 if not fits:
                     continue
@@ -113,7 +128,7 @@ class HF(Engine):
                 wanted.append((i, fits))
             started = time.monotonic()
             ids = [[rows[i][c] for c in fits] for i, fits in wanted]
-            found = self.jobs.run(jobs, setting, lambda j, seen, ids=ids: self._logprobs(seen, ids[j]))
+            found = self.jobs.run(jobs, setting, partial(self._logprobs, ids))
             for (i, fits), parts in zip(wanted, found, strict=True):
                 for part in parts:
                     for row, value in part:
@@ -121,8 +136,9 @@ class HF(Engine):
             self._count(jobs, started)
         return answers
 
-    def _logprobs(self, seen: Seen, choices: list[list[int]]) -> list[tuple[int, float]]:
+    def _logprobs(self, ids: list[list[list[int]]], job: int, seen: Seen) -> list[tuple[int, float]]:
         """The summed log-probability of each sequence of a part; equal rows of states are read once."""
+        choices = ids[job]
         states = torch.cat([seen.last[None], seen.nodes])
         at, targets, owner = [], [], []
         for n, (row, path) in enumerate(zip(seen.rows, seen.paths, strict=True)):
@@ -149,14 +165,12 @@ class HF(Engine):
         made = np.full((len(prompts), len(labels)), np.nan, np.float32)
         forms = {end: label_tokens(labels, end, self.tokens.one, self.name) for end in {p.ending for p in prompts}}
         for setting, own in self._settings(prompts):
-            jobs = [self._job(prompts[i]) for i in own]
+            jobs = [self.job(prompts[i]) for i in own]
             fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._window]
             merged, members = _merged([jobs[n] for n in fit])
             started = time.monotonic()
             columns = [[forms[prompts[own[fit[m]]].ending] for m in group] for group in members]
-            found = self.jobs.run(
-                merged, setting, lambda j, seen, columns=columns: self._columns(seen, columns[j], relative)
-            )
+            found = self.jobs.run(merged, setting, partial(self._columns, columns, relative))
             for group, parts in zip(members, found, strict=True):
                 for part in parts:
                     for row, values in part:
@@ -164,13 +178,15 @@ class HF(Engine):
             self._count(merged, started, calls=len(fit))
         return made
 
-    def _columns(self, seen: Seen, columns: list[list[int]], relative: bool) -> list[tuple[int, Floats]]:
+    def _columns(
+        self, columns: list[list[list[int]]], relative: bool, job: int, seen: Seen
+    ) -> list[tuple[int, Floats]]:
         if not seen.rows:
             states, rows = seen.last[None], [0]
         else:
             last = [int(path[-1]) for path in seen.paths]
             states, rows = seen.nodes[torch.as_tensor(last)], seen.rows
-        wanted = torch.tensor([columns[row] for row in rows], device=states.device)
+        wanted = torch.tensor([columns[job][row] for row in rows], device=states.device)
         values = self.head.columns(states, wanted)
         if not relative:
             values = values - self.head.log_sums(states)[:, None]
@@ -183,10 +199,12 @@ class HF(Engine):
         """
         layers = self.worker.body.layers
         if pool not in ("mean", "last") or not -layers - 1 <= layer <= layers:
-            raise OptionError(f"no layer {layer} or pool {pool!r}", hint=f"layers 0 to {layers} or -1, pools mean, last")
+            raise OptionError(
+                f"no layer {layer} or pool {pool!r}", hint=f"layers 0 to {layers} or -1, pools mean, last"
+            )
         made = np.full((len(prompts), self.worker.body.width), np.nan, np.float32)
         for setting, own in self._settings(prompts):
-            jobs = [self._job(prompts[i]) for i in own]
+            jobs = [self.job(prompts[i]) for i in own]
             fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._window]
             started = time.monotonic()
             for n, row in zip(fit, self.jobs.states([jobs[n] for n in fit], setting, layer, pool), strict=True):
@@ -201,12 +219,73 @@ class HF(Engine):
         return own.model, own.tokenizer
 
     def generate(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Completion]:
-        """One completion for each prompt."""
-        raise NotImplementedError
+        """One completion for each prompt; one beyond the window gets finish "error", nothing is cut.
+
+        A `Choice` is answered by its most probable whole option, a `Trie` by beam search (see `search`), both by a draw
+        when the temperature is above 0; JSON keeps to its schema token by token.
+        """
+        self.admit(prompts, within)
+        answers: list[Completion] = [failed("not asked")] * len(prompts)
+        for setting, own in self._settings(prompts):
+            made = self._writer.write([prompts[i] for i in own], setting, within)
+            for i, answer in zip(own, made, strict=True):
+                answers[i] = answer
+        return answers
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
-        """The answer in pieces."""
-        raise NotImplementedError
+        """The answer in pieces as they are made. Raises ModelError for a prompt beyond the window."""
+        self.admit([prompt])
+        yield from self._writer.stream(prompt, self._setting(prompt.adapter))
+
+    def trie(self, texts: Sequence[str]) -> TokenTrie:
+        """The token trie of distinct texts, each closed by the token that ends an answer, for `search`.
+
+        Raises OptionError for equal or empty texts.
+        """
+        return self._writer.trie(texts)
+
+    def search(
+        self,
+        prompts: Sequence[Prompt],
+        trie: TokenTrie,
+        *,
+        k: int = 10,
+        beams: int = 20,
+        norm: Norm = "full",
+        banned: Sequence[Iterable[int]] | None = None,
+    ) -> list[list[Hit]]:
+        """For each prompt the k best sequences of a trie by beam search, best first; fewer where fewer are allowed.
+
+        banned: for each prompt the numbers of sequences that must not come. norm: full sums log-probabilities over the
+        whole vocabulary, local renormalises over the legal tokens of each step. Raises ModelError for a trie of another
+        tokenizer and for a prompt beyond the window, OptionError for k above beams.
+        """
+        if not 1 <= k <= beams:
+            raise OptionError(f"{k} answers cannot come of {beams} beams", hint="k from 1 to beams")
+        found: list[list[Hit]] = [[] for _ in prompts]
+        for setting, own in self._settings(prompts):
+            bans = [() if banned is None else banned[i] for i in own]
+            made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm)
+            for i, hits in zip(own, made, strict=True):
+                found[i] = hits[:k]
+        return found
+
+    def slate(self, prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:
+        """k different sequences written one after the other as a numbered list: each sees those before it.
+
+        `prompt` must be raw and end where the list begins; `texts` are those the trie was made of.
+        """
+        if prompt.raw is None:
+            raise OptionError("a list goes on from a raw prompt")
+        made: list[Hit] = []
+        text = prompt.raw
+        for place in range(min(k, Allowed(trie).left)):
+            text += f"{place + 1}."
+            asked = replace(prompt, raw=text)
+            hit = self.search([asked], trie, k=1, beams=beams, banned=[[one.number for one in made]])[0][0]
+            made.append(hit)
+            text += f"{texts[hit.number]}\n"
+        return made
 
     def _settings(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Setting, list[int]]]:
         """The prompts by adapter, and what each adapter asks of the forward."""
@@ -219,12 +298,15 @@ class HF(Engine):
     def _setting(self, name: str | None) -> Setting:
         return Setting()
 
-    def _job(self, prompt: Prompt) -> Job:
+    def job(self, prompt: Prompt) -> Job:
         """The prompt's tokens; a prompt of none stands behind the token that ends texts."""
         current().check()
         ids = self.tokens.prompt(prompt) or [self.tokens.end]
         if prompt.vectors is None:
             return Job(ids)
+        size = self.worker.body.width
+        if prompt.vectors.shape[1] != size:
+            raise ModelError(f"{self.name} takes vectors of {size} numbers, not {prompt.vectors.shape[1]}")
         slots = _slots(self.tokens, prompt, ids, self.name)
         return Job(ids, slots=slots, vectors=torch.as_tensor(prompt.vectors), mark=prompt.digest())
 
@@ -235,6 +317,14 @@ class HF(Engine):
             tokens_cached=sum(job.cached for job in jobs),
             seconds=time.monotonic() - started,
         )
+
+
+def _reach(config: Any) -> int:
+    """How far back every layer sees: the trained length, or the sliding window of a model that has one."""
+    reach = getattr(config, "max_position_embeddings", None) or 1 << 20
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        reach = min(reach, getattr(config, "sliding_window", None) or reach)
+    return int(reach)
 
 
 def _slots(tokens: Tokens, prompt: Prompt, ids: list[int], name: str) -> list[int]:

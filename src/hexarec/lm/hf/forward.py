@@ -25,7 +25,7 @@ class Piece:
     """One prompt of a request: `fresh` tokens that follow `prefix`, and `nodes` behind both.
 
     depth: int32 (nodes,), a node's distance from the end of the prefix. slots: places in `fresh` that take `vectors`
-    (slots, d) instead of a token's embedding. shift: positions that the prefix counts beyond its keys.
+    (slots, d) instead of a token's embedding.
     """
 
     prefix: Prefix
@@ -162,13 +162,10 @@ def _lay(requests: Sequence[Request], device: torch.device) -> _Laid:
 def _branches(request: Request, rows: slice, device: torch.device) -> Branches:
     assert request.queries is not None and request.keys is not None and request.sees is not None
     queries = torch.tensor(request.queries, dtype=torch.long, device=device)
-    flat = queries.reshape(-1)
-    spread = torch.empty(rows.stop - rows.start, dtype=torch.long, device=device)
-    # a padded place names a block's first node too; written backwards, the real place stays
-    order = torch.arange(len(flat) - 1, -1, -1, device=device)
-    for_node = torch.full((len(spread),), len(flat), dtype=torch.long, device=device)
-    for_node.scatter_reduce_(0, flat[order], order, "amin")
-    spread.copy_(for_node)
+    # padding repeats a block's first node, whose own place comes before it
+    places = np.unique(request.queries.reshape(-1), return_index=True)[1]
+    spread = torch.tensor(places, dtype=torch.long, device=device)
+    assert len(spread) == rows.stop - rows.start
     keys = torch.tensor(request.keys, dtype=torch.long, device=device)
     sees = torch.tensor(request.sees, device=device)
     return Branches(rows, queries, keys, sees, spread, request.pool)

@@ -21,7 +21,7 @@ class Head:
         self.bias: Tensor | None = None if layer.bias is None else layer.bias.detach()
         self._blocks: list[Tensor] = []
         if self.weight.device.type == "cpu" and packable():
-            parts = self.weight.split(COLUMNS)
+            parts = [self.weight[at : at + COLUMNS] for at in range(0, len(self.weight), COLUMNS)]
             self._blocks = [torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), 256) for part in parts]
 
     @torch.no_grad()

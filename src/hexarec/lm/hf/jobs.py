@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Job:
     """Tokens that the job was answered from; filled in by the run."""
     cached: int = 0
     """Those of them that were warm."""
+    after: Prefix | None = None
+    """Keys and values of all tokens, for what goes on behind them."""
 
 
 @dataclass(eq=False)
@@ -95,9 +98,10 @@ class Jobs:
         order = sorted(range(len(jobs)), key=lambda j: len(jobs[j].tokens))
         for batch in self._batches(jobs, order, setting):
             request = _request(batch, jobs, setting)
-            made = self._worker.ask(request, lambda s, b=batch: _read(b, s, last, read), setting.using, setting.adapter)
+            made = self._worker.ask(request, partial(_read, batch, last, read), setting.using, setting.adapter)
             for part, one in zip(batch, made, strict=True):
                 found[part.job].append(one)
+                jobs[part.job].after = part.prefix
                 if part.fresh:
                     self._keep(jobs[part.job], part.prefix, setting)
         return found
@@ -227,7 +231,7 @@ def _wide_mask(sees: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     return made
 
 
-def _read(batch: list[_Part], states: States, last: dict[int, Tensor], read: Callable[[int, Seen], Any]) -> list[Any]:
+def _read(batch: list[_Part], last: dict[int, Tensor], read: Callable[[int, Seen], Any], states: States) -> list[Any]:
     made, at = [], 0
     for part, fresh in zip(batch, states.fresh, strict=True):
         if part.fresh:

@@ -19,6 +19,8 @@ _ROWS = 1024  # the number of rows that the layout is made for; others work too
 class Packed(nn.Linear):
     """A frozen linear layer whose product uses weights in oneDNN's layout; with gradients it is a plain one."""
 
+    _packed: Tensor
+
     @classmethod
     def of(cls, layer: nn.Linear) -> Packed:
         """The same layer, sharing its weights."""
@@ -40,6 +42,9 @@ class Packed(nn.Linear):
 class Int8(nn.Linear):
     """A frozen linear layer with 8-bit weights (per output) and inputs (per token), summed in 32 bits."""
 
+    _codes: Tensor
+    _scale: Tensor
+
     @classmethod
     def of(cls, layer: nn.Linear) -> Int8:
         """The same layer, its weights rounded."""
@@ -47,8 +52,7 @@ class Int8(nn.Linear):
         nn.Module.__init__(made)
         made.in_features, made.out_features = layer.in_features, layer.out_features
         made.weight, made.bias = layer.weight, layer.bias
-        codes, scale = _codes(layer.weight.detach())
-        made._codes, made._scale = codes.t().contiguous().t(), scale.reshape(1, -1)
+        made._codes, made._scale = _codes(layer.weight.detach())
         return made
 
     def forward(self, input: Tensor) -> Tensor:
@@ -56,7 +60,7 @@ class Int8(nn.Linear):
         if torch.is_grad_enabled():
             return linear(input, self.weight, self.bias)
         codes, scale = _codes(input.reshape(-1, self.in_features))
-        made = torch._int_mm(codes, self._codes.t()).float().mul_(scale).mul_(self._scale)
+        made = torch._int_mm(codes, self._codes.T).float().mul_(scale).mul_(self._scale.T)
         if self.bias is not None:
             made += self.bias
         return made.to(input.dtype).view(*input.shape[:-1], self.out_features)

@@ -95,7 +95,7 @@ def blocks(made: Pack) -> tuple[Ints, NDArray[np.bool_]]:
     index = np.where(real, made.starts[:-1, None] + places, made.starts[:-1, None]).astype(np.int32)
     sees = np.zeros((len(sizes), width, width), np.bool_)
     sees[:, np.arange(width), np.arange(width)] = True
-    sees[:, :, 0] |= ~real
+    sees[:, :, :1] |= ~real[:, :, None]
     block = np.repeat(np.arange(len(sizes)), sizes)
     at = np.arange(len(made.tokens)) - made.starts[block]
     for level in range(1, int(made.depth.max(initial=0)) + 1):

@@ -36,8 +36,8 @@ class Prefixes:
         self._lock = threading.Lock()
 
     @property
-    def bytes(self) -> int:
-        """Memory held by the kept prefixes."""
+    def size(self) -> int:
+        """Bytes held by the kept prefixes."""
         return self._used
 
     def find(self, scope: Scope, tokens: Sequence[int]) -> Prefix | None:

@@ -121,7 +121,7 @@ class Tokens:
             if not found:
                 raise ModelError(f"the chat template loses the turn of {turn.role}", hint="leave the system turn out")
             ids += self._backend.encode(before, add_special_tokens=False).ids + self.slotted(turn.text)
-        return ids + self._backend.encode(text, add_special_tokens=False).ids
+        return [*ids, *self._backend.encode(text, add_special_tokens=False).ids]
 
 
 def _clean(text: str) -> str:

@@ -66,7 +66,9 @@ def load(source: str, *, dtype: DType = "auto", device: str = "auto") -> Base:
         tokenizer = _tokenizer(folder, source)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return Base(model.eval(), tokenizer, _fingerprint(folder, model, tokenizer), dtype if dtype == "int8" else kind, where)
+    return Base(
+        model.eval(), tokenizer, _fingerprint(folder, model, tokenizer), dtype if dtype == "int8" else kind, where
+    )
 
 
 def need_torch() -> Any:
@@ -105,7 +107,8 @@ def _folder(source: str) -> Path | str:
     if path.is_dir():
         if not any(path.glob("*.safetensors")):
             raise ModelError(
-                f"{path} holds no safetensors weights", hint="convert them: pickled weights can run code and are refused"
+                f"{path} holds no safetensors weights",
+                hint="convert them: pickled weights can run code and are refused",
             )
         return path
     if path.is_absolute() or source.startswith(("./", "../", "~")) or source.count("/") > 1:
@@ -178,8 +181,8 @@ def _model(folder: Path | str, dtype: Any, source: str) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"hf:{source} does not load: {str(error).splitlines()[0][:300]}",
-            hint="give an installed model's name, a .gguf file, a directory with config.json and *.safetensors, or a name "
-            "on a reachable model hub",
+            hint="give an installed model's name, a .gguf file, a directory with config.json and *.safetensors, or a "
+            "name on a reachable model hub",
         ) from error
 
 

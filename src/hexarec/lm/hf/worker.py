@@ -80,7 +80,8 @@ class Worker:
 
     def together(self, first: _Task) -> tuple[list[_Task], list[_Task]]:
         """The waiting tasks that fit into one forward with the first, and those that do not."""
-        taken, left, rows = [first], [], first.request.tokens
+        taken, rows = [first], first.request.tokens
+        left: list[_Task] = []
         while True:
             try:
                 task = self._tasks.get_nowait()

@@ -1,0 +1,273 @@
+"""The engine against the plain model: one forward a candidate, no packing, no cache, whole logits."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from hexarec.core import Cancel, run
+from hexarec.core.errors import CancelledError, DeadlineError, ModelError, OptionError
+from hexarec.lm.base import SLOT, Prompt, Turn
+from hexarec.lm.hf.engine import HF
+
+TITLES = ["Toy Story (1995)", "Toy Soldiers (1991)", "Heat (1995)", "The Godfather (1972)", "The Godfather", "Fargo"]
+HISTORY = "The user liked these films: " + ", ".join(f"Film {n} ({1950 + n})" for n in range(12)) + ". Next: "
+
+
+@pytest.fixture(scope="module")
+def engine(llama_dir):
+    return HF(str(llama_dir), dtype="float32")
+
+
+def plain(folder, **kwargs):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **kwargs).eval()
+
+
+def odds(model, ids):
+    """(t, vocabulary) log-probabilities after each token of a single sequence."""
+    with torch.no_grad():
+        return torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1).numpy()
+
+
+def reference(model, engine, prompt, text, closed=False):
+    before = engine.tokens.prompt(prompt)
+    after = list(engine.tokens.text(text)) + ([engine.tokens.end] if closed else [])
+    rows = odds(model, before + after)
+    return sum(rows[len(before) - 1 + n, token] for n, token in enumerate(after))
+
+
+@pytest.mark.parametrize("path", ["packed", "masked"])
+def test_scores_equal_the_unpacked_model(any_dir, path):
+    engine, model = HF(str(any_dir), dtype="float32", path=path), plain(any_dir)
+    prompts = [Prompt.plain(HISTORY), Prompt.user("Which film next?"), Prompt.plain("x")]
+    rows = engine.score(prompts, [TITLES, TITLES[:1], [*TITLES, "", "用户 \ud800 é"]])
+    for prompt, row, texts in zip(prompts, rows, [TITLES, TITLES[:1], [*TITLES, "", "用户 ? é"]], strict=True):
+        wanted = [reference(model, engine, prompt, text) for text in texts]
+        assert np.allclose(row.logprobs, wanted, atol=1e-3, rtol=0)
+        assert row.tokens.tolist() == [len(engine.tokens.text(text)) for text in texts]
+    assert rows[2].logprobs[6] == 0 and rows[2].tokens[6] == 0, "an empty choice is sure"
+
+
+def test_bfloat16_is_near_and_int8_keeps_the_order_mostly(llama_dir):
+    model = plain(llama_dir)
+    exact = HF(str(llama_dir), dtype="float32")
+    texts = [f"{a} {b}" for a in ("Heat", "Fargo", "Toy", "War") for b in ("the film", "a drama", "(1995)", "sea")]
+    wanted = np.array([reference(model, exact, Prompt.plain(HISTORY), text) for text in texts])
+    for dtype, least in (("bfloat16", 0.97), ("int8", 0.9)):
+        engine = HF(str(llama_dir), dtype=dtype)
+        found = engine.score([Prompt.plain(HISTORY)], [texts])[0].logprobs
+        assert engine.base.dtype == dtype
+        assert 0 < np.abs(found - wanted).max(), f"{dtype} must really be another arithmetic"
+        assert np.corrcoef(found, wanted)[0, 1] > least
+
+
+def test_permuting_candidates_permutes_scores_exactly(engine):
+    order = np.random.default_rng(0).permutation(len(TITLES))
+    one = engine.score([Prompt.plain(HISTORY)], [TITLES])[0].logprobs
+    other = engine.score([Prompt.plain(HISTORY)], [[TITLES[n] for n in order]])[0].logprobs
+    engine.prefixes.forget()
+    cold = engine.score([Prompt.plain(HISTORY)], [[TITLES[n] for n in order]])[0].logprobs
+    assert np.array_equal(one[order], cold)
+    assert np.allclose(cold, other, atol=1e-4), "a warm prefix changes rounding only"
+
+
+def test_a_batch_equals_its_singletons(engine):
+    prompts = [Prompt.plain(HISTORY[:n]) for n in (3, 40, 90, 150)] + [Prompt.plain(HISTORY[:40])]
+    texts = [TITLES[: 1 + n] for n in range(5)]
+    together = engine.score(prompts, texts)
+    for prompt, own, row in zip(prompts, texts, together, strict=True):
+        engine.prefixes.forget()
+        assert np.allclose(engine.score([prompt], [own])[0].logprobs, row.logprobs, atol=1e-4)
+
+
+def test_candidates_beyond_one_forward_are_cut_into_several(llama_dir):
+    small, large = (HF(str(llama_dir), dtype="float32", rows=rows) for rows in (64, 4096))
+    texts = [f"Film {a} of {b}" for a in range(12) for b in range(9)]
+    prompts = [Prompt.plain(HISTORY), Prompt.plain("Next: ")]
+    for one, other in zip(small.score(prompts, [texts, texts]), large.score(prompts, [texts, texts]), strict=True):
+        assert np.allclose(one.logprobs, other.logprobs, atol=1e-4)
+    assert small.worker.forwards > 2 * large.worker.forwards
+
+
+def test_closed_scores_add_the_end_of_the_answer(engine, llama_dir):
+    model, prompt = plain(llama_dir), Prompt.user("Which film?")
+    found = engine.score([prompt], [TITLES], closed=True)[0]
+    wanted = [reference(model, engine, prompt, text, closed=True) for text in TITLES]
+    assert np.allclose(found.logprobs, wanted, atol=1e-3)
+
+
+def test_labels_equal_the_plain_model_and_share_their_beginnings(any_dir):
+    engine, model = HF(str(any_dir), dtype="float32"), plain(any_dir)
+    prompts = [Prompt.plain(f"{HISTORY}{title}? Answer Yes or No:") for title in TITLES]
+    prompts += [Prompt.user("Is it?"), Prompt.plain(f"{HISTORY}Heat? Answer Yes or No:\n")]
+    with run() as work:
+        found = engine.label(prompts, ["Yes", "No"])
+    for prompt, row in zip(prompts, found, strict=True):
+        ids = engine.tokens.prompt(prompt)
+        tokens = [engine.tokens.text(f" {w}" if prompt.ending == ":" else w)[0] for w in ("Yes", "No")]
+        assert np.allclose(row, odds(model, ids)[-1][tokens], atol=1e-3)
+    whole = sum(len(engine.tokens.prompt(prompt)) for prompt in prompts)
+    assert work.ledger.tokens_in < 0.5 * whole, "the common history is read once"
+    assert work.ledger.calls == len(prompts)
+    relative = engine.label(prompts, ["Yes", "No"], relative=True)
+    assert np.allclose(relative[:, 0] - relative[:, 1], found[:, 0] - found[:, 1], atol=1e-3)
+
+
+def test_a_label_of_several_tokens_is_refused(engine):
+    with pytest.raises(ModelError, match="not one token"):
+        engine.label([Prompt.plain("x")], ["Yes", "perhaps not"])
+
+
+def test_hidden_states_equal_the_plain_model(any_dir):
+    engine, model = HF(str(any_dir), dtype="float32"), plain(any_dir)
+    prompts = [Prompt.plain(HISTORY), Prompt.plain("Heat")]
+    for layer in (-1, 0, 1, 2, -2):
+        for pool in ("mean", "last"):
+            found = engine.hidden(prompts, layer, pool)
+            for prompt, row in zip(prompts, found, strict=True):
+                with torch.no_grad():
+                    ids = torch.tensor([engine.tokens.prompt(prompt)])
+                    states = model(ids, output_hidden_states=True).hidden_states[layer][0]
+                wanted = states.mean(0) if pool == "mean" else states[-1]
+                assert np.allclose(row, wanted.numpy(), atol=1e-4)
+    with pytest.raises(OptionError, match="layers 0 to 2"):
+        engine.hidden(prompts, 3)
+
+
+def test_vectors_stand_where_the_slots_are(engine, llama_dir):
+    model = plain(llama_dir)
+    vectors = np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32)
+    prompt = Prompt(raw=f"The user {SLOT} and the film {SLOT}. Answer:", vectors=vectors)
+    found = engine.label([prompt], ["Yes", "No"])[0]
+    ids = engine.tokens.prompt(prompt)
+    embedded = model.get_input_embeddings()(torch.tensor([ids])).detach()
+    embedded[0, [n for n, token in enumerate(ids) if token == engine.tokens.slot]] = torch.tensor(vectors)
+    with torch.no_grad():
+        rows = torch.log_softmax(model(inputs_embeds=embedded).logits[0, -1].double(), -1)
+    tokens = [engine.tokens.text(f" {w}")[0] for w in ("Yes", "No")]
+    assert np.allclose(found, rows[tokens].numpy(), atol=1e-3)
+    other = engine.label([Prompt(raw=prompt.raw, vectors=-vectors)], ["Yes", "No"])[0]
+    assert not np.allclose(found, other), "the warm prefix of other vectors is not this one's"
+    with pytest.raises(ModelError, match="1 slots for 2 vectors"):
+        engine.label([Prompt(raw=f"{SLOT}", vectors=vectors)], ["Yes", "No"])
+
+
+def test_a_warm_prefix_saves_tokens_and_changes_nothing(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    cold = engine.score([Prompt.plain(HISTORY)], [TITLES])[0].logprobs
+    longer = Prompt.plain(f"{HISTORY}Film 99 (1999). Next: ")
+    with run() as work:
+        again = engine.score([Prompt.plain(HISTORY)], [TITLES])[0].logprobs
+        grown = engine.score([longer], [TITLES])[0].logprobs
+    size = len(engine.tokens.prompt(Prompt.plain(HISTORY)))
+    assert work.ledger.tokens_cached >= 2 * size - 4
+    assert np.allclose(cold, again, atol=1e-4)
+    engine.prefixes.forget()
+    assert np.allclose(grown, engine.score([longer], [TITLES])[0].logprobs, atol=1e-4)
+
+
+def test_a_tenant_never_meets_the_prefix_of_another(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    for tenant, cached in (("a", False), ("a", True), ("b", False), ("", False), ("a", True)):
+        with run(tenant=tenant) as work:
+            engine.score([Prompt.plain(HISTORY)], [TITLES])
+        assert bool(work.ledger.tokens_cached) == cached
+
+
+def test_the_prefix_memory_is_bounded(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32", prefix_mb=0.2)
+    for n in range(12):
+        engine.score([Prompt.plain(f"{n} {HISTORY}")], [TITLES])
+        assert engine.prefixes.size <= 0.2e6
+    assert engine.prefixes.size > 0
+    with run() as work:
+        engine.score([Prompt.plain(f"11 {HISTORY}")], [TITLES])
+        engine.score([Prompt.plain(f"0 {HISTORY}")], [TITLES])
+    size = len(engine.tokens.prompt(Prompt.plain(f"11 {HISTORY}")))
+    assert 0 < work.ledger.tokens_cached <= size, "the newest is warm, the oldest is gone"
+
+
+def test_waiting_requests_become_one_forward(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32", prefix_mb=0)
+    prompts = [Prompt.plain(HISTORY[n:]) for n in range(8)]
+    alone = [engine.score([prompt], [TITLES])[0].logprobs for prompt in prompts]
+    before, gate, forward = engine.worker.forwards, threading.Event(), engine.worker.forward
+
+    def slow(tasks):
+        gate.wait(5.0)
+        forward(tasks)
+
+    engine.worker.forward = slow
+    found = [None] * len(prompts)
+
+    def ask(n):
+        found[n] = engine.score([prompts[n]], [TITLES])[0].logprobs
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(prompts))]
+    for thread in threads:
+        thread.start()
+    while engine.worker._tasks.qsize() < len(prompts) - 2:
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert engine.worker.forwards - before < len(prompts)
+    for one, other in zip(alone, found, strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+
+
+def test_a_deadline_and_a_cancel_stop_a_waiting_caller(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    engine.worker.rate = 1.0
+    with run(seconds=5), pytest.raises(DeadlineError):
+        engine.score([Prompt.plain(HISTORY)], [TITLES])
+    engine.worker.rate = 1e9
+    gate = threading.Event()
+    engine.worker.forward = lambda tasks: gate.wait(10.0)
+    stop = Cancel()
+    threading.Timer(0.05, stop.set).start()
+    with run(cancel=stop), pytest.raises(CancelledError):
+        engine.score([Prompt.plain(HISTORY)], [TITLES])
+    gate.set()
+
+
+def test_what_does_not_fit_the_window_is_nan_and_fails_nobody_else(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32", window=60)
+    long, short = Prompt.plain(HISTORY * 3), Prompt.plain("Next: ")
+    rows = engine.score([long, short], [TITLES, [TITLES[0], HISTORY * 2]])
+    assert np.isnan(rows[0].logprobs).all()
+    assert np.isfinite(rows[1].logprobs[0]) and np.isnan(rows[1].logprobs[1])
+    labels = engine.label([long, short], ["Yes", "No"])
+    assert np.isnan(labels[0]).all() and np.isfinite(labels[1]).all()
+    assert np.isnan(engine.hidden([long])).all()
+    answer = engine.generate([long])[0]
+    assert answer.finish == "error" and "window" not in answer.text and "room for" in answer.error
+
+
+def test_an_error_in_a_forward_reaches_its_caller_and_the_engine_goes_on(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    wrong = Prompt(raw=f"{SLOT} x", vectors=np.zeros((1, 3), np.float32))
+    with pytest.raises(ModelError, match="vectors of 64 numbers, not 3"):
+        engine.score([wrong], [TITLES])
+    assert np.isfinite(engine.score([Prompt.plain("x")], [TITLES])[0].logprobs).all()
+
+
+@pytest.mark.parametrize("options", [{"rows": 3}, {"prefix_mb": -1}, {"path": "fast"}, {"dtype": "float8"}])
+def test_impossible_settings_are_refused(llama_dir, options):
+    with pytest.raises(OptionError, match="float8|impossible"):
+        HF(str(llama_dir), **options)
+
+
+def test_weights_are_a_module_of_their_own(engine):
+    module, tokenizer = engine.weights()
+    assert module is not engine.base.model
+    assert tokenizer.backend_tokenizer.to_str() == engine.base.tokenizer.backend_tokenizer.to_str()
+
+
+def test_an_open_assistant_turn_goes_on(engine):
+    turns = (Turn("user", "Which film?"), Turn("assistant", "I would watch"))
+    ids = engine.tokens.prompt(Prompt(turns=turns))
+    assert engine.tokens.decode(ids).endswith("I would watch")
+    assert np.isfinite(engine.score([Prompt(turns=turns)], [TITLES])[0].logprobs).all()
