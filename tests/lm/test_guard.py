@@ -257,7 +257,7 @@ class Gated(Flaky):
 def test_an_outage_in_the_middle_of_a_batch_sends_no_more_than_the_breaker_allows():
     inner = Gated(["ok"] * 20, always="busy", workers=8)
     made = guarded(inner, retries=0)[0].generate(prompts(200))
-    assert [m.good for m in made[:20]] == [True] * 20 and not any(m.good for m in made[28:])
+    assert sum(m.good for m in made) == 20 and not any(m.good for m in made[28:])
     assert 30 <= inner.sent <= 20 + 10 + 8 and "left alone" in made[-1].error
 
 

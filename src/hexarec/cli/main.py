@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, work
+from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, stub, work
 
 
 class Safely(TyperGroup):
@@ -52,11 +52,12 @@ def _told(error: Exception) -> tuple[str, str] | None:
 
 
 def _said(message: str, hint: str = "") -> None:
-    from hexarec.cli.shared import aside
+    from hexarec.cli.hints import for_command_line
+    from hexarec.cli.shared import aside, printable
 
-    aside().print(message, style="red", markup=False)
+    aside().print(printable(message), style="red", markup=False)
     if hint:
-        aside().print(f"  -> {hint}", markup=False)
+        aside().print(f"  -> {printable(for_command_line(hint))}", markup=False)
 
 
 app = typer.Typer(
@@ -95,6 +96,7 @@ app.command("recommend")(recommend.recommend)
 app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("diff")(report.diff)
+app.command("stub")(stub.stub)
 
 
 def main() -> None:

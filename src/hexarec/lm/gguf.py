@@ -236,7 +236,7 @@ class GGUFHidden:
 
 def _find(model: str) -> Path:
     if model in models.REGISTRY:
-        return models.path(model) / models.REGISTRY[model].weights
+        return models.whole(model) / models.REGISTRY[model].weights
     found = Path(model).expanduser()
     if found.suffix != ".gguf":
         raise OptionError(

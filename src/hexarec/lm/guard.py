@@ -94,13 +94,17 @@ class Guarded:
         answers: dict[int, Completion] = {}
         self._allowance.first(len(prompts))
         todo = list(range(len(prompts)))
-        for attempt in range(self._retries + 1):
-            self._round(todo, prompts, within, answers)
+        self._round(todo, prompts, within, answers)
+        for attempt in range(self._retries):
             todo = [row for row in todo if answers[row].retryable]
-            todo = todo[: self._allowance.again(len(todo))] if attempt < self._retries else []
-            if not todo or self._breaker.open:
+            if self._breaker.open or not (todo := todo[: self._allowance.again(len(todo))]):
                 break
-            if not self._back_off(attempt, max(answers[row].retry_after for row in todo)):
+            try:
+                if not self._back_off(attempt, max(answers[row].retry_after for row in todo)):
+                    break
+                self._round(todo, prompts, within, answers)
+            except DeadlineError:
+                # the failure that was to be mended tells more than the lack of time to mend it
                 break
         return [answers[row] for row in range(len(prompts))]
 

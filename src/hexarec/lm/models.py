@@ -75,6 +75,23 @@ def path(name: str) -> Path:
     return place
 
 
+def whole(name: str) -> Path:
+    """The folder of an installed model whose weights were verified, once for each state of the file.
+
+    Raises as `path` and `verify` do.
+    """
+    place = path(name)
+    state = (place / _known(name).weights).stat()
+    key = (str(place), state.st_size, state.st_mtime_ns)
+    if key not in _VERIFIED:
+        verify(name)
+        _VERIFIED.add(key)
+    return place
+
+
+_VERIFIED: set[tuple[str, int, int]] = set()
+
+
 def installed() -> list[str]:
     """The names of the models that are installed; their contents are not read (see `verify`)."""
     return [name for name, model in REGISTRY.items() if (folder() / name / model.weights).is_file()]

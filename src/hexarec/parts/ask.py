@@ -16,17 +16,20 @@ section 3.2: the released code shuffles once for all rounds, which removes nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import CapabilityError, OptionError, rng
-from hexarec.lm.base import JsonSchema, LanguageModel, Prompt
+from hexarec.core import CapabilityError, OptionError, degrade, rng
+from hexarec.lm.base import Completion, JsonSchema, LanguageModel, Prompt
+from hexarec.lm.cassette import keeping
 from hexarec.parts.ground import ParseReport, Titles, ground_list
 from hexarec.parts.render import handled
+from hexarec.parts.usable import complete, of_rankings, of_rows, row_of_use, shortfall
 
 Backend = Literal["list", "constrained", "choice", "pointwise", "pairwise", "likelihood", "pmi"]
 NEEDS: dict[str, str] = {
@@ -80,13 +83,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """Scores (m,) float64, larger is better; orders[r][j] = option shown at place j in round r; report; raw answers."""
+    """Scores (m,) float64, larger is better; orders[r][j] = option shown at place j in round r; report; raw answers.
+
+    `fault` says why the scores are of no use, "" when they are.
+    """
 
     scores: Scores
     orders: tuple[tuple[int, ...], ...]
     by_round: Scores
     report: ParseReport
     raw: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,14 @@ class Ask:
             )
 
     def __call__(self, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
-        """Ask the whole batch; results keep its order."""
+        """Ask the whole batch; results keep its order. Answers of no use are told to whoever runs the stage."""
+        made = self._asked(lm, questions)
+        faults = [one.fault for one in made if one.fault]
+        if faults:
+            degrade(f"{len(faults)} of {len(made)} questions: {faults[0]}")
+        return made
+
+    def _asked(self, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
         self.check(lm)
         if self.backend in ("list", "constrained"):
             return _Listwise(self).ask(lm, questions)
@@ -157,6 +171,7 @@ class _Listwise:
 
     how: Ask
     _raw: dict[tuple[int, int], str] = field(default_factory=dict)
+    _failed: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def ask(self, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
         orders = [self.how.orders(question) for question in questions]
@@ -166,7 +181,8 @@ class _Listwise:
         for attempt in range(self.how.retries + 1):
             self._ask_once(lm, questions, orders, left, parsed, attempt)
             # a retry is earned by an answer without any option in it, whatever the truth is
-            left = [job for job in left if parsed[job][1].matched == 0]
+            # one that never came was tried again already, where retries are counted
+            left = [job for job in left if parsed[job][1].matched == 0 and not self._failed[job]]
             if not left:
                 break
         return [self._gather(q, question, orders[q], parsed) for q, question in enumerate(questions)]
@@ -195,17 +211,19 @@ class _Listwise:
             )
         for size, group in groups.items():
             prompts = [self._prompt(questions[q], orders[q][r], attempt) for q, r in group]
-            within = _ranking_schema(size) if size else None
-            for (q, r), prompt_answer in zip(group, lm.generate(prompts, within), strict=True):
-                order = orders[q][r]
-                shown = Titles(tuple(questions[q].options[place] for place in order), handles_for(len(order)))
-                ranked, report = ground_list(prompt_answer.text, shown)
-                refused = int(prompt_answer.finish == "refused" or report.refused > 0)
-                parsed[q, r] = (
-                    [order[place] for place in ranked],
-                    ParseReport(**{**vars(report), "retried": attempt, "refused": refused}),
-                )
-                self._raw[q, r] = prompt_answer.text or prompt_answer.error
+            readers = {
+                prompt.digest(): _reader([questions[q].options[place] for place in orders[q][r]])
+                for prompt, (q, r) in zip(prompts, group, strict=True)
+            }
+            with keeping(of_rankings({digest: _reported(reader) for digest, reader in readers.items()})):
+                answers = lm.generate(prompts, _ranking_schema(size) if size else None)
+            for job, prompt, answer in zip(group, prompts, answers, strict=True):
+                ranked, report = readers[prompt.digest()](answer.text)
+                order = orders[job[0]][job[1]]
+                refused = int(answer.finish == "refused" or report.refused > 0)
+                counted = ParseReport(**{**vars(report), "retried": attempt, "refused": refused})
+                parsed[job] = ([order[place] for place in ranked], counted)
+                self._raw[job], self._failed[job] = answer.text or answer.error, _failure(answer)
 
     def _gather(
         self,
@@ -221,8 +239,36 @@ class _Listwise:
             ranked, report = parsed[q, r]
             by_round[r, ranked] = m - np.arange(len(ranked))
             reports.append(report)
-        raw = tuple(self._raw[q, r] for r in range(len(orders) if m else 0))
-        return Asked(self.how.merge(by_round), tuple(orders), by_round, total(reports), raw)
+        rounds = range(len(orders) if m else 0)
+        error = next((said for r in rounds if (said := self._failed[q, r] or _refusal(parsed[q, r][1]))), "")
+        fault = shortfall(np.where(by_round == MISSING, np.nan, by_round), error) if m else ""
+        raw = tuple(self._raw[q, r] for r in rounds)
+        return Asked(self.how.merge(by_round), tuple(orders), by_round, total(reports), raw, fault)
+
+
+Read = Callable[[str], tuple[list[int], ParseReport]]
+
+
+def _reader(shown: Sequence[str]) -> Read:
+    """How an answer about these options is read, each answer once."""
+    return functools.cache(functools.partial(_grounded, Titles(tuple(shown), handles_for(len(shown)))))
+
+
+def _grounded(titles: Titles, answer: str) -> tuple[list[int], ParseReport]:
+    return ground_list(answer, titles)
+
+
+def _reported(reader: Read) -> Callable[[str], ParseReport]:
+    return lambda answer: reader(answer)[1]
+
+
+def _failure(answer: Completion) -> str:
+    """Why no answer came; "" for any that did, however bad."""
+    return (answer.error or "no answer came") if answer.finish == "error" else ""
+
+
+def _refusal(report: ParseReport) -> str:
+    return "the model refused" if report.refused else ""
 
 
 def total(reports: Sequence[ParseReport]) -> ParseReport:
@@ -262,7 +308,7 @@ def _asked(how: Ask, question: Question, orders: Sequence[tuple[int, ...]], by_r
         requested=by_round.size, matched=int((~lost).sum()), by_method={how.backend: int((~lost).sum())},
         missing=int(lost.sum()), invalid_format=int(m > 0 and bool(lost.all())),
     )  # fmt: skip
-    return Asked(how.merge(known), tuple(orders), by_round, report)
+    return Asked(how.merge(known), tuple(orders), by_round, report, fault=shortfall(by_round) if m else "")
 
 
 def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
@@ -288,7 +334,8 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
         for q, r in jobs:
             shown = handled([questions[q].options[place] for place in orders[q][r]], handles)
             prompts.append(Prompt.user(questions[q].wording.choice(shown), max_tokens=1))
-        values = lm.label(prompts, handles).astype(np.float64)
+        with keeping(of_rows(row_of_use)):
+            values = lm.label(prompts, handles).astype(np.float64)
         for (q, r), row in zip(jobs, values, strict=True):
             by_round[q][r, list(orders[q][r])] = _points(row)
     return [_asked(how, *triple) for triple in zip(questions, orders, by_round, strict=True)]
@@ -322,7 +369,8 @@ def _log_odds(lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[st
     out = np.full(len(texts), np.nan)
     for pair in dict.fromkeys(labels):
         rows = [row for row, own in enumerate(labels) if own == pair]
-        values = lm.label([Prompt.user(texts[row], max_tokens=1) for row in rows], pair)
+        with keeping(of_rows(complete)):
+            values = lm.label([Prompt.user(texts[row], max_tokens=1) for row in rows], pair)
         values = np.clip(values, FLOOR, 0.0)  # an answer ruled out altogether: -inf would swallow all other comparisons
         out[rows] = values[:, 0].astype(np.float64) - values[:, 1]
     return out

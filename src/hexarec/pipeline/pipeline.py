@@ -60,7 +60,12 @@ class _Log:
     @contextmanager
     def _timed(self, stage: str, method: str, n_in: int, out: list[int], status: list[str]) -> Iterator[None]:
         started = time.perf_counter()
-        with run() as inner:
+
+        def complained(reason: str) -> None:
+            status[0] = "degraded"
+            self.degraded.append(Degraded(stage, method, reason))
+
+        with run(complain=complained) as inner:
             try:
                 yield
             finally:
@@ -76,7 +81,10 @@ class _Log:
     def attempt(
         self, stage: str, method: str, n_in: int, work: Callable[[], T], size: Callable[[T], int], strict: bool
     ) -> T | None:
-        """Do a stage's work as a step; on failure None, with the reason kept. Cancelling is not a failure."""
+        """Do a stage's work as a step; on failure None, with the reason kept. Cancelling is not a failure.
+
+        A stage that did its work badly says so by `core.degrade`; its result is used.
+        """
         out, status = [0], ["ok"]
         with self._timed(stage, method, n_in, out, status):
             try:

@@ -1,0 +1,1 @@
+"""Tests of the stub server and of its faults."""
