@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from hexarec.core import DataError
-from hexarec.data.files import delimited, delimiter_of, head, inside, separated, suffix, text_lines, text_of
+from hexarec.core import DataError, OptionError
+from hexarec.data.files import delimited, delimiter_of, head, inside, reading, separated, suffix, text_lines, text_of
 
 from .makers import write
 
@@ -40,8 +40,47 @@ def test_rows_between_two_stray_quotes_are_refused_line_by_line(tmp_path):
 
 
 def test_encodings(tmp_path):
-    for code, said in (("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("latin-1", "latin-1")):
+    for code, said in (("utf-8-sig", "utf-8"), ("utf-16", "utf-16")):
         assert text_of(write(tmp_path, f"{code}.csv", "naïve\n", code)) == ("naïve\n", said)
+    old = write(tmp_path, "old.csv", "naïve\n", "latin-1")
+    with reading(fallback="latin-1"):
+        assert text_of(old) == ("naïve\n", "latin-1")
+        with reading("cp1252"):
+            assert text_of(old) == ("naïve\n", "cp1252")
+    marked = write(tmp_path, "marked.csv", "naïve\n", "utf-8-sig")
+    with reading("utf-8"):
+        assert text_of(marked) == ("naïve\n", "utf-8")
+
+
+@pytest.mark.parametrize(("code", "likely"), [("gbk", "gbk"), ("latin-1", "latin-1")])
+def test_other_bytes_are_an_error_with_place_and_mend(tmp_path, code, likely):
+    text = "u,i\nab,c\n" + ("电影,花样年华\n" if code == "gbk" else "naïve,é\n")
+    place = write(tmp_path, "odd.csv", text, code)
+    with pytest.raises(DataError) as caught:
+        text_of(place)
+    first = next(at for at, byte in enumerate(place.read_bytes()) if byte > 127)
+    assert f"odd.csv:3: the text is not UTF-8: byte 0x{place.read_bytes()[first]:02x} at offset {first}" in str(
+        caught.value
+    )
+    assert f"encoding={likely!r}" in caught.value.hint
+    with reading(likely):
+        assert text_of(place) == (text, likely)
+        assert head(place).lines[2] == text.splitlines()[2]
+    with reading("ascii"), pytest.raises(DataError, match="the text is not ascii: byte"):
+        text_of(place)
+    with pytest.raises(OptionError, match="no text encoding 'klingon'"), reading("klingon"):
+        pass
+
+
+@pytest.mark.parametrize("text", ["u,i,u\n1,2,3\n", '"u",i,u \n1,2,3\n', "\nu,i,u\n1,2\n"])
+def test_a_header_that_repeats_a_name_is_one_error(tmp_path, text):
+    with pytest.raises(DataError, match="the column 'u' occurs 2 times") as caught:
+        delimited(write(tmp_path, "a.csv", text), ",")
+    assert caught.value.line == 1 and caught.value.field == "u" and "rename" in caught.value.hint
+
+
+def test_names_left_empty_may_repeat(tmp_path):
+    assert len(delimited(write(tmp_path, "a.csv", "u,,\n1,2,3\n"), ",").frame) == 1
 
 
 def test_cut_and_damaged_archives(tmp_path):

@@ -198,3 +198,27 @@ def test_real_order_is_the_published_one():
     data = import_data(real("ml1m_seq")).dataset
     assert sequence(data, "1")[:2] == ["3186", "1022"] and data.catalog["1"].title == "Toy Story (1995)"
     assert set(data.users.attributes) >= {"gender", "age", "occupation"}
+
+
+def test_chinese_text_of_another_encoding_is_read_when_it_is_said(tmp_path):
+    text = "user,item,title,rating,timestamp\n" + "".join(
+        f"u{n},i{n % 3},花样年华 {n % 3},5,{1_600_000_000 + n}\n" for n in range(6)
+    )
+    place = tmp_path / "films.csv"
+    place.write_bytes(text.encode("gbk"))
+    with pytest.raises(DataError, match="films.csv:2: the text is not UTF-8: byte 0x") as caught:
+        import_data(place)
+    assert "encoding='gbk'" in caught.value.hint
+    made = import_data(place, encoding="gbk")
+    assert made.dataset.catalog.titles[0] == "花样年华 0" and made.report.encodings == {"films.csv": "gbk"}
+
+
+def test_mixed_time_units_and_nul_characters_are_reported(tmp_path):
+    rows = [f"u{n},i{n % 3},5,{1_600_000_000 + n}" for n in range(6)] + ["u9,i1,5,1600000000000"]
+    (tmp_path / "ratings.csv").write_text("user,item,rating,timestamp\n" + "\n".join(rows) + "\n")
+    (tmp_path / "items.csv").write_text("item,title\ni0,Al\0ien\ni1,Heat\ni2,M\n")
+    report = import_data(tmp_path).report
+    assert report.rejected == {"time is in milliseconds, the column in seconds": 1} and report.accepted == 6
+    assert any("time units are mixed" in note for note in report.notes)
+    assert any("1 values of 'title' held NUL characters" in note for note in report.notes)
+    assert import_data(tmp_path).dataset.catalog.titles[0] == "Alien"

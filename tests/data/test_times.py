@@ -38,7 +38,7 @@ def test_every_wrong_time_has_its_reason():
     made = read(["1700000000", None, "", "soon", "nan", "inf", "-5", "1900000000", "1700000000000"])
     assert made.reason.to_list() == [
         None, "missing time", "missing time", "time cannot be read", "time is not a finite number",
-        "time is not a finite number", "time is negative", "time lies in the future", "time lies in the future",
+        "time is not a finite number", "time is negative", "time lies in the future", "time is in milliseconds, the column in seconds",
     ]  # fmt: skip
     assert made.seconds.null_count() == 8
 
@@ -55,3 +55,27 @@ def test_an_order_is_taken_as_it_is_and_small_seconds_are_suspicious():
 
 def test_nothing_at_all():
     assert read([]).seconds.to_list() == [] and read([None, ""]).reason.to_list() == ["missing time"] * 2
+
+
+S, MS = [str(1_600_000_000 + n) for n in range(3)], [str(1_600_000_000_000 + n) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("most", "few", "said"),
+    [
+        (S, MS[:1], "time is in milliseconds, the column in seconds"),
+        (MS, S[:1], "time is in seconds, the column in milliseconds"),
+        (S, [MS[0] + "000"], "time is in microseconds, the column in seconds"),
+    ],
+)
+def test_times_of_another_unit_are_refused_and_noted(most, few, said):
+    made = read(most + few)
+    assert made.reason.to_list() == [None] * 3 + [said] and made.seconds[3] is None
+    assert "time units are mixed" in made.note and "1 are not" in made.note
+    assert made.seconds[0] == pytest.approx(1_600_000_000, abs=3)
+
+
+def test_old_moments_and_orders_are_no_other_unit():
+    # 1971 among milliseconds is a moment of its own; small numbers are an order
+    assert read([*MS, "40000000000"]).reason.to_list() == [None] * 4
+    assert read(["1", "2", "3"]).reason.to_list() == [None] * 3 and "mixed" not in read(["1", "2", "3"]).note

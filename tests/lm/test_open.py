@@ -78,3 +78,11 @@ def test_opening_a_double_loads_no_engine():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("opens", [open_lm, open_encoder])
+@pytest.mark.parametrize("protocol", ["ftp", "file", "HTTPX"])
+def test_an_endpoint_of_another_protocol_is_refused(opens, protocol):
+    with pytest.raises(OptionError, match=f"over http or https, not {protocol}") as caught:
+        opens(f"openai:{protocol}://host/v1#model")
+    assert "openai:http://host:port/v1#model" in caught.value.hint

@@ -40,7 +40,7 @@ def bench(
 ) -> None:
     """Measure systems beside the floors; finished work stays in the folder of the run."""
     from hexarec.cli.progress import working
-    from hexarec.cli.shared import aside, next_steps, say_json, screen
+    from hexarec.cli.shared import aside, next_steps, printable, say_json, screen
     from hexarec.cli.systems import experiment_of, open_configured
     from hexarec.core import BudgetError, DeadlineError
     from hexarec.eval.text import table
@@ -52,7 +52,7 @@ def bench(
         dataset = open_configured(told, config.parent, data)
         more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
         experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
-        aside().print(f"{experiment.round().title} -> {folder}", markup=False)
+        aside().print(printable(f"{experiment.round().title} -> {folder}"), markup=False)
         try:
             report = experiment.run(folder, resume=resume)
         except (BudgetError, DeadlineError) as error:

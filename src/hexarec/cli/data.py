@@ -29,9 +29,11 @@ def import_(
     items: Annotated[Path | None, typer.Option(help="A separate item table.")] = None,
     users: Annotated[Path | None, typer.Option(help="A separate user table.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse events on unknown items.")] = False,
+    encoding: Annotated[str | None, typer.Option(help="Of text that is not UTF-8, e.g. gbk or latin-1.")] = None,
     json_: Json = False,
 ) -> None:
     """Read CSV, JSON lines, Parquet, MovieLens, Amazon, MIND, Steam or RecBole files, with row-level errors."""
+    from hexarec.cli.hints import for_command_line
     from hexarec.cli.progress import working
     from hexarec.cli.shared import next_steps, say, say_json, warn
     from hexarec.data.describe import describe
@@ -40,14 +42,14 @@ def import_(
     with working():
         made = import_data(
             path, format=format_, mapping=mapping_of(map_), like=like, name=name, out=out, strict=strict,
-            items=items, users=users,
+            items=items, users=users, encoding=encoding,
         )  # fmt: skip
     if json_:
         say_json({**made.report.as_dict(), "out": out, "name": made.dataset.name})
     else:
         say(describe(made.dataset))
         for sentence in made.report.sentences():
-            say(f"  {sentence}")
+            say(f"  {for_command_line(sentence)}")
         for row in made.report.rejects.head(5).iter_rows(named=True):
             warn(f"{row['_file']}:{row['_line']}: {row['column']}: {row['reason']} ({row['value']!r})")
     if out is None:

@@ -27,6 +27,13 @@ BudgetTokens = Annotated[int | None, typer.Option(min=0, help="Stop before more 
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 
 
+def printable(text: str) -> str:
+    """The text with control characters escaped; loaded when something is said, so that `--help` stays quick."""
+    from hexarec.core.printable import printable as escaped
+
+    return escaped(text)
+
+
 def screen() -> Console:
     """The console for results; what is not a terminal gets wide tables."""
     from rich.console import Console
@@ -43,8 +50,8 @@ def aside() -> Console:
 
 
 def say(text: str = "") -> None:
-    """One line of plain result text, never read as markup and never wrapped."""
-    screen().print(text, markup=False, soft_wrap=True)
+    """One line of plain result text, never read as markup, never wrapped, control characters escaped."""
+    screen().print(printable(text), markup=False, soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
@@ -70,12 +77,12 @@ def _plain(value: Any) -> Any:
 def next_steps(*commands: str) -> None:
     """What to type next, on stderr, so that results can be piped."""
     for command in commands:
-        aside().print(f"next: {command}", style="dim", markup=False)
+        aside().print(f"next: {printable(command)}", style="dim", markup=False)
 
 
 def warn(text: str) -> None:
     """A yellow line on stderr."""
-    aside().print(f"! {text}", style="yellow", markup=False)
+    aside().print(f"! {printable(text)}", style="yellow", markup=False)
 
 
 def table_of(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Any:
@@ -83,9 +90,11 @@ def table_of(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], ri
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=Text(title) if title else None, title_justify="left")
+    made = Table(title=Text(printable(title)) if title else None, title_justify="left")
     for place, head in enumerate(heads):
-        made.add_column(head, justify="right" if head in right else "left", overflow="fold", no_wrap=place == 0)
+        made.add_column(
+            Text(printable(head)), justify="right" if head in right else "left", overflow="fold", no_wrap=place == 0
+        )
     for row in rows:
-        made.add_row(*(one if isinstance(one, Text) else Text(str(one)) for one in row))
+        made.add_row(*(one if isinstance(one, Text) else Text(printable(str(one))) for one in row))
     return made

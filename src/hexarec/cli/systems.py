@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hexarec.eval.tasks import SplitName, Task
     from hexarec.pipeline.pipeline import Pipeline
 
-DATA_OPTIONS = ("path", "format", "map", "like", "name", "strict", "items", "users")
+DATA_OPTIONS = ("path", "format", "map", "like", "name", "strict", "items", "users", "encoding")
 SLOT_NAMES = ("enrich", "retrieve", "rank", "control", "explain", "converse")
 TaskName = Literal["ranking", "labels", "text"]
 ASKED: dict[str, tuple[str, ...]] = {

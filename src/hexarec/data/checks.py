@@ -131,5 +131,15 @@ def check_table(table: pl.DataFrame, key: str) -> tuple[pl.DataFrame, pl.DataFra
     return first, pl.concat([bad, rejected(twice, pl.lit(key), pl.col(key))]), len(later) - len(other)
 
 
+def without_nul(table: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[str, int]]]:
+    """The table with NUL characters taken out of its texts, and how many values of each column held one."""
+    import polars as pl
+
+    names = [name for name, kind in table.schema.items() if kind == pl.String]
+    held = [(name, int(table[name].str.contains("\0", literal=True).sum())) for name in names]
+    found = [(name, n) for name, n in held if n]
+    return table.with_columns(pl.col(name).str.replace_all("\0", "", literal=True) for name, _ in found), found
+
+
 def _first_rows(marked: pl.DataFrame, key: str) -> list[int]:
     return marked.unique(key, keep="first", maintain_order=True)["_n"].to_list()

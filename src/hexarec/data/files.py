@@ -6,12 +6,15 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hexarec.core.errors import DataError
+from hexarec.core.errors import DataError, OptionError
 from hexarec.core.run import current
 from hexarec.data.tables import Reject, shortened
 
@@ -22,6 +25,7 @@ HEAD = 1 << 15
 LONG = 1 << 20  # a record of one user with all their games is a long line
 DELIMITERS = (",", "\t", ";", "|")
 _CONTROL = bytes(one for one in range(32) if one < 9 or one > 13)  # what text never holds
+_READING: ContextVar[tuple[str, str]] = ContextVar("hexarec_reading", default=("", ""))  # stated, fallback
 _PACKED = {
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -96,19 +100,68 @@ def _raw(path: Path, limit: int = -1) -> bytes:
         raise DataError(f"cannot be read: {error.strerror or error}", file=path.name) from None
 
 
-def _decoded(data: bytes, *, cut: bool = False) -> tuple[str, str]:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+@contextmanager
+def reading(encoding: str = "", fallback: str = "") -> Iterator[None]:
+    """Inside, text is read in the stated encoding; without one in UTF-8 (or UTF-16 with its mark), else in `fallback`.
+
+    A fallback is for formats that are older than UTF-8; without it other bytes are an error. What an outer reading
+    states stays. Raises OptionError for an encoding Python does not know.
+    """
+    outer = _READING.get()
+    try:
+        stated = (encoding or outer[0]).lower()
+        "".encode(stated or "utf-8")  # not codecs.lookup: that also knows what makes no text, such as base64
+    except LookupError:
+        hint = "for example utf-8, gbk, big5, shift_jis, latin-1, cp1252"
+        raise OptionError(f"there is no text encoding {encoding!r}", hint=hint) from None
+    token = _READING.set((stated, fallback or outer[1]))
+    try:
+        yield
+    finally:
+        _READING.reset(token)
+
+
+def _decoded(data: bytes, file: str) -> tuple[str, str]:
+    """The text and its encoding. Raises DataError naming the first byte that is wrong, and what may mend it."""
+    stated, fallback = _READING.get()
+    if not stated and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace"), "utf-16"
     try:
-        return data.decode("utf-8-sig"), "utf-8"
+        return data.decode("utf-8-sig" if stated in ("", "utf-8") else stated), stated or "utf-8"
     except UnicodeDecodeError as error:
-        if cut and error.start > len(data) - 4:
-            return data[: error.start].decode("utf-8-sig"), "utf-8"
-        return data.decode("latin-1"), "latin-1"
+        if fallback and not stated:
+            return data.decode(fallback), fallback
+        likely = _likely(data)
+        raise DataError(
+            f"the text is not {stated or 'UTF-8'}: byte 0x{data[error.start]:02x} at offset {error.start:,}",
+            file=file,
+            line=data.count(b"\n", 0, error.start) + 1,
+            hint=f"say its encoding: encoding={likely!r} may be right",
+        ) from None
+
+
+def _likely(data: bytes) -> str:
+    """Which encoding other than UTF-8 bytes look like: Chinese letters are pairs of high bytes."""
+    try:
+        data.decode("gb2312")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "gbk"
+
+
+def _glimpse(data: bytes) -> str:
+    """Text for guessing, whatever the bytes; a last letter that is cut in two is left out."""
+    stated, _ = _READING.get()
+    if stated or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode(stated or "utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return data[: error.start].decode("utf-8-sig") if error.start > len(data) - 4 else data.decode("latin-1")
 
 
 def _is_binary(data: bytes) -> bool:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if _READING.get()[0] or data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return False
     sample = data[:8192]
     odd = len(sample) - len(sample.translate(None, _CONTROL))
@@ -123,13 +176,15 @@ def head(path: Path, n: int = 50, size: int = HEAD) -> Head:
         return Head(name=bare_name(path))
     if _is_binary(data):
         return Head(name=bare_name(path))
-    text, _ = _decoded(data, cut=True)
-    lines = text.splitlines()
+    lines = _glimpse(data).splitlines()
     return Head(tuple(lines[:n]), bare_name(path))
 
 
 def text_of(path: Path) -> tuple[str, str]:
-    """The whole text of a file and its encoding. Raises DataError when it is empty, binary or damaged."""
+    """The whole text of a file and its encoding, as `reading` says.
+
+    Raises DataError when it is empty, binary, damaged, or in another encoding.
+    """
     data = _raw(path)
     for magic, what in _PACKED.items():
         if data.startswith(magic):
@@ -140,7 +195,7 @@ def text_of(path: Path) -> tuple[str, str]:
         raise DataError(
             "this is a binary file, not text", file=path.name, hint="give CSV, JSON lines, Parquet or a known folder"
         )
-    return _decoded(data)
+    return _decoded(data, path.name)
 
 
 def text_lines(path: Path, every: int = 20000) -> Iterator[tuple[int, str]]:
@@ -168,11 +223,13 @@ def delimited(
     """A delimited file as text columns. `names` are given for a file without a header.
 
     The fast reader takes clean files; one with stray quotes or rows that are too long goes through the tolerant one,
-    which names each wrong row.
+    which names each wrong row. Raises DataError for a header that repeats a name.
     """
     import polars as pl
 
     text, encoding = text_of(path)
+    if not names:
+        _no_repeats(path, text, separator, quote)
     if escape is None or escape not in text:
         try:
             frame = pl.read_csv(
@@ -189,6 +246,30 @@ def delimited(
             if not names or len(frame.columns) == len(names):
                 return _numbered(frame, header=not names, encoding=encoding)
     return _tolerant(path, text, encoding, separator, names, quote, escape)
+
+
+def _no_repeats(path: Path, text: str, separator: str, quote: str | None) -> None:
+    """Raise DataError for a header with a name that stands in it twice: which column is meant cannot be known."""
+    start = text.lstrip("\r\n")
+    line = start[: start.find("\n")] if "\n" in start else start
+    try:
+        header = next(
+            csv.reader(
+                [line.rstrip("\r")],
+                delimiter=separator,
+                quotechar=quote,
+                quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+            ),
+            [],
+        )
+    except csv.Error:
+        return  # the tolerant reader says what is wrong
+    for name, times in Counter(name.strip() for name in header).items():
+        if name and times > 1:
+            raise DataError(
+                f"the column {name!r} occurs {times} times", file=path.name, line=1, field=name,
+                hint="rename all but one in the header",
+            )  # fmt: skip
 
 
 def _numbered(frame: pl.DataFrame, *, header: bool, encoding: str) -> Table:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hexarec.core import KINDS, Dataset, Interactions, Users, strings
 from hexarec.core.errors import DataError, HexarecError
-from hexarec.data.checks import check_events, check_table, empty_rejects, known_kinds, rejected
+from hexarec.data.checks import check_events, check_table, empty_rejects, known_kinds, rejected, without_nul
 from hexarec.data.columns import build_catalog, build_users
+from hexarec.data.files import reading
 from hexarec.data.formats import Fit, Options, Source, detect, source_named
 from hexarec.data.impressions import build_exposures
 from hexarec.data.likes import LikeRule, default_rule
@@ -47,13 +48,15 @@ def import_data(
     strict: bool = False,
     items: str | Path | None = None,
     users: str | Path | None = None,
+    encoding: str | None = None,
 ) -> ImportResult:
     """Read a file or folder of a known format into a data set; with `out`, also store it there.
 
     format: a name from `formats.sources()`, else detected. mapping: ours -> theirs for plain tables (user, item, time
     or order, value, kind, review; title, text, genres, year, since). like: `>= 4`, `kind in purchase`, `every event`;
     without it a 1 to 5 scale means `value >= 4`. items, users: separate files of those tables. strict: events on items
-    that the item table lacks are refused; otherwise the items are added without a title.
+    that the item table lacks are refused; otherwise the items are added without a title. encoding: of all text files;
+    without it UTF-8, and latin-1 in formats that are older than that.
 
     Wrong rows are refused one by one and reported. Raises DataError for a wrong file, layout or mapping, and when no
     row is left; OptionError for a like rule that cannot be read.
@@ -61,11 +64,13 @@ def import_data(
     started = time.monotonic()
     rule = LikeRule.parse(like) if like else None
     place = Path(path)
-    source, fit = _chosen(place, format)
+    with reading(encoding or ""):
+        source, fit = _chosen(place, format)
     options = Options(dict(mapping or {}), *(None if one is None else _existing(one) for one in (items, users)))
     if source.name != "plain" and (items or users):
         raise DataError(f"the format {source.name} finds its own tables", field="items", hint="say format='plain'")
-    raw = _read(source, place, options)
+    with reading(encoding or "", source.fallback):
+        raw = _read(source, place, options)
     work = _Import(raw, strict, rule)
     data = work.dataset(name or _name_of(place), {"format": source.name, "licence": raw.licence or "not stated"})
     report = work.report(place, source, fit, raw, time.monotonic() - started)
@@ -140,6 +145,8 @@ class _Import:
         good, wrong, repeats = check_table(table, key)
         self.lost.append(wrong)
         self.repeats += repeats
+        good, cleaned = without_nul(good)
+        self.notes += [f"{n:,} values of {name!r} held NUL characters, which were taken out" for name, n in cleaned]
         return good
 
     def _without_orphans(self, events: pl.DataFrame, strict: bool) -> pl.DataFrame:

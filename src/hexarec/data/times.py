@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DAY = 86400.0
 UNITS = (("seconds", 1.0, 1e11), ("milliseconds", 1e3, 1e14), ("microseconds", 1e6, 1e17), ("nanoseconds", 1e9, 1e20))
+_SCALES = {name for name, _, _ in UNITS}
 _STAMPS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M")
 _DATES = ("%Y-%m-%d", "%Y/%m/%d")
 EARLY = 1e8  # below this "seconds" lie before March 1973: more likely an order or another unit
@@ -29,7 +30,8 @@ class Times:
 def parse_times(column: pl.Series, *, clock: bool = True, now: float | None = None) -> Times:
     """Read a column of numbers or ISO 8601 text as unix seconds UTC; without a clock the numbers are only an order.
 
-    A moment more than a day ahead of `now` (default: this moment) or before 1970 is wrong.
+    A moment more than a day ahead of `now` (default: this moment) or before 1970 is wrong, and so is a number that
+    makes sense only in another unit than the column's (milliseconds among seconds), with that reason.
     """
     import polars as pl
 
@@ -39,13 +41,21 @@ def parse_times(column: pl.Series, *, clock: bool = True, now: float | None = No
     numeric = int(numbers.is_not_null().sum())
     if not clock:
         return Times(numbers, _reasons(raw, numbers, None, clock=False), "order")
+    latest = (time.time() if now is None else now) + DAY
+    other: pl.Series | None = None
     if present and 2 * numeric < present:
         seconds, unit, note = _stamps(raw), "ISO 8601", ""
     else:
         seconds, unit, note = _scaled(numbers)
+        other = _other_unit(numbers, seconds, unit, latest) if unit in _SCALES and not note else None
+        mixed = 0 if other is None else len(other) - other.null_count()
+        if mixed:
+            note = f"time units are mixed: most times are in {unit}, {mixed:,} are not and are refused"
         if unit == "dates (YYYYMMDD)":
             seconds = raw.str.to_date("%Y%m%d", strict=False).cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-    reason = _reasons(raw, seconds, (time.time() if now is None else now) + DAY, clock=True)
+    reason = _reasons(raw, seconds, latest, clock=True)
+    if other is not None:
+        reason = other.zip_with(other.is_not_null(), reason)
     return Times(seconds.zip_with(reason.is_null(), pl.Series([None], dtype=pl.Float64)), reason, unit, note)
 
 
@@ -63,6 +73,20 @@ def _scaled(numbers: pl.Series) -> tuple[pl.Series, str, str]:
     if name == "seconds" and middle < EARLY:
         note = "most times lie before 1973: if the column is only an order, map it as order= instead of time="
     return numbers / scale, name, note
+
+
+def _other_unit(numbers: pl.Series, seconds: pl.Series, unit: str, latest: float) -> pl.Series:
+    """A reason for every number that is no likely moment in the unit of the column but one in another, else null."""
+    import polars as pl
+
+    frame = pl.DataFrame({"n": numbers, "t": seconds})
+    odd = pl.col("n").is_finite() & (pl.col("n") > 0) & ~pl.col("t").is_between(EARLY, latest)
+    made = pl.lit(None, dtype=pl.String)
+    for name, scale, _ in UNITS:
+        if name != unit:
+            fits = odd & (pl.col("n") / scale).is_between(EARLY, latest)
+            made = pl.when(fits).then(pl.lit(f"time is in {name}, the column in {unit}")).otherwise(made)
+    return frame.select(made.alias("reason"))["reason"]
 
 
 def _stamps(raw: pl.Series) -> pl.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hexarec.core.printable import printable
 from hexarec.eval.report import COSTS, Report, Row, Value
 from hexarec.metrics import parse
 from hexarec.metrics.byuser import RESAMPLED
@@ -63,15 +64,16 @@ def note(report: Report) -> str:
 def table(report: Report, metrics: list[str] | None = None, costs: tuple[str, ...] = COSTS[:6]) -> Table:
     """A rich table of these metrics (by default the first six) and costs."""
     from rich.table import Table
+    from rich.text import Text
 
     names = metrics or [name for name in report.metrics if "[" not in name][:6]
-    made = Table(title=report.title, caption=note(report), caption_justify="left")
+    made = Table(title=Text(printable(report.title)), caption=Text(printable(note(report))), caption_justify="left")
     made.add_column("system", no_wrap=True)
     for name in [*names, *costs]:
         made.add_column(name, justify="right")
     for row in report.rows:
         values = [cell(row.values.get(name), interval=place == 0) for place, name in enumerate(names)]
-        made.add_row(row.system, *values, *(cost(row, name) for name in costs))
+        made.add_row(Text(printable(row.system)), *values, *(cost(row, name) for name in costs))
     return made
 
 

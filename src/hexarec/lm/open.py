@@ -90,10 +90,21 @@ def _gguf(rest: str, **options: Any) -> LanguageModel:
     return GGUF(rest, **options)
 
 
+def _address(rest: str) -> str:
+    """What stands behind `openai:`. Raises OptionError for a protocol that is not HTTP: no model is called so."""
+    protocol, colon, _ = rest.partition("://")
+    if colon and protocol.lower() not in ("http", "https"):
+        raise OptionError(
+            f"openai:{rest}: an endpoint is reached over http or https, not {protocol}",
+            hint="write openai:http://host:port/v1#model",
+        )
+    return rest
+
+
 def _endpoint(rest: str, **options: Any) -> LanguageModel:
     from hexarec.lm.endpoint import Endpoint
 
-    return Endpoint(rest, **options)
+    return Endpoint(_address(rest), **options)
 
 
 def _fake(rest: str, **options: Any) -> LanguageModel:
@@ -140,7 +151,7 @@ def _hidden(rest: str, **options: Any) -> Encoder:
 def _endpoint_encoder(rest: str, **options: Any) -> Encoder:
     from hexarec.lm.endpoint import EndpointEncoder
 
-    return EndpointEncoder(rest, **options)
+    return EndpointEncoder(_address(rest), **options)
 
 
 def _sentence_transformers(rest: str, **options: Any) -> Encoder:

@@ -42,13 +42,17 @@ NO = Fit(0.0)
 
 @dataclass(frozen=True)
 class Source:
-    """A reader. detect: path -> Fit, cheap, reads at most the first lines. read: (path, options) -> RawTables."""
+    """A reader. detect: path -> Fit, cheap, reads at most the first lines. read: (path, options) -> RawTables.
+
+    fallback: the encoding of files of this format that are not UTF-8; without one they are refused.
+    """
 
     name: str
     title: str
     detect: Callable[[Path], Fit]
     read: Callable[[Path, Options], RawTables]
     licence: str = ""
+    fallback: str = ""
 
 
 def numbers(value: Any) -> str | None:

@@ -80,4 +80,4 @@ def _read(path: Path, options: Options) -> RawTables:
     )  # fmt: skip
 
 
-SOURCES = (Source("book-crossing", "Book-Crossing", _detect, _read, LICENCE),)
+SOURCES = (Source("book-crossing", "Book-Crossing", _detect, _read, LICENCE, "latin-1"),)

@@ -215,7 +215,7 @@ def _headed(path: Path, *wanted: str) -> Table:
 
 
 SOURCES = (
-    Source("ml-100k", "MovieLens 100K", _detect_100k, _read_100k, LICENCE),
-    Source("ml-1m", "MovieLens 1M or 10M", _detect_dat, _read_dat, LICENCE),
-    Source("ml-latest", "MovieLens latest, 20M, 25M or 32M", _detect_csv, _read_csv, LICENCE),
+    Source("ml-100k", "MovieLens 100K", _detect_100k, _read_100k, LICENCE, "latin-1"),
+    Source("ml-1m", "MovieLens 1M or 10M", _detect_dat, _read_dat, LICENCE, "latin-1"),
+    Source("ml-latest", "MovieLens latest, 20M, 25M or 32M", _detect_csv, _read_csv, LICENCE, "latin-1"),
 )

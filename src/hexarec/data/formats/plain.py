@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import DataError
-from hexarec.data.files import Table, bare_name, delimited, delimiter_of, head, inside, suffix
+from hexarec.data.files import Table, bare_name, delimited, delimiter_of, head, inside, reading, suffix
 from hexarec.data.formats.base import NO, Fit, Options, Source
 from hexarec.data.formats.guess import EVENT_KEYS, EVENT_NAMES, ITEM_NAMES, KEYS, USER_NAMES, check_mapping, guess
 from hexarec.data.formats.movielens import movies_dat, users_dat
@@ -50,7 +50,8 @@ def read_table(path: Path, encodings: dict[str, str]) -> Table:
         frame = frame_of([row for _, row in rows], (line for line, _ in rows), path.name)
         return Table(frame.drop("_file", "_line"), frame["_line"], "utf-8", tuple(rejects))
     if kind == "dat" and "::" in head(path, 1).first:
-        return movies_dat(path) if bare_name(path) == "movies.dat" else users_dat(path)
+        with reading(fallback="latin-1"):  # a MovieLens table beside a log of another kind
+            return movies_dat(path) if bare_name(path) == "movies.dat" else users_dat(path)
     if kind in TABLES or kind == "dat":
         top = head(path, 1).first
         table = delimited(path, "\t" if kind == "tsv" else delimiter_of(top))
