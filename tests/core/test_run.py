@@ -1,3 +1,4 @@
+import contextvars
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from hexarec.core import (
     DeadlineError,
     Ledger,
     current,
+    degrade,
+    held,
     pool,
     run,
     track,
@@ -149,3 +152,50 @@ def test_a_ledger_adds_up_from_many_threads():
         "cost",
         "seconds",
     }
+
+
+def test_what_is_set_aside_is_not_there_for_others_until_it_is_given_back():
+    with run(budget=Budget(calls=3, tokens=100, cost=1.0)) as work:
+        with held(2, 60, 0.5) as inner:
+            with pytest.raises(BudgetError, match="tokens"):
+                work.check_budget(1, 50)
+            inner.ledger.add(calls=1, tokens_in=60, cost=0.1)
+            with pytest.raises(BudgetError, match="tokens"):
+                work.check_budget(1, 41)
+            work.check_budget(1, 40, 0.5)
+        work.check_budget(2, 40, 0.9)
+        with pytest.raises(BudgetError, match="calls"), held(3):
+            pass
+
+
+def test_who_sets_aside_waits_for_what_others_may_give_back():
+    with run(budget=Budget(tokens=100)):
+        inside, leave = threading.Event(), threading.Event()
+
+        def other():
+            with held(1, 80):
+                inside.set()
+                leave.wait(5)
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(other,))
+        thread.start()
+        inside.wait(5)
+        threading.Timer(0.05, leave.set).start()
+        with held(1, 80):
+            assert leave.is_set()
+        thread.join(5)
+
+
+def test_a_hold_inside_a_hold_is_paid_from_it_and_not_waited_for():
+    with run(budget=Budget(tokens=100)), held(1, 80), held(1, 80) as inner:
+        inner.ledger.add(tokens_in=80)
+
+
+def test_reasons_reach_the_nearest_listener():
+    outer, inner = [], []
+    degrade("nobody listens")
+    with run(complain=outer.append):
+        with run(complain=inner.append), run():
+            degrade("one")
+        degrade("two")
+    assert inner == ["one"] and outer == ["two"]

@@ -65,6 +65,17 @@ def test_the_prefix_is_computed_once_and_counted(lm):
 
 
 @pytest.mark.slow
+def test_a_warm_prefix_is_not_shared_between_tenants(lm):
+    asked = [Prompt.user("The same long question about ships and the sea, asked again and again. " * 4, max_tokens=1)]
+    lm.generate(asked)
+    assert lm.generate(asked)[0].tokens_cached > 0
+    with run(tenant="other"):
+        assert lm.generate(asked)[0].tokens_cached == 0
+        assert lm.generate(asked)[0].tokens_cached > 0
+    assert lm.generate(asked)[0].tokens_cached == 0
+
+
+@pytest.mark.slow
 def test_greedy_answers_repeat_and_samples_follow_the_seed(lm):
     ask = [
         Prompt.user("Tell me a story.", seed=s, temperature=t, max_tokens=12)

@@ -52,6 +52,7 @@ class GGUF(Engine):
         self._window = min(window, self._core.trained_window)
         self._start, self._end = self._core.control("<|im_start|>"), self._core.control("<|im_end|>")
         self._last: list[int] = []
+        self._warm = cache
         self._rate = 200.0
 
     @property
@@ -92,14 +93,22 @@ class GGUF(Engine):
                 )
             else:
                 with self._core.lock:
+                    self._own()
                     self._check(rows[row])
                     answers[row] = ask(prompts[row], rows[row])
                     self._last = rows[row]
         return answers
 
+    def _own(self) -> None:
+        """Leave what another tenant's prompts left behind: a prefix found warm would tell that somebody asked it."""
+        tenant = current().tenant
+        self._warm = self._cache and self._core.tenant == tenant
+        if self._core.tenant != tenant:
+            self._core.tenant, self._last = tenant, []
+
     def _check(self, ids: list[int]) -> None:
         """Stop the run here when it is cancelled or when reading this prompt would outlast its deadline."""
-        fresh = len(ids) - (_shared(ids, self._last) if self._cache else 0)
+        fresh = len(ids) - (_shared(ids, self._last) if self._warm else 0)
         current().check(fresh / self._rate)
 
     def _one(self, prompt: Prompt, ids: list[int], within: Constraint | None) -> Completion:
@@ -135,7 +144,7 @@ class GGUF(Engine):
             "min_p": 0.0,
             "seed": prompt.seed % 2**31,
             "stop": list(sample.stop),
-            "cache_prompt": self._cache,
+            "cache_prompt": self._warm,
         }
         if isinstance(within, Choice):
             request["grammar"] = _one_of(within.options)
@@ -167,7 +176,7 @@ class GGUF(Engine):
     def _odds(self, ids: list[int], wanted: list[int]) -> Floats:
         for top in (*_TOP, self._core.vocabulary):
             started = time.monotonic()
-            request = {"prompt": ids, "max_tokens": 1, "temperature": 0.0, "n_probs": top, "cache_prompt": self._cache}
+            request = {"prompt": ids, "max_tokens": 1, "temperature": 0.0, "n_probs": top, "cache_prompt": self._warm}
             reply = self._core.complete(request)
             if "error" in reply:
                 return np.full(len(wanted), np.nan, dtype=np.float32)
@@ -270,6 +279,7 @@ def _pieces(engine: GGUF, prompt: Prompt, ids: list[int]) -> Iterator[str]:
         try:
             started = time.monotonic()
             with engine._core.lock:
+                engine._own()
                 engine._check(ids)
                 reply = engine._core.complete(engine._request(prompt, ids, None), hear)
                 engine._last = ids

@@ -48,13 +48,13 @@ def free_threads() -> int:
 
 
 class Llama:
-    """The loaded file. `window` is in tokens; `lock` is held by whoever talks to the engine.
+    """The loaded file. `window` is in tokens; `lock` is held by whoever talks to the engine, `tenant` who did last.
 
     Raises MissingExtraError without xllamacpp and ModelError for a file that does not load.
     """
 
     def __init__(self, path: Path, window: int, threads: int, *, embedding: bool) -> None:
-        self.lock = threading.Lock()
+        self.lock, self.tenant = threading.Lock(), ""
         key = secrets.token_hex(16)
         self._server = _serve(path, window, threads, key, embedding)
         self._client = httpx.Client(

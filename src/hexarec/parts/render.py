@@ -1,7 +1,8 @@
 """How an item or a history reads, in English and Chinese: the only place that says so.
 
-Item text is data: it is put on one line, stripped of control and invisible characters, freed of anything that looks
-like our handles or list marks, and capped, before it enters a prompt.
+Item text is data: it is put on one line, stripped of control and invisible characters (zero width, bidi, tags),
+freed of anything that looks like our handles, list marks, fences or a chat format, and capped, before it enters a
+prompt. There it stands on a line of its own behind a handle or a number: that line is its fence.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ _LABELS = {
            "keywords": "关键词", "country": "国家", "brand": "品牌", "categories": "类别"},
 }  # fmt: skip
 _LOOKS_LIKE_HANDLE = re.compile(r"^\s*(?:\[\s*(\w{1,8})\s*\]|[-*•]|\d{1,4}[.)、])\s*")
-_ROLE_MARK = re.compile(r"<\|[^|>]{0,40}\|>|\[/?INST\]|<</?SYS>>", re.IGNORECASE)
+_INNER_HANDLE = re.compile(r"\[\s*(\w{1,8})\s*\]")
+_ROLE_MARK = re.compile(
+    r"<\|[^|>]{0,40}\|>|\[/?INST\]|<</?SYS>>|</?[a-z_]{1,20}/?>|<!--|-->|`{3,}",
+    re.IGNORECASE,
+)
+# letters, marks and symbols that show nothing; variation selectors and joiners can carry hidden text
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def clean(text: str, cap: int = CAP) -> str:
-    """One line of plain text: no control, format or surrogate characters, no role marks, at most `cap` characters."""
+    """One line of plain text: no control, format or surrogate characters, no role marks, at most `cap` characters.
+
+    "[B]" inside becomes "(B)": only our own handles stand in square brackets.
+    """
     kept = "".join(" " if unicodedata.category(c)[0] in "ZC" else c for c in text[: 8 * cap])
+    kept = _BLANK.sub("", kept)
     while _ROLE_MARK.search(kept):  # what one mark leaves can close into another
         kept = _ROLE_MARK.sub("", kept)
     line = " ".join(kept.split())
@@ -39,6 +50,7 @@ def clean(text: str, cap: int = CAP) -> str:
         if rest == line or match.end() == 0 or (match[1] is None and re.match(r"^\s*\d", line)):
             break
         line = rest
+    line = _INNER_HANDLE.sub(r"(\1)", line)
     return line if len(line) <= cap else line[: cap - 1].rstrip() + "…"
 
 

@@ -53,6 +53,7 @@ def shortfall(by_round: Numbers, error: str = "") -> str:
     if 2 * placed < m:
         return error or f"the model placed {placed} of {m} options"
     known = [row[~np.isnan(row)] for row in by_round]
-    if m > 1 and all(len(np.unique(row)) < 2 for row in known):
+    compared = [row for row in known if len(row) > 1]
+    if compared and all(len(np.unique(row)) < 2 for row in compared):
         return "the model values all options alike"
     return ""
