@@ -236,6 +236,22 @@ class Clairvoyant(Good):
         return self
 
 
+class Piling(Good):
+    """Breaks `no future at fit`: fitted again, it adds to what it had learned."""
+
+    def fit(self, data, *, seed=0):
+        before = getattr(self, "counts_", 0.0)
+        super().fit(data)
+        self.counts_ = self.counts_ + before
+        return self
+
+
+class Hoarding(Clairvoyant):
+    """Breaks `no future at fit`: the largest log it ever saw is what it counts."""
+
+    SEEN: ClassVar[dict[str, Any]] = {}
+
+
 class Overwriting(Good):
     """Breaks `enriches`: old rows change when the catalog grows."""
 
@@ -291,6 +307,7 @@ BREAKS = {
     "extends": (Finished,),
     "forgets": (Remembering,),
     "no future": (Clairvoyant,),
+    "no future at fit": (Piling, Hoarding),
     "enriches": (Overwriting,),
     "backbone": (Skewed,),
     "explains": (Lying,),

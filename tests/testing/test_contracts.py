@@ -55,7 +55,7 @@ def test_every_way_of_asking_survives_any_words(backend):
 
 PIPELINE = ("catalog rows", "at most k", "best first", "permutation", "picks", "exclusions", "filters", "tombstones",
             "not yet out", "strangers", "user rows", "nothing given", "nobody asks", "batch is single", "same seed",
-            "input untouched", "comes back", "forgets", "no future")  # fmt: skip
+            "input untouched", "comes back", "forgets", "no future", "no future at fit")  # fmt: skip
 
 
 @pytest.mark.parametrize("contract", PIPELINE)

@@ -140,7 +140,11 @@ class Experiment:
 
     def manifest(self, asked: Round) -> dict[str, Any]:
         """All that is needed to tell this run from another."""
-        return manifest(asked.train, {"seeds": list(self.seeds), "k": self.k, "title": asked.title})
+        told: dict[str, Any] = {"seeds": list(self.seeds), "k": self.k, "title": asked.title}
+        if asked.leaked:
+            total = len(asked.truth.items)
+            told["truth in training"] = f"{asked.leaked:,} of {total:,} pairs stand in the training log"
+        return manifest(asked.train, told)
 
 
 def manifest(data: Dataset, more: Mapping[str, Any]) -> dict[str, Any]:

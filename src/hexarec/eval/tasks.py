@@ -44,6 +44,14 @@ class Round:
             self.truth.offsets, self.truth.items, *given,
         )  # fmt: skip
 
+    @property
+    def leaked(self) -> int:
+        """How many pairs of the truth the training log holds as well: a system may have read the answer."""
+        log, wide = self.train.interactions, len(self.queries.catalog) + 1
+        user = self.queries.user_rows(self.train.users.ids).astype(np.int64)[ragged.segments(self.truth.offsets)]
+        learned = ragged.segments(log.offsets) * wide + log.item
+        return int((ragged.member(user * wide + self.truth.items, learned) & (user >= 0)).sum())
+
     def floors(self) -> dict[str, Any]:
         """The systems that stand in every table, weakest first."""
         return FLOORS if self.candidates is None else {"candidate order": AsGiven(), **FLOORS}

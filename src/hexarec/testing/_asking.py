@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,27 @@ def poisoned(data: Dataset) -> Dataset:
         columns["text"] = np.concatenate([log.text, np.full(len(user), "", object)])
     columns["sources"] = log.sources
     return data.with_log(Interactions.of(columns, log.n_users, clock=log.clock, like_rule=log.like_rule))
+
+
+def rewritten(data: Dataset, moment: float) -> Dataset:
+    """The data in which all from the moment on is another thing: other items, likes, values, weights and gains."""
+    log = data.interactions
+    late = log.time >= moment
+    shift = 1 + np.arange(len(log.item)) % max(data.n_items - 1, 1)
+    turned = replace(
+        log,
+        item=np.where(late, (log.item + shift) % data.n_items, log.item).astype(np.int32),
+        liked=np.where(late, shift % 3 > 0, log.liked),
+        value=np.where(late, np.float32(1.0), log.value).astype(np.float32),
+        weight=np.where(late, np.float32(50.0), log.weight).astype(np.float32),
+    )
+    seen = data.exposures
+    if seen is None:
+        return data.with_log(turned)
+    gain = seen.shown.fields["gain"]
+    flip = (seen.queries.now >= moment)[ragged.segments(seen.shown.offsets)]
+    shown = seen.shown.with_field("gain", np.where(flip, 1.0 - gain, gain).astype(np.float32))
+    return replace(data.with_log(turned), exposures=replace(seen, shown=shown))
 
 
 def arrays_in(value: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hexarec.core import Dataset, Features, Lists, PerUser, fresh, load, save
+from hexarec.core import Dataset, Features, Lists, PerUser, after, fresh, load, save
 from hexarec.core import forget as core_forget
 from hexarec.core.options import is_stage, learned
 from hexarec.data.worlds import World
@@ -28,6 +28,7 @@ from hexarec.testing._asking import (
     poisoned,
     pool,
     ready,
+    rewritten,
     same,
     verbs,
     well_formed,
@@ -159,6 +160,30 @@ def no_future(stage: Any, world: World) -> None:
     for verb in verbs(made):
         same(first[verb], ask(made, verb, again), f"{verb}: asked of data with later events", 0.0)
         same(first[verb], ask(refit, verb, queries), f"{verb}: fitted on data whose later events were cut off", 0.0)
+
+
+def no_future_at_fit(stage: Any, world: World) -> None:
+    """Fitted on what lies before a cut, nothing after the cut is known: neither from the data nor from earlier fits.
+
+    The future is changed, the data cut at one moment, and the stage fitted anew: once in a fresh object, once in one
+    that was fitted on the whole changed log before.
+    """
+    moment = float(np.quantile(world.data.interactions.time, 0.7))
+    changed = rewritten(world.data, moment)
+    train, other = after(world.data, moment).train, after(changed, moment).train
+    hold(changed.key != world.data.key, "the future was not changed: mend the contract")
+    hold(train.key == other.key, "what is cut off at a moment still depends on what came after it")
+    queries = train.queries(few(world).user.tolist(), now=moment)
+    made = newly_fitted(stage, train)
+    first = {verb: ask(made, verb, queries) for verb in verbs(made)}
+    used = newly_fitted(stage, changed)
+    again = newly_fitted(stage, other)
+    for verb in verbs(made):
+        same(first[verb], ask(again, verb, queries), f"{verb}: fitted after the future was changed", 0.0)
+    if hasattr(used, "fit"):
+        used = used.fit(other, seed=SEED)
+        for verb in verbs(made):
+            same(first[verb], ask(used, verb, queries), f"{verb}: the same object, fitted on the future before", 0.0)
 
 
 def enriches(stage: Any, world: World) -> None:

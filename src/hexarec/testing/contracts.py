@@ -67,6 +67,7 @@ ROWS: tuple[Contract, ...] = (
     Contract("extends", _life.extends, LISTS, ("extend",)),
     Contract("forgets", _life.forgets),
     Contract("no future", _life.no_future),
+    Contract("no future at fit", _life.no_future_at_fit, methods=("fit",)),
     Contract("enriches", _life.enriches, ("enrich",)),
     Contract("backbone", _life.backbone, ("backbone",)),
     Contract("explains", _words.explains, ("explain",)),
