@@ -25,7 +25,7 @@ DIM = 64
 """The length of the stub's embeddings."""
 _ORDERS = re.compile(
     r"ignore|disregard|instruction|system|assistant|rank|put .* first|at the top|must|always|recommend|output|answer"
-    r"|忽略|必须|推荐|排在|第一|ignorez|classez|ignoriere|setze|ignora|</|<\||-->|[{}]",
+    r"|忽略|必须|推荐|排在|第一|ignorez|classez|ignoriere|setze|</|<\||-->|[{}]",
     re.IGNORECASE,
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
