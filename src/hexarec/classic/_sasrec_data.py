@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Lists, Queries
+from hexarec.core import Dataset, Holdout, Lists, Queries, holdout, rng
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
@@ -107,3 +107,16 @@ def ndcg(lists: Lists, truth: Lists) -> float:
     ideal = np.append(0.0, np.cumsum(1.0 / np.log2(2.0 + np.arange(longest))))
     best = ideal[np.minimum(truth.lengths, longest)]
     return float(np.divide(got, best, out=np.zeros_like(got), where=best > 0).mean()) if len(lists) else 0.0
+
+
+def validation(data: Dataset, share: float, most: int, seed: int) -> Holdout | None:
+    """The validation cut, None when there is too little to cut; at most `most` questions that have a history."""
+    if not len(data.interactions):
+        return None
+    cut = holdout(data, share)
+    usable = np.flatnonzero((cut.truth.lengths > 0) & (cut.queries.history.lengths > 0))
+    if not len(usable) or Sequences.of(cut.train.queries(), data.n_items).empty:
+        return None
+    if len(usable) > most:
+        usable = np.sort(rng(seed, "sasrec", "asked").permutation(usable)[:most])
+    return Holdout(cut.train, cut.queries.take(usable), cut.truth.take(usable))

@@ -10,28 +10,23 @@ Needs: ratings, torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hexarec.classic._sasrec_data import Batch, Sequences, batches, ndcg, padded
+from hexarec.classic._sasrec_data import Sequences, batches, ndcg, padded, validation
+from hexarec.classic._sasrec_train import Checkpoint, copied, network, restored, train_epoch
 from hexarec.classic._shared import Floats, folded, popularity, product
 from hexarec.core import (
     Dataset,
     Holdout,
     Lists,
-    MissingExtraError,
     OptionError,
     PerUser,
     Queries,
     best,
-    current,
     digest,
-    holdout,
     options_digest,
     ready,
     rescored,
@@ -39,28 +34,6 @@ from hexarec.core import (
     seed_words,
     track,
 )
-
-if TYPE_CHECKING:
-    from hexarec.classic._sasrec_net import Net
-
-State = dict[str, NDArray[Any]]
-
-
-def network(seed: int, **shape: Any) -> Net:
-    """A new network with drawn weights; the global generator is left as it was. Raises MissingExtraError."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "train") from None
-    from hexarec.classic._sasrec_net import Net
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_words(seed, "sasrec") % 2**63)
-        return Net(**shape)
-
-
-def _copied(net: Net) -> State:
-    return {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
 
 
 @dataclass
@@ -109,7 +82,7 @@ class SASRec:
             raise OptionError("width must be a multiple of heads, length above 0, dropout in [0, 1)")
         self._net = None
         self.key_, self.popular_, self.n_items_ = data.catalog.key, popularity(data), data.n_items
-        cut = self._cut(data, seed)
+        cut = validation(data, self.share, self.asked, seed)
         train = Sequences.of(data.queries() if cut is None else cut.train.queries(), self.n_items_)
         self.curve_: list[float] = []
         self._train(train, cut, seed, self.epochs, digest(options_digest(self), data.key, seed))
@@ -120,18 +93,6 @@ class SASRec:
         vectors = self._states(queries)
         self.users_ = PerUser.of(data.users.ids, vectors, np.asarray(vectors.any(axis=1)))
         return self
-
-    def _cut(self, data: Dataset, seed: int) -> Holdout | None:
-        """The validation cut, None when there is too little to cut; at most `asked` questions that have a history."""
-        if not len(data.interactions):
-            return None
-        cut = holdout(data, self.share)
-        usable = np.flatnonzero((cut.truth.lengths > 0) & (cut.queries.history.lengths > 0))
-        if not len(usable) or Sequences.of(cut.train.queries(), data.n_items).empty:
-            return None
-        if len(usable) > self.asked:
-            usable = np.sort(rng(seed, "sasrec", "asked").permutation(usable)[: self.asked])
-        return Holdout(cut.train, cut.queries.take(usable), cut.truth.take(usable))
 
     def _shape(self) -> dict[str, Any]:
         names = ("length", "width", "blocks", "heads", "hidden", "dropout")
@@ -145,81 +106,25 @@ class SASRec:
         with torch.random.fork_rng(devices=[]):
             adam = torch.optim.Adam(net.parameters(), self.rate, betas=(0.9, 0.98), fused=True)
             self._net = net
-            done, chosen = self._resume(net, adam, name)
+            kept = Checkpoint(name)
+            done, self.curve_, chosen = kept.resume(net, adam, self.curve_)
             for epoch in track(range(done, 0 if train.empty else epochs), "epoch"):
                 if cut is not None and len(self.curve_) - int(np.argmax(self.curve_ or [0])) > self.patience:
                     break
                 torch.manual_seed(seed_words(seed, "sasrec", epoch) % 2**63)
-                self._epoch(net, adam, batches(train, self, rng(seed, "sasrec", epoch)), epoch)
-                self.weights_ = _copied(net)
+                train_epoch(self, net, adam, batches(train, self, rng(seed, "sasrec", epoch)), epoch)
+                self.weights_ = copied(net)
                 if cut is not None:
                     self.curve_.append(ndcg(self.retrieve(cut.queries, 10), cut.truth))
                 if cut is None or self.curve_[-1] >= max(self.curve_):
                     chosen = self.weights_
-                self._checkpoint(net, adam, name, epoch + 1, chosen)
+                kept.write(net, adam, epoch + 1, self.curve_, chosen)
         self._net, self.weights_ = None, chosen
 
-    def _epoch(self, net: Net, adam: Any, steps: Iterator[tuple[float, Batch]], epoch: int) -> None:
-        import torch
-
-        from hexarec.classic._sasrec_net import fast_half, loss_of
-
-        half = self.precision == "bfloat16" or (self.precision == "auto" and fast_half())
-        net.train()
-        for passed, batch in steps:
-            current().check()
-            for group in adam.param_groups:
-                group["lr"] = self.rate * (1.0 - 0.9 * min(1.0, (epoch + passed) / self.epochs))
-            items, targets, real = (torch.from_numpy(one) for one in batch)
-            drawn = torch.randint(self.n_items_, (self.negatives,)) if self.loss == "sampled" else None
-            adam.zero_grad()
-            loss_of(net, items, targets, real, drawn, half).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-        net.eval()
-
-    def _place(self, name: str) -> Path | None:
-        scratch = current().scratch
-        return scratch / f"sasrec-{name}.npz" if scratch is not None and name else None
-
-    def _checkpoint(self, net: Net, adam: Any, name: str, done: int, chosen: State) -> None:
-        place = self._place(name)
-        if place is None:
-            return
-        state = {f"net.{k}": v for k, v in _copied(net).items()} | {f"best.{k}": v for k, v in chosen.items()}
-        for number, moments in adam.state_dict()["state"].items():
-            state |= {f"adam.{number}.{k}": v.numpy() for k, v in moments.items()}
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_suffix(".part.npz")
-        np.savez(aside, allow_pickle=False, done=done, curve=np.array(self.curve_), **state)
-        aside.replace(place)
-
-    def _resume(self, net: Net, adam: Any, name: str) -> tuple[int, State]:
-        """How many epochs a checkpoint holds, and its best weights; fills the network and the optimiser."""
-        place = self._place(name)
-        if place is None or not place.is_file():
-            return 0, _copied(net)
-        import torch
-
-        with np.load(place, allow_pickle=False) as file:
-            saved = {key: file[key] for key in file.files}
-        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in saved.items() if k.startswith("net.")})
-        moments: dict[int, dict[str, Any]] = {}
-        for key, value in saved.items():
-            if key.startswith("adam."):
-                _, number, what = key.split(".")
-                moments.setdefault(int(number), {})[what] = torch.from_numpy(value)
-        adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
-        self.curve_ = saved["curve"].tolist()
-        return int(saved["done"]), {k[5:]: v for k, v in saved.items() if k.startswith("best.")}
-
-    def _network(self) -> Net:
+    def _network(self) -> Any:
         if self._net is None:
-            import torch
-
-            net = network(0, **self._shape())
-            net.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights_.items()})
-            self._net = net.eval()
-        return self._net  # type: ignore[no-any-return]
+            self._net = restored(self.weights_, self._shape())
+        return self._net
 
     def _states(self, queries: Queries) -> Floats:
         """The state after each history (n, width), zeros without one."""
