@@ -6,7 +6,7 @@ import pytest
 from hexarec.core.errors import CancelledError, DeadlineError, ModelError, RetryableModelError
 from hexarec.core.run import Cancel, current, pool, run
 from hexarec.lm.base import Prompt
-from hexarec.lm.gate import SLOW, admitted, gate, stoppable
+from hexarec.lm.gate import SLOW, admitted, apart, gate, stoppable
 
 ASKED = Prompt.user("x")
 
@@ -112,3 +112,34 @@ def test_a_machine_without_threads_asks_where_it_stands(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", none)
     with run(seconds=5):
         assert stoppable(threading.get_ident, "x") == threading.get_ident()
+
+
+def test_pieces_are_made_in_one_context_whoever_asks_for_them():
+    def pieces():
+        with run(tenant="inside"):
+            for _ in range(3):
+                yield current().tenant
+
+    made, heard = apart(pieces()), []
+    for _ in range(4):
+        thread = threading.Thread(target=lambda: heard.append(next(made, None)))
+        thread.start()
+        thread.join(5)
+        assert current().tenant == ""
+    assert heard == ["inside"] * 3 + [None]
+
+
+def test_pieces_that_nobody_wants_any_more_are_closed_in_their_context():
+    closed = []
+
+    def pieces():
+        with run(tenant="inside"):
+            try:
+                yield 1
+            finally:
+                closed.append(current().tenant)
+
+    made = apart(pieces())
+    next(made)
+    made.close()
+    assert closed == ["inside"]

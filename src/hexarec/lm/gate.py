@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
 from hexarec.core.errors import CancelledError, DeadlineError, ModelError, RetryableModelError
@@ -71,6 +71,21 @@ def _outcome(error: BaseException, seconds: float) -> bool | None:
     if isinstance(error, DeadlineError):
         return False if seconds >= SLOW else None
     return True if isinstance(error, ModelError) else None
+
+
+def apart(pieces: Generator[T, None, None]) -> Iterator[T]:
+    """The same pieces, made in one context of their own, whoever asks for the next one and wherever.
+
+    A generator that opens a run would else open it for the code between two pieces, and could not close it from
+    another thread.
+    """
+    context = contextvars.copy_context()
+    nothing = object()
+    try:
+        while (piece := context.run(next, pieces, nothing)) is not nothing:
+            yield piece  # type: ignore[misc]
+    finally:
+        context.run(pieces.close)
 
 
 def stoppable(call: Callable[[], T], name: str) -> T:

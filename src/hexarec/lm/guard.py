@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from hexarec.core.errors import BudgetError, DeadlineError, RetryableModelError
@@ -12,7 +12,7 @@ from hexarec.core.run import Ledger, current, held
 from hexarec.core.seeds import rng
 from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
-from hexarec.lm.gate import gate, stoppable
+from hexarec.lm.gate import apart, gate, stoppable
 
 T = TypeVar("T")
 
@@ -297,6 +297,9 @@ class Guarded:
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
         """The answer in pieces; a broken stream is not tried again, since part of it was said."""
+        return apart(self._pieces(prompt))
+
+    def _pieces(self, prompt: Prompt) -> Generator[str, None, None]:
         self._allowance.first(1)
         worst = self._worst([prompt], 0, True)
         with held(1, sum(worst), self._price(*worst)) as metered:

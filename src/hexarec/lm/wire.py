@@ -8,7 +8,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -25,6 +25,7 @@ from hexarec.core.errors import (
 )
 from hexarec.core.run import current
 from hexarec.lm.base import count_call
+from hexarec.lm.gate import apart
 from hexarec.lm.sse import events
 from hexarec.lm.watched import Backend, TooLong, Watch, watching
 
@@ -153,6 +154,9 @@ class Wire:
 
         The end is [DONE], or the end of the connection after a chunk that named a reason to finish. Raises as `post`.
         """
+        return apart(self._chunks(body, worst))
+
+    def _chunks(self, body: dict[str, Any], worst: tuple[int, int]) -> Generator[dict[str, Any], None, None]:
         ended = False
         with self._call(_MOST, worst) as watch:
             with self._open("/chat/completions", {**body, "stream": True}, watch.end) as response:
