@@ -15,8 +15,10 @@ from writing import write
 
 from hexarec.classic.lexical import Lexical
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, Queries, Users, ragged, rng, run
-from hexarec.eval.experiment import AsGiven, Experiment
+from hexarec.eval.experiment import Experiment
+from hexarec.eval.floors import AsGiven
 from hexarec.eval.tasks import Given
+from hexarec.lm.cassette import Cassette
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.frozen_encoder import FrozenEncoder
 from hexarec.methods.llmrank import LLMRank
@@ -31,6 +33,8 @@ BACKENDS = {
     "llmrank constrained": {"backend": "constrained", "rounds": 1},
     "llmrank list": {"backend": "list", "rounds": 1},
     "llmrank pairwise": {"backend": "pairwise", "rounds": 1, "opponents": 2},
+    "llmrank likelihood": {"backend": "likelihood", "rounds": 1},
+    "llmrank pmi": {"backend": "pmi", "rounds": 1},
 }
 
 
@@ -90,9 +94,15 @@ def main() -> None:
     asked.add_argument(
         "--sweep", action="store_true", help="only the back ends, on --llm-users; floors stand elsewhere"
     )
+    asked.add_argument(
+        "--packed", action="store_true", help="only the back ends, on --llm-users of the 6,000; for hf: models"
+    )
+    asked.add_argument("--dtype", default=None, help="of an hf: model")
     asked.add_argument("--resume", action="store_true")
     options = asked.parse_args()
     data, targets = dataset(options.data)
+    if options.packed:
+        return packed(options, data, targets)
     if options.sweep:
         return sweep(options, data, targets)
     text = FrozenEncoder(open_encoder(options.encoder), fields=("title",), last=5)
@@ -127,8 +137,25 @@ def sweep(options: argparse.Namespace, data: Dataset, targets: dict[str, str]) -
     write(options.out, [report], NOTES)
 
 
-def _llms(spec: str, names: list[str]) -> dict[str, LLMRank]:
-    lm = open_lm(spec) if names else None
+def packed(options: argparse.Namespace, data: Dataset, targets: dict[str, str]) -> None:
+    """The back ends that the torch engine packs, on users of table 2, a back end a table: each on as many as asked."""
+    queries, truth, candidates = (
+        one.take(slice(0, options.llm_users)) for one in cases(data, targets, options.data / "Games-6k/Games-6k.random")
+    )
+    title = f"Amazon Games, packed back ends, {len(queries)} of the 6,000 users, 1 positive + 19 random (SAMPLED)"
+    # likelihood and pmi ask the same questions: the tape answers the second, and a run that was cut off
+    tape = options.runs / "packed.sqlite"
+    tape.parent.mkdir(parents=True, exist_ok=True)
+    systems = {"order as given": AsGiven(), **_llms(options.lm, options.backends, options.dtype, tape)}
+    experiment = Experiment(Given(data, queries, truth, candidates, title, METRICS), systems, k=SIZE, floors=False)
+    with run(emit=_quiet):
+        report = experiment.run(options.runs / f"packed-{len(queries)}", resume=options.resume)
+    write(options.out, [report], NOTES)
+
+
+def _llms(spec: str, names: list[str], dtype: str | None = None, tape: Path | None = None) -> dict[str, LLMRank]:
+    lm = open_lm(spec, **({"dtype": dtype} if dtype else {})) if names else None
+    lm = Cassette(lm, tape) if lm is not None and tape is not None else lm
     return {name: LLMRank(lm, domain="game", history=5, **BACKENDS[name]) for name in names if lm}
 
 

@@ -43,11 +43,11 @@ class Prefix:
             self.keys[layer] = old_key = _grown(old_key, key, n, wanted)
             self.values[layer] = old_value = _grown(old_value, value, n, wanted)
         old_key[:, n:total], old_value[:, n:total] = key, value
-        return old_key[:, :total], old_value[:, :total]  # type: ignore[index]
+        return old_key[:, :total], old_value[:, :total]
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """All keys and values of a layer."""
-        return self.keys[layer][:, : self.length], self.values[layer][:, : self.length]  # type: ignore[index]
+        return self.keys[layer][:, : self.length], self.values[layer][:, : self.length]
 
     def head(self, length: int) -> Prefix:
         """The first `length` tokens, sharing memory; what is added to it goes to memory of its own."""

@@ -30,6 +30,7 @@ from hexarec.lm.base import (
     failed,
 )
 from hexarec.lm.engine import Engine, label_tokens
+from hexarec.lm.hf.adapters import Adapters
 from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
 from hexarec.lm.hf.head import Head
@@ -79,6 +80,7 @@ class HF(Engine):
         self._window = min(window or trained, trained)
         body = Body(self.base, path)
         self.head = Head(self.base.model)
+        self.adapters = Adapters(self.base.model, self.base.fingerprint)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
@@ -120,7 +122,7 @@ class HF(Engine):
             jobs, wanted = [], []
             for i in own:
                 job = self.job(prompts[i])
-                fits = [c for c, ids in enumerate(rows[i]) if len(job.tokens) + len(ids) <= self._window]
+                fits = [c for c, ids in enumerate(rows[i]) if len(job.tokens) + len(ids) <= self._room(setting)]
                 if not fits:
                     continue
                 job.sequences = [rows[i][c][:-1] for c in fits]
@@ -166,7 +168,7 @@ class HF(Engine):
         forms = {end: label_tokens(labels, end, self.tokens.one, self.name) for end in {p.ending for p in prompts}}
         for setting, own in self._settings(prompts):
             jobs = [self.job(prompts[i]) for i in own]
-            fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._window]
+            fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._room(setting)]
             merged, members = _merged([jobs[n] for n in fit])
             started = time.monotonic()
             columns = [[forms[prompts[own[fit[m]]].ending] for m in group] for group in members]
@@ -205,7 +207,7 @@ class HF(Engine):
         made = np.full((len(prompts), self.worker.body.width), np.nan, np.float32)
         for setting, own in self._settings(prompts):
             jobs = [self.job(prompts[i]) for i in own]
-            fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._window]
+            fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._room(setting)]
             started = time.monotonic()
             for n, row in zip(fit, self.jobs.states([jobs[n] for n in fit], setting, layer, pool), strict=True):
                 made[own[n]] = row
@@ -296,7 +298,17 @@ class HF(Engine):
             yield self._setting(name), own
 
     def _setting(self, name: str | None) -> Setting:
-        return Setting()
+        """What an adapter asks of a forward. Raises ModelError for one that is missing, damaged or of another base."""
+        if name is None:
+            return Setting()
+        with self.worker.lock:  # loading changes modules that a forward may be using
+            adapter = self.adapters.load(name)
+        past = None if adapter.past is None else self.worker.body.given(adapter.past)
+        return Setting(adapter.digest, partial(self.adapters.using, adapter), adapter.vectors, past, adapter.length)
+
+    def _room(self, setting: Setting) -> int:
+        """Tokens that are left beside what an adapter puts in front."""
+        return self._window - setting.length
 
     def job(self, prompt: Prompt) -> Job:
         """The prompt's tokens; a prompt of none stands behind the token that ends texts."""

@@ -89,6 +89,14 @@ class Body:
         """An empty prefix for this model."""
         return Prefix(self.layers, room)
 
+    def given(self, past: Sequence[tuple[Tensor, Tensor]]) -> Prefix:
+        """A prefix of given keys and values of every layer, (kv heads, n, head size) each."""
+        made = self.prefix()
+        made.keys = [key.to(self.device, self.dtype) for key, _ in past]
+        made.values = [value.to(self.device, self.dtype) for _, value in past]
+        made.length = int(past[0][0].shape[1])
+        return made
+
     @torch.no_grad()
     def run(self, requests: Sequence[Request], *, layers: bool = False) -> list[States]:
         """The states of each request. Prefixes and pools take in the keys and values of what was new."""

@@ -34,6 +34,8 @@ class Setting:
     using: Callable[[], AbstractContextManager[Any]] = nullcontext
     lead: Tensor | None = None
     past: Prefix | None = None
+    length: int = 0
+    """Positions that lead or past take."""
 
 
 @dataclass(eq=False)

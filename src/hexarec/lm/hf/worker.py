@@ -37,6 +37,8 @@ class Worker:
         self.rate = 300.0
         """Tokens per second of recent forwards."""
         self.forwards, self.merged = 0, 0
+        self.lock = threading.Lock()
+        """Held during a forward, and by whoever changes the model's modules."""
         self._tasks: queue.Queue[_Task | None] = queue.Queue()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -104,7 +106,7 @@ class Worker:
             return
         started = time.monotonic()
         try:
-            with tasks[0].using():
+            with self.lock, tasks[0].using():
                 states = self.body.run([task.request for task in tasks], layers=tasks[0].layers)
         except BaseException as error:  # the callers must hear of it, whatever it is
             for task in tasks:

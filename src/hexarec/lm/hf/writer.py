@@ -95,7 +95,7 @@ class Writer:
         return Completion(options[best], "stop", engine.length(prompt), int(row.tokens[best]))
 
     def _texts(self, prompts: Sequence[Prompt], setting: Setting, within: Constraint | None) -> list[Completion]:
-        made: list[Completion | None] = [self._too_long(prompt) for prompt in prompts]
+        made: list[Completion | None] = [self._too_long(prompt, setting) for prompt in prompts]
         open_ones = [n for n, refusal in enumerate(made) if refusal is None]
         started = time.monotonic()
         answers = self._begin([prompts[n] for n in open_ones], setting, within)
@@ -132,9 +132,9 @@ class Writer:
         options = within.options if isinstance(within, Choice) else within.sequences
         return replace(made, text=options[answer.guide.number])  # type: ignore[union-attr]
 
-    def _too_long(self, prompt: Prompt) -> Completion | None:
+    def _too_long(self, prompt: Prompt, setting: Setting) -> Completion | None:
         engine, size = self._engine, self._engine.length(prompt)
-        room = engine.window - prompt.sample.max_tokens
+        room = engine.window - setting.length - prompt.sample.max_tokens
         if size <= room:
             return None
         return failed(
@@ -144,7 +144,7 @@ class Writer:
 
     def stream(self, prompt: Prompt, setting: Setting) -> Iterator[str]:
         """The answer in pieces; what may yet become a stop text or a whole character is held back."""
-        refusal = self._too_long(prompt)
+        refusal = self._too_long(prompt, setting)
         if refusal is not None:
             raise ModelError(refusal.error)
         started, said = time.monotonic(), 0
@@ -192,7 +192,7 @@ class Writer:
         if trie.key != engine.base.fingerprint["tokenizer"]:
             raise ModelError(f"the trie was built for another tokenizer than that of {engine.name}")
         for prompt in prompts:
-            if engine.length(prompt) >= engine.window:
+            if engine.length(prompt) >= engine.window - setting.length:
                 raise ModelError(f"the prompt of {engine.length(prompt)} tokens does not fit {engine.name}")
         found: list[list[Hit]] = []
         for start in range(0, len(prompts), BATCH):
