@@ -41,9 +41,21 @@ def test_a_one_token_answer_takes_the_form_of_the_label(tokens):
         assert answer_ids(prompt, "Yes", tokens) == [tokens.one(form)]
 
 
-def test_a_longer_answer_stands_as_it_is(tokens):
-    text = " Toy Story (1995)"
-    assert answer_ids(Prompt.plain("Next:"), text, tokens) == list(tokens.text(text))
+@pytest.mark.parametrize("text", [" Toy Story (1995)", "Toy Story (1995)", "Heat"])
+def test_a_longer_answer_stands_as_it_is(tokens, text):
+    assert answer_ids(Prompt.user("Next?"), text, tokens) == list(tokens.text(text))
+    assert len(tokens.text(text)) > 1  # of Heat only the form with a space is one token
+
+
+def test_given_labels_are_resolved_as_inference_does(tokens):
+    form = Form(labels=("Heat", "No"))
+    line = encode([Example(Prompt.user("Next?"), "Heat")], tokens, form).lines[0]
+    assert (
+        line.labels.tolist()
+        == label_tokens(form.labels, "\n", tokens.one, "x")
+        == [tokens.one(" Heat"), tokens.one("No")]
+    )
+    assert line.ids[-2] == tokens.one(" Heat")
 
 
 def test_an_open_assistant_turn_goes_on(tokens):

@@ -140,6 +140,7 @@ def inject(model: Any, name: str, options: Mapping[str, Any]) -> list[tuple[str,
     for _, layer in found:
         layer.lora_A[name].float()
         layer.lora_B[name].float()
+        layer.eval()  # or its dropout is on
     switch([layer for _, layer in found], None)
     return found
 

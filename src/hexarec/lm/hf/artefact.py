@@ -86,6 +86,7 @@ def read(path: str | Path) -> Artefact:
         text = (path / MANIFEST).read_bytes()
         manifest = json.loads(text)
         kind, expected = manifest["kind"], manifest["files"][WEIGHTS]
+        dict(manifest["base"]), dict(manifest["options"])  # what every reader of it relies on
         if manifest["format"] != FORMAT or kind not in KINDS:
             raise ModelError(
                 f"{path} has format {manifest['format']} and kind {kind!r}, which this version cannot read"
@@ -104,7 +105,7 @@ def check_base(path: str | Path, made_for: Mapping[str, str], base: Mapping[str,
     differs = sorted(part for part in {*made_for, *base} if made_for.get(part) != base.get(part))
     if differs:
         raise ModelError(
-            f"{path} was tuned for another base: the {' and the '.join(differs)} differ" + "s" * (len(differs) == 1),
+            f"{path} was tuned for another base: {', '.join(differs)} differ",
             hint="load the base it was tuned for, or tune again",
         )
 

@@ -22,6 +22,7 @@ class Segmented(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: list[int], scale: float) -> Tensor:
+        """The outputs; odds are kept."""
         out = q.new_empty(q.shape[1], q.shape[0], q.shape[2])
         odds, groups = [], q.shape[0] // k.shape[0]
         for own in _slices(lengths):
@@ -36,6 +37,7 @@ class Segmented(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """The gradients of queries, keys and values."""
         q, k, v, out, *odds = ctx.saved_tensors
         to_q, to_k, to_v = (torch.empty_like(one) for one in (q, k, v))
         slopes, kv = grads[0].transpose(0, 1), k.shape[0]

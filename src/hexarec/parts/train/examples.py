@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core.errors import DataError, ModelError, OptionError
+from hexarec.core.errors import DataError, OptionError
 from hexarec.core.ids import digest
 from hexarec.lm.base import Floats, Prompt
 from hexarec.lm.engine import label_tokens
@@ -116,12 +116,15 @@ def key_of(examples: Sequence[Example], form: Form) -> str:
     return digest([[one.prompt.digest(), one.answer] for one in examples], repr(form))
 
 
-def answer_ids(prompt: Prompt, answer: str, tokens: Tokens, name: str = "hf") -> list[int]:
-    """The tokens of an answer, as inference reads them: a one-token answer as a label, a longer one as it stands."""
-    try:
-        return label_tokens([answer], prompt.ending, tokens.one, name)
-    except ModelError:
-        return list(tokens.text(answer))
+def answer_ids(prompt: Prompt, answer: str, tokens: Tokens) -> list[int]:
+    """The tokens of an answer that is none of given labels.
+
+    A single token has a space before it where a label would: after a letter or mark, not after white space. Anything
+    longer stands as it is, as `score` reads it.
+    """
+    bare, ending = answer.strip(), prompt.ending
+    one = tokens.one(bare if not ending or ending.isspace() else " " + bare)
+    return list(tokens.text(answer)) if one is None else [one]
 
 
 def _line(example: Example, source: int, tokens: Tokens, form: Form, name: str) -> Line:
@@ -147,7 +150,7 @@ def _answer(
 ) -> tuple[list[int], list[int]]:
     """The tokens of all labels, and of the answer."""
     if not form.labels:
-        return [], answer_ids(prompt, answer, tokens, name)
+        return [], answer_ids(prompt, answer, tokens)
     if answer not in form.labels:
         raise DataError(f"example {source}: the answer {answer!r} is none of the labels {list(form.labels)}")
     columns = label_tokens(form.labels, prompt.ending, tokens.one, name)
