@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from hexarec.core.errors import CapabilityError, ModelError, OptionError
+from hexarec.core.errors import ModelError, OptionError
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.fake import NAMES
 from hexarec.lm.open import ENCODER_NAMES, LM_NAMES, open_encoder, open_lm
@@ -34,11 +34,6 @@ def test_near_names_are_suggested():
         open_lm("fake:overlop")
     with pytest.raises(OptionError, match="did you mean 'minilm'"):
         open_encoder("minilmm")
-
-
-def test_hf_is_not_here_yet():
-    with pytest.raises(CapabilityError, match="gguf:smollm2"):
-        open_lm("hf:any/model")
 
 
 def test_missing_models_say_how_to_get_them(tmp_path, monkeypatch):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
-from hexarec.core.errors import OptionError
+from hexarec.core.errors import HexarecError, ModelError, OptionError
 from hexarec.lm import fake
 from hexarec.lm.base import Encoder, LanguageModel
 
@@ -127,7 +128,16 @@ def _hf(rest: str, **options: Any) -> LanguageModel:
     need_torch()
     from hexarec.lm.hf.engine import HF
 
-    return HF(rest, **options)
+    signature(HF).bind(rest, **options)  # a wrong option is told from what a foreign file raises
+    try:
+        return HF(rest, **options)
+    except HexarecError:
+        raise
+    except Exception as error:  # damaged weights and tokenizers raise the errors of four libraries
+        raise ModelError(
+            f"hf:{rest} does not load: {type(error).__name__}: {str(error)[:200]}",
+            hint="the directory needs whole config.json, tokenizer.json and *.safetensors; fetch or save it again",
+        ) from error
 
 
 def _minilm(rest: str, **options: Any) -> Encoder:
