@@ -42,7 +42,7 @@ class Head:
     @torch.no_grad()
     def log_sums(self, states: Tensor, rows: int = 256) -> Tensor:
         """(n,) float32 log-sum-exp over the whole vocabulary of each row's logits."""
-        parts = [self._log_sums(part) for part in states.split(rows)]
+        parts = [self._log_sums(states[at : at + rows]) for at in range(0, len(states), rows)]
         return torch.cat(parts) if parts else states.new_zeros(0, dtype=torch.float32)
 
     def _log_sums(self, states: Tensor) -> Tensor:
