@@ -130,7 +130,9 @@ def sweep(options: argparse.Namespace, data: Dataset, targets: dict[str, str]) -
         one.take(part) for one in cases(data, targets, options.data / "Games-200users/Games.random")
     )
     title = f"Amazon Games, back ends on the first {len(queries)} users of table 3, 1 positive + 19 random (SAMPLED)"
-    systems = {"order as given": AsGiven(), **_llms(options.lm, options.backends)}
+    tape = options.runs / "sweep.sqlite"
+    tape.parent.mkdir(parents=True, exist_ok=True)
+    systems = {"order as given": AsGiven(), **_llms(options.lm, options.backends, options.dtype, tape)}
     experiment = Experiment(Given(data, queries, truth, candidates, title, METRICS), systems, k=SIZE, floors=False)
     with run(emit=_quiet):
         report = experiment.run(options.runs / "sweep", resume=options.resume)

@@ -45,7 +45,7 @@ GRIDS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     ),
     "bpr": (BPR(), [{"factors": f, "epochs": e} for f in (32, 64) for e in (10, 30, 60)]),
     "markov": (Markov(), [{"last": n, "discount": d} for n in (1, 3, 10) for d in (0.5, 0.8)]),
-    "lightgcn": (LightGCN(), [{"layers": n, "epochs": e} for n in (1, 2, 3) for e in (30, 60)]),
+    "lightgcn": (LightGCN(), [{"layers": n, "epochs": e} for n in (1, 2, 3) for e in (10, 20)]),
 }
 
 # chosen on the validation part of ml1m among rate, feed-forward width, heads and windows

@@ -39,9 +39,9 @@ class LightGCN:
     """Length of a vector."""
     layers: int = 2
     """How many steps over the graph are averaged."""
-    epochs: int = 60
+    epochs: int = 20
     """Passes over the liked events."""
-    rate: float = 0.01
+    rate: float = 0.05
     """Step of Adam."""
     regularization: float = 1e-4
     """Ridge on the layer-0 vectors that a batch touches."""

@@ -52,7 +52,7 @@ class SASRec:
     """How many of the newest liked events are read."""
     dropout: float = 0.2
     """Share of activations dropped in training."""
-    epochs: int = 60
+    epochs: int = 25
     """Most passes over the log."""
     patience: int = 5
     """Stop after this many epochs without a better validation NDCG@10."""
@@ -62,11 +62,11 @@ class SASRec:
     """Most users asked at a validation."""
     refit: bool = False
     """Train once more on everything, for as many epochs as validation chose."""
-    rate: float = 0.001
+    rate: float = 0.003
     """Step of Adam at the start; it falls linearly to a tenth at `epochs`."""
     positions: int = 4096
     """Events per step."""
-    windows: Literal["last", "all"] = "last"
+    windows: Literal["last", "all"] = "all"
     """Train on the newest `length` events of each user, or on all events in pieces cut anew each epoch."""
     loss: Literal["full", "sampled"] = "full"
     """Cross-entropy over the catalog, or over the target and `negatives` uniform draws per step."""
