@@ -15,6 +15,7 @@ SUBSTITUTIONS = {
     'hexarec.pipeline("default")': 'hexarec.pipeline("default", lm="fake:overlap", text_encoder="tfidf")',
     'open_lm("gguf:smollm2")': 'open_lm("fake:overlap")',
     'open_encoder("minilm")': 'open_encoder("tfidf")',
+    'load("smollm2")': 'load(str(__import__("tests.lm.hf.tinymodels").lm.hf.tinymodels.llama("model")))',
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ def quick() -> AbstractContextManager[Any]:
     return _Products() if _there() else nullcontext()
 
 
+@cache
 def _there() -> bool:
     try:
         one = torch.ones(2, 2)
