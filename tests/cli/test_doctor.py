@@ -32,6 +32,19 @@ def test_every_line_has_a_level_and_what_is_missing_its_mend():
     assert "hexarec models install smollm2" in text and "Python" not in text.splitlines()[0]
 
 
+def test_torch_is_told_what_it_serves(monkeypatch):
+    from importlib import metadata, util
+
+    real = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "torch" else real(name))
+    found = looked()["torch"]
+    assert found["level"] == "ok" and "hf:" in found["said"] and "[train]" in found["mend"]
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "transformers" else object())
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9")
+    found = doctor.torch()
+    assert found.level == "warn" and "transformers" in found.said and "[train]" in found.mend
+
+
 def test_a_damaged_model_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path))
     (tmp_path / "minilm").mkdir()

@@ -1,6 +1,7 @@
 import hashlib
 import zipfile
 
+import pytest
 from tests.cli.calls import answer, call, fails
 
 from hexarec.lm import models
@@ -13,6 +14,27 @@ def test_the_list_knows_what_is_installed(monkeypatch, tmp_path):
     made = answer("models", "list")
     assert {one["name"]: one["installed"] for one in made["embedded"]} == {"smollm2": False, "minilm": True}
     assert "fake:overlap" in call("models", "list").stdout
+
+
+def test_the_list_says_what_each_engine_needs(monkeypatch):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else real(name))
+    made = {one["engine"]: one for one in answer("models", "list")["engines"]}
+    assert made["hf:"]["extra"] == "[train]" and made["hf:"]["ready"] == "no: torch missing"
+    assert made["fake:"]["extra"] == "none" and made["fake:"]["ready"] == "yes"
+    assert "trie" in made["hf:"]["can"] and "json?" in made["openai:"]["can"]
+
+
+def test_a_torch_model_says_its_numbers(tmp_path):
+    pytest.importorskip("transformers")
+    from tests.lm.hf.tinymodels import llama
+
+    made = answer("models", "test", f"hf:{llama(tmp_path / 'llama')}")
+    assert made["numbers"] in ("bfloat16 on cpu", "float32 on cpu", "bfloat16 on cuda")
+    assert "weights" in made["can"] and made["cannot"] == []
+    assert "beside gguf" not in made, "llama.cpp does not open a directory"
 
 
 def test_install_unpacks_a_wheel_that_was_fetched_before(monkeypatch, tmp_path):

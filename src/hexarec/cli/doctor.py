@@ -145,10 +145,16 @@ def embedded() -> Iterator[Check]:
 
 
 def torch() -> Check:
-    """Whether torch is here; nothing by default needs it, and it is not imported to find out."""
+    """Whether `hf:` and training can run; nothing by default needs them, and torch is not imported to find out."""
+    from hexarec.lm.kinds import KINDS
+
+    mend = 'pip install "hexarec[train]"'
     if util.find_spec("torch") is None:
-        return Check("torch", "ok", "not installed; only training needs it", 'pip install "hexarec[train]"')
-    return Check("torch", "ok", metadata.version("torch"))
+        return Check("torch", "ok", "not installed; only hf: models and training need it", mend)
+    lost = [name for name in KINDS["hf"].packages if util.find_spec(name) is None]
+    if lost:
+        return Check("torch", "warn", f"{metadata.version('torch')}, but hf: also needs {', '.join(lost)}", mend)
+    return Check("torch", "ok", f"{metadata.version('torch')}: hf: models open, and training runs")
 
 
 def endpoints(timeout: float) -> Iterator[Check]:

@@ -45,19 +45,38 @@ def list_(json_: Json = False) -> None:
     here = models.installed()
     rows = [
         {
-            "name": name, "opens": "lm gguf:smollm2" if name == "smollm2" else f"encoder {name}",
+            "name": name, "opens": "lm gguf:smollm2, hf:smollm2" if name == "smollm2" else f"encoder {name}",
             "megabytes": about.megabytes, "licence": about.licence, "installed": name in here,
         }
         for name, about in models.REGISTRY.items()
     ]  # fmt: skip
     if json_:
-        say_json({"folder": models.folder(), "embedded": rows, "lm": LM_NAMES, "encoder": ENCODER_NAMES})
+        known = {"lm": LM_NAMES, "encoder": ENCODER_NAMES}
+        say_json({"folder": models.folder(), "embedded": rows, "engines": engines(), **known})
         return
     heads = ("name", "opens", "megabytes", "licence", "installed")
     cells = [[*(row[head] for head in heads[:-1]), "yes" if row["installed"] else "no"] for row in rows]
     screen().print(table_of(f"embedded models in {models.folder()}", heads, cells, ("megabytes",)))
+    kinds = [{**one, "can": ", ".join(one["can"])} for one in engines()]
+    screen().print(table_of("engines (? = what a probe finds)", tuple(kinds[0]), [list(one.values()) for one in kinds]))
     say(f"language models: {', '.join(LM_NAMES)}")
     say(f"encoders: {', '.join(ENCODER_NAMES)}")
+
+
+def engines() -> list[dict[str, Any]]:
+    """The engines: what each is, what it can, the extra it needs, and whether its packages are here."""
+    from importlib.util import find_spec
+
+    from hexarec.lm.kinds import KINDS
+
+    made = []
+    for kind, about in KINDS.items():
+        lost = [name for name in about.packages if find_spec(name) is None]
+        ready = f"no: {', '.join(lost)} missing" if lost else "yes"
+        extra = f"[{about.extra}]" if about.extra else "none"
+        can = [*sorted(about.can), *(f"{name}?" for name in sorted(about.maybe))]
+        made.append({"engine": f"{kind}:", "what it is": about.what, "can": can, "extra": extra, "ready": ready})
+    return made
 
 
 @app.command("test")
@@ -110,6 +129,20 @@ def tried(lm: LanguageModel) -> dict[str, Any]:
     }
     if "label" in can:
         found["first option"] = f"chosen with p = {_first_bias(lm):.2f} where both options are equal (0.50 is fair)"
+    return {**found, **_torch(lm)}
+
+
+def _torch(lm: LanguageModel) -> dict[str, str]:
+    """What there is to say of an `hf:` model only: its numbers, and whether llama.cpp agrees about the same file."""
+    if not lm.name.startswith("hf:"):
+        return {}
+    from hexarec.lm.hf.engine import HF
+    from hexarec.lm.hf.selfcheck import comparable, compare, told
+
+    assert isinstance(lm, HF)
+    found = {"numbers": f"{lm.base.dtype} on {lm.base.device}"}
+    if comparable(lm):
+        found["beside gguf"] = told(compare(lm))
     return found
 
 

@@ -55,7 +55,7 @@ def test_without_torch_the_extra_is_named(llama_dir, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as caught:
         open_lm(f"hf:{llama_dir}")
-    assert package in caught.value.message and 'hexarec[train]' in caught.value.hint
+    assert package in caught.value.message and "hexarec[train]" in caught.value.hint
 
 
 def test_what_is_missing_is_named(copied):
