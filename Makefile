@@ -6,10 +6,10 @@ TEST := .venv-test
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench docs clean
+.PHONY: help demo test check slow bench bench-engine docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ slow: $(TEST)/.ready ## tests with the embedded models and real data (HEXAREC_DA
 
 bench: $(TEST)/.ready ## ratios against peers, side by side in one run, in environments of their own
 	$(TEST)/bin/python benchmarks/peers.py
+
+bench-engine: $(TEST)/.ready ## the torch engine beside its peers, in turns, in one run (HEXAREC_DATA names its folder)
+	$(TEST)/bin/hexarec models install
+	$(TEST)/bin/python benchmarks/engine.py
 
 docs: $(TEST)/.ready ## write the generated parts of README and docs
 	$(TEST)/bin/python -m hexarec.cli.docs

@@ -136,18 +136,18 @@ class Jobs:
         """(d,) states of each job's tokens after `layer`, pooled; nothing warm is used, since every token is read."""
         deep = layer not in (-1, self._worker.body.layers)
         made: list[NDArray[np.float32]] = []
-        for job in jobs:
-            start = self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
-            part = _Part(0, start, job.tokens, pack([]), [], 0)
-            request, job.read = Request([_piece(part, job, setting)]), len(job.tokens)
-            own = slice(-len(job.tokens), None)  # without what an adapter puts in front
-
-            def read(states: States, own: slice = own) -> NDArray[np.float32]:
-                rows = (states.layers[0][layer] if deep else states.fresh[0])[own].float()
-                return np.asarray((rows.mean(0) if pool == "mean" else rows[-1]).cpu().numpy())
-
-            made.append(self._worker.ask(request, read, setting.using, setting.adapter, layers=deep))
+        for batch in _within(jobs, self._worker.rows):
+            parts = [_Part(0, self._start(setting), job.tokens, pack([]), [], 0) for job in batch]
+            request = Request([_piece(part, job, setting) for part, job in zip(parts, batch, strict=True)])
+            for job in batch:
+                job.read = len(job.tokens)
+            read = partial(_pooled, batch, layer if deep else None, pool)
+            made += self._worker.ask(request, read, setting.using, setting.adapter, layers=deep)
         return made
+
+    def _start(self, setting: Setting) -> Prefix:
+        """What stands before every prompt."""
+        return self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
 
     def scope(self, job: Job, setting: Setting) -> tuple[str, ...]:
         """Under whose name a job's prefix is kept."""
@@ -158,12 +158,32 @@ class Jobs:
             found = self._prefixes.find(self.scope(job, setting), job.tokens)
             if found is not None:
                 return found, job.tokens[found.length :]
-        start = self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
-        return start, job.tokens
+        return self._start(setting), job.tokens
 
     def _keep(self, job: Job, prefix: Prefix, setting: Setting) -> None:
         if setting.lead is None and setting.past is None and prefix.length == len(job.tokens):
             self._prefixes.keep(self.scope(job, setting), job.tokens, prefix)
+
+
+def _within(jobs: Sequence[Job], rows: int) -> Iterator[list[Job]]:
+    """Neighbours that fit a forward; a job that is too large goes alone."""
+    batch: list[Job] = []
+    for job in jobs:
+        if batch and sum(len(one.tokens) for one in batch) + len(job.tokens) > rows:
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _pooled(batch: list[Job], layer: int | None, pool: str, states: States) -> list[NDArray[np.float32]]:
+    made = []
+    for n, job in enumerate(batch):
+        rows = states.fresh[n] if layer is None else states.layers[n][layer]
+        own = rows[-len(job.tokens) :].float()  # without what an adapter puts in front
+        made.append(np.asarray((own.mean(0) if pool == "mean" else own[-1]).cpu().numpy()))
+    return made
 
 
 def _cut(made: Pack, room: int) -> Iterator[tuple[Pack, list[int]]]:

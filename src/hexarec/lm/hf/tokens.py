@@ -22,6 +22,11 @@ class Tokens:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
+        # a copy that takes the name of a control token for text; the setting must not depend on who else encodes
+        self._plain = type(self._backend).from_str(self._backend.to_str())
+        self._plain.no_padding()
+        self._plain.no_truncation()
+        self._plain.encode_special_tokens = True
         self.text = lru_cache(maxsize=50_000)(self._text)
         self._lines: tuple[int, ...] = self.text("\n")
         self._start, self._close = self._control("<|im_start|>"), self._control("<|im_end|>")
@@ -74,12 +79,7 @@ class Tokens:
 
     def many(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of many texts at once, without slots."""
-        # a setting of the shared tokenizer: whoever else uses it must not see it changed
-        before, self._backend.encode_special_tokens = self._backend.encode_special_tokens, True
-        try:
-            found = self._backend.encode_batch([_clean(text) for text in texts], add_special_tokens=False)
-        finally:
-            self._backend.encode_special_tokens = before
+        found = self._plain.encode_batch([_clean(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
     def _text(self, text: str) -> tuple[int, ...]:

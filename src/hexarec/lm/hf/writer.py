@@ -82,7 +82,7 @@ class Writer:
                 made.append(failed(str(error)))
                 continue
             tokens = len(trie.path(hit.number))
-            made.append(Completion(within.sequences[hit.number], "stop", tokens_out=tokens))
+            made.append(Completion(_texts_of(within)[hit.number], "stop", tokens_out=tokens))
         return made
 
     def _choice(self, prompt: Prompt, options: Sequence[str]) -> Completion:
@@ -129,8 +129,7 @@ class Writer:
         made = answer.completion()
         if not isinstance(within, Choice | Trie) or made.finish != "stop":
             return made
-        options = within.options if isinstance(within, Choice) else within.sequences
-        return replace(made, text=options[answer.guide.number])  # type: ignore[union-attr]
+        return replace(made, text=_texts_of(within)[answer.guide.number])  # type: ignore[union-attr]
 
     def _too_long(self, prompt: Prompt, setting: Setting) -> Completion | None:
         engine, size = self._engine, self._engine.length(prompt)
@@ -171,7 +170,7 @@ class Writer:
             if key in self._tries:
                 self._tries.move_to_end(key)
                 return self._tries[key]
-        made = self.trie(within.options if isinstance(within, Choice) else within.sequences)
+        made = self.trie(_texts_of(within))
         with self._lock:
             self._tries[key] = made
             while len(self._tries) > _TRIES:
@@ -219,3 +218,8 @@ class Writer:
             tokens_out=sum(len(answer.made) for answer in answers),
             seconds=time.monotonic() - started,
         )
+
+
+def _texts_of(within: Choice | Trie) -> list[str]:
+    """The texts of a constraint, each once: of two equal options the first stands for both."""
+    return list(dict.fromkeys(within.options if isinstance(within, Choice) else within.sequences))
