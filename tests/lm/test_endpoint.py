@@ -99,6 +99,36 @@ def test_labels_add_up_their_forms(server, make):
     assert odds[0, 1] == pytest.approx(-1.5) and math.isnan(odds[0, 2])
 
 
+def test_words_count_in_any_case_and_letters_in_theirs(server, monkeypatch):
+    heard = [("yes", -1.0), (" YES", -2.0), ("a", -0.5), (" A", -3.0), ("NO", -4.0), ("Y", -0.1)]
+    engine = lm(server)
+    monkeypatch.setattr(engine, "first_tokens", lambda prompt: heard)
+    odds = engine.label(prompts(1), ["Yes", " no ", "A", "B"])[0]
+    assert odds[:3] == pytest.approx([math.log(math.exp(-1.0) + math.exp(-2.0)), -4.0, -3.0], abs=1e-5)
+    assert math.isnan(odds[3]) and engine.missing == 1
+    apart = engine.label(prompts(1), ["yes", "YES"])[0]
+    assert apart == pytest.approx([-1.0, -2.0]), "labels that differ in case only are told apart"
+
+
+@pytest.mark.parametrize("backend", ["pointwise", "choice"])
+def test_a_label_the_server_leaves_out_is_missing_in_the_parse_report(server, monkeypatch, backend):
+    from tests.parts.test_ask import question
+
+    from hexarec.parts.ask import Ask
+
+    engine = lm(server)
+    monkeypatch.setattr(engine, "first_tokens", lambda prompt: [("Maybe", -0.1)])
+    asked = Ask(backend)(engine, [question()])[0]
+    assert asked.report.missing == asked.report.requested == 5 and asked.report.invalid_format == 1
+    assert asked.report.matched == 0 and "0 of 5" in asked.fault, "no answer is not an answer of one half"
+    both = {
+        "pointwise": [("Yes", -0.1), ("no", -3.0)],
+        "choice": [(letter, -1.0 - n) for n, letter in enumerate("ABCDE")],
+    }
+    monkeypatch.setattr(engine, "first_tokens", lambda prompt: both[backend])
+    assert Ask(backend)(engine, [question()])[0].report.matched == 5
+
+
 def test_missing_labels_are_counted(server):
     for kind in ("mute", "nan", "html", "400"):
         engine = lm(server, kind)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from hexarec.core.errors import CapabilityError, ModelError, OptionError
 from hexarec.lm.base import Choice, JsonSchema, Prompt, Trie
-from hexarec.lm.engine import Engine, check_schema, fits, label_tokens, rough_count, unit_rows
+from hexarec.lm.engine import Engine, check_schema, fits, label_forms, label_tokens, rough_count, unit_rows
 
 
 class Mute(Engine):
@@ -34,16 +34,60 @@ def test_admit_checks_constraint_and_cargo():
         Mute().admit([Prompt(raw="x", vectors=np.zeros((1, 1), np.float32))])
 
 
-def test_labels_take_the_space_that_the_text_before_calls_for():
-    known = {"Yes": 1, " Yes": 2, "No": 3, " No": 4, " Odd": 5}
-    one = known.get
-    assert label_tokens(["Yes", "No"], "\n", one, "m") == [1, 3]
-    assert label_tokens(["Yes", "No"], ":", one, "m") == [2, 4]
-    assert label_tokens(["Odd"], "\n", one, "m") == [5]
+WORDS = {"Yes": 1, " Yes": 2, "No": 3, " No": 4, " Odd": 5, ":": 6, "\n": 7, " ": 8, "是": 9, " 是": 10, "：": 11}
+
+
+def greedy(text):
+    """A tokenizer that takes the longest known piece, else the character."""
+    ids = []
+    while text:
+        piece = next((text[:n] for n in range(len(text), 0, -1) if text[:n] in WORDS), text[0])
+        ids.append(WORDS.get(piece) or 1000 + ord(piece))
+        text = text[len(piece) :]
+    return ids
+
+
+@pytest.mark.parametrize(
+    "ending, labels, wanted",
+    [
+        ("\n", ["Yes", "No"], [1, 3]),
+        ("", ["Yes", "No"], [1, 3]),
+        (":", ["Yes", "No"], [2, 4]),
+        (" ", ["Yes", "No"], [1, 3]),  # " Yes" is a token, but the prompt keeps its space
+        ("(", ["Yes"], [1]),
+        ("\n", ["Odd"], [5]),
+        ("：", ["是"], [9]),  # Chinese goes on without a space
+        (":", ["是"], [10]),
+    ],
+)
+def test_labels_take_the_space_that_the_text_before_calls_for(ending, labels, wanted):
+    assert label_tokens(labels, ending, greedy, "m") == wanted
+
+
+def test_a_label_is_what_the_answer_adds_to_the_text_before():
+    def sentencepiece(text):
+        """A tokenizer that puts a space before any text: " Yes" alone, "Yes" only behind a new line."""
+        known = {"▁": 0, "▁Yes": 3869, "Yes": 8241, "▁No": 1939, "No": 3782, "\n": 13, ":": 29901, "▁:": 584}
+        rest, ids = "▁" + text.replace(" ", "▁"), []
+        while rest:
+            piece = next(rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in known)
+            ids.append(known[piece])
+            rest = rest[len(piece) :]
+        return ids
+
+    assert sentencepiece("Yes") == [3869], "alone it would be the other word"
+    assert label_tokens(["Yes", "No"], "\n", sentencepiece, "m") == [8241, 3782]
+    assert label_tokens(["Yes", "No"], ":", sentencepiece, "m") == [3869, 1939]
+
+
+def test_labels_that_cannot_be():
     with pytest.raises(ModelError, match="same token"):
-        label_tokens(["Yes", " Yes"], "\n", one, "m")
+        label_tokens(["Yes", " Yes"], "\n", greedy, "m")
     with pytest.raises(ModelError, match="not one token"):
-        label_tokens(["Perhaps"], "\n", one, "m")
+        label_tokens(["Perhaps"], "\n", greedy, "m")
+    with pytest.raises(ModelError, match="empty"):
+        label_tokens([" "], "\n", greedy, "m")
+    assert label_forms(["Yes", "Yo"], ":", greedy, "m") == [(" Yes", [2]), (" Yo", [8, 1089, 1111])]
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

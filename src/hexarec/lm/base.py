@@ -230,7 +230,8 @@ class LanguageModel(Protocol):
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """(n, n_labels) raw log-probabilities of one-token answers at the next position; NaN where not obtainable.
 
-        They are the model's own, not renormalised over the labels. Raises ModelError for a label that is not one token.
+        They are the model's own, not renormalised over the labels. A label of several tokens is scored over its whole
+        word where the engine has `score` for it (hf:); the others raise ModelError.
         """
 
     def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:

@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,9 @@ class Endpoint(Engine):
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """(n, n_labels) log-probabilities from the server's top 20 first tokens; NaN where a label is not among them.
 
-        The forms of a label with and without a leading space are added up. Cells left out are counted in `missing`.
+        The forms of a label are added up: with and without a leading space, and for words in any case ("yes", " YES").
+        A single letter keeps its case, since "a" is a word of its own, and so do labels that differ in nothing else.
+        Cells left out are counted in `missing`.
         Raises RetryableModelError when every request failed in a way that may pass.
         """
         self.need("label")
@@ -216,7 +218,8 @@ class Endpoint(Engine):
                 heard = self.first_tokens(prompt)
         except (RetryableModelError, Refused) as error:
             return error
-        return [_sum([odds for token, odds in heard if token.strip() == label.strip()]) for label in labels]
+        forms = _forms(labels)
+        return [_sum([odds for token, odds in heard if forms(token) == forms(label)]) for label in labels]
 
     def first_tokens(self, prompt: Prompt) -> list[tuple[str, float]]:
         """The likeliest first tokens of the answer with their log-probabilities; [] from a server that tells none."""
@@ -321,6 +324,13 @@ def _usage(reply: dict[str, Any]) -> tuple[int, int, int]:
     values = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
     tokens_in, tokens_out, tokens_cached = (value if isinstance(value, int) else 0 for value in values)
     return tokens_in, tokens_out, tokens_cached
+
+
+def _forms(labels: Sequence[str]) -> Callable[[str], str]:
+    """What all forms of a label have in common."""
+    bare = [label.strip() for label in labels]
+    folds = len({label.casefold() for label in bare}) == len(set(bare))
+    return lambda text: one.casefold() if folds and len(one := text.strip()) > 1 else text.strip()
 
 
 def _sum(odds: list[float]) -> float:

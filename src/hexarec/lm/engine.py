@@ -74,23 +74,55 @@ def unit_rows(rows: Floats) -> Floats:
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def label_tokens(labels: Sequence[str], ending: str, one_token: Callable[[str], int | None], name: str) -> list[int]:
-    """The token id of each label where the answer follows a text that ends with the character `ending`.
+_BARE = re.compile(rf"[\s{_CJK}(\[{{<\"'“‘（【《「『：，。！？；、…]")  # after these an answer begins without a space
+Tokenise = Callable[[str], Sequence[int]]
 
-    After white space the label stands as it is, after a letter or mark it takes a leading space; the other form is used
-    when only that one is a single token. Raises ModelError for a label that is never one token, and for two that share.
+
+def stands_bare(ending: str) -> bool:
+    """Whether an answer behind a text that ends with this character begins without a space."""
+    return not ending or bool(_BARE.match(ending))
+
+
+def label_forms(labels: Sequence[str], ending: str, ids: Tokenise, name: str) -> list[tuple[str, list[int]]]:
+    """Each label as it reads behind a text that ends with the character `ending`, and its token ids there.
+
+    After white space, an opening bracket or quote, and Chinese letters and marks the label stands as it is, after any
+    other letter or mark behind a space. The other form is taken when only that one is a single token; a label that is
+    one token in neither keeps the first form and all its tokens. Ids are those by which the tokens of ending and label
+    differ from those of the ending alone, since a tokenizer may cut a text's start in another way.
+
+    Raises ModelError for an empty label, and for two that share their tokens.
     """
-    ids: list[int] = []
+    made: list[tuple[str, list[int]]] = []
     for label in labels:
         bare = label.strip()
-        forms = (bare, " " + bare) if not ending or ending.isspace() else (" " + bare, bare)
-        found = next((token for form in forms if (token := one_token(form)) is not None), None)
-        if found is None:
-            raise ModelError(f"{name}: the label {label!r} is not one token", hint="use single letters or short words")
-        ids.append(found)
-    if len(set(ids)) < len(ids):
+        if not bare:
+            raise ModelError(f"{name}: a label is empty")
+        forms = (bare, " " + bare) if stands_bare(ending) else (" " + bare, bare)
+        read = [(form, _behind(ending, form, ids)) for form in forms]
+        made.append(next((one for one in read if len(one[1]) == 1), read[0]))
+    if len({tuple(tokens) for _, tokens in made}) < len(made):
         raise ModelError(f"{name}: two of the labels {list(labels)} are the same token")
-    return ids
+    return made
+
+
+def label_tokens(labels: Sequence[str], ending: str, ids: Tokenise, name: str) -> list[int]:
+    """The token id of each label, as `label_forms` reads it; tuning and inference read the same one.
+
+    Raises ModelError for a label that is never one token, and as `label_forms` does.
+    """
+    made = []
+    for label, (_, tokens) in zip(labels, label_forms(labels, ending, ids, name), strict=True):
+        if len(tokens) != 1:
+            raise ModelError(f"{name}: the label {label!r} is not one token", hint="use single letters or short words")
+        made.append(tokens[0])
+    return made
+
+
+def _behind(ending: str, form: str, ids: Tokenise) -> list[int]:
+    before, whole = list(ids(ending)) if ending else [], list(ids(ending + form))
+    # where the form grows together with what stands before, the prompt keeps its tokens and the form stands alone
+    return whole[len(before) :] if whole[: len(before)] == before else list(ids(form))
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

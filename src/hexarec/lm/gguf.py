@@ -167,11 +167,7 @@ class GGUF(Engine):
         return np.array(rows, dtype=np.float32).reshape(len(prompts), len(labels))
 
     def _label_ids(self, labels: Sequence[str], ending: str) -> list[int]:
-        def one_token(text: str) -> int | None:
-            ids = self._core.tokens(text)
-            return ids[0] if len(ids) == 1 else None
-
-        return label_tokens(labels, ending, one_token, self.name)
+        return label_tokens(labels, ending, self._core.tokens, self.name)
 
     def _odds(self, ids: list[int], wanted: list[int]) -> Floats:
         for top in (*_TOP, self._core.vocabulary):

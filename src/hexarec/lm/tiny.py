@@ -88,7 +88,7 @@ class Tiny(Engine):
         """(n, n_labels) exact log-probabilities of one-token labels."""
         rows = []
         for prompt in prompts:
-            wanted = label_tokens(labels, prompt.ending, _one_token, self.name)
+            wanted = label_tokens(labels, prompt.ending, encode, self.name)
             ids = _prompt_ids(prompt)
             rows.append(self._counted(ids, lambda ids=ids: self._odds(ids)[-1])[wanted])  # type: ignore[misc]
         return np.array(rows, dtype=np.float32).reshape(len(prompts), len(labels))
@@ -214,11 +214,6 @@ def _decode(ids: Sequence[int]) -> str:
         bytes([token]) if token < BEGIN else _MERGED[token - END - 1].encode() if token > END else b"" for token in ids
     )
     return raw.decode("utf-8", "replace")
-
-
-def _one_token(text: str) -> int | None:
-    ids = encode(text)
-    return ids[0] if len(ids) == 1 else None
 
 
 def _prompt_ids(prompt: Prompt) -> list[int]:

@@ -115,9 +115,22 @@ def test_labels_equal_the_plain_model_and_share_their_beginnings(any_dir):
     assert np.allclose(relative[:, 0] - relative[:, 1], found[:, 0] - found[:, 1], atol=1e-3)
 
 
-def test_a_label_of_several_tokens_is_refused(engine):
-    with pytest.raises(ModelError, match="not one token"):
-        engine.label([Prompt.plain("x")], ["Yes", "perhaps not"])
+def test_a_label_of_several_tokens_is_scored_as_a_whole(any_dir):
+    engine, model = HF(str(any_dir), dtype="float32"), plain(any_dir)
+    prompts = [Prompt.plain("Will it do:"), Prompt.user("Will it do?"), Prompt.plain("会吗：")]
+    labels = ["Yes", "perhaps not", "是的"]
+    found = engine.label(prompts, labels)
+    for prompt, row in zip(prompts, found, strict=True):
+        space = " " if prompt.ending == ":" else ""
+        assert np.allclose(row, [reference(model, engine, prompt, space + word) for word in labels], atol=1e-3)
+    one = engine.label(prompts, ["Yes", "No"])
+    assert np.allclose(found[:, 0], one[:, 0], atol=1e-4), "a word of one token is worth the same either way"
+    assert len(engine.tokens.text("perhaps not")) > 2
+    with pytest.raises(ModelError, match="same token"):
+        engine.label(prompts, ["perhaps not", " perhaps not"])
+    long = HF(str(any_dir), dtype="float32", window=16)
+    assert np.isnan(long.label([Prompt.plain("x" * 60)], ["Yes", "perhaps not"])).all()
+    assert engine.label([], ["perhaps not"]).shape == (0, 1)
 
 
 def test_hidden_states_equal_the_plain_model(any_dir):

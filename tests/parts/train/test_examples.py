@@ -37,7 +37,7 @@ def test_loss_on_all_leaves_out_the_first_token_and_slots(tokens):
 def test_a_one_token_answer_takes_the_form_of_the_label(tokens):
     after_space, after_colon = Prompt.user("Heat?"), Prompt.plain("Heat? Answer:")
     for prompt, form in ((after_space, "Yes"), (after_colon, " Yes")):
-        assert answer_ids(prompt, "Yes", tokens) == label_tokens(["Yes"], prompt.ending, tokens.one, "x")
+        assert answer_ids(prompt, "Yes", tokens) == label_tokens(["Yes"], prompt.ending, tokens.text, "x")
         assert answer_ids(prompt, "Yes", tokens) == [tokens.one(form)]
 
 
@@ -52,7 +52,7 @@ def test_given_labels_are_resolved_as_inference_does(tokens):
     line = encode([Example(Prompt.user("Next?"), "Heat")], tokens, form).lines[0]
     assert (
         line.labels.tolist()
-        == label_tokens(form.labels, "\n", tokens.one, "x")
+        == label_tokens(form.labels, "\n", tokens.text, "x")
         == [tokens.one(" Heat"), tokens.one("No")]
     )
     assert line.ids[-2] == tokens.one(" Heat")

@@ -29,7 +29,7 @@ from hexarec.lm.base import (
     count_call,
     failed,
 )
-from hexarec.lm.engine import Engine, label_tokens
+from hexarec.lm.engine import Engine, label_forms
 from hexarec.lm.hf.adapters import Adapters
 from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
@@ -159,13 +159,20 @@ class HF(Engine):
         return list(zip(seen.rows, totals.tolist(), strict=True))
 
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str], *, relative: bool = False) -> Floats:
-        """(n, n_labels) log-probabilities of one-token answers; NaN rows for prompts beyond the window.
+        """(n, n_labels) log-probabilities of short answers; NaN rows for prompts beyond the window.
+
+        A label of one token is read from the prompt's last state. Where one has several (see `label_forms`), all are
+        scored over their whole words, which costs as much as `score` does.
 
         `relative` reads only the columns of the labels: then only differences within a row mean anything. Prompts that
         begin alike are read behind their common beginning.
         """
         made = np.full((len(prompts), len(labels)), np.nan, np.float32)
-        forms = {end: label_tokens(labels, end, self.tokens.one, self.name) for end in {p.ending for p in prompts}}
+        known = {end: label_forms(labels, end, self.tokens.text, self.name) for end in {p.ending for p in prompts}}
+        if any(len(ids) > 1 for own in known.values() for _, ids in own):
+            rows = self.score(prompts, [[text for text, _ in known[prompt.ending]] for prompt in prompts])
+            return np.array([row.logprobs for row in rows], np.float32).reshape(made.shape)
+        forms = {end: [ids[0] for _, ids in own] for end, own in known.items()}
         for setting, own in self._settings(prompts):
             jobs = [self.job(prompts[i]) for i in own]
             fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._room(setting)]

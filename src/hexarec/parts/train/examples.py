@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hexarec.core.errors import DataError, OptionError
 from hexarec.core.ids import digest
 from hexarec.lm.base import Floats, Prompt
-from hexarec.lm.engine import label_tokens
+from hexarec.lm.engine import label_tokens, stands_bare
 from hexarec.lm.hf.tokens import Tokens
 
 
@@ -119,11 +119,11 @@ def key_of(examples: Sequence[Example], form: Form) -> str:
 def answer_ids(prompt: Prompt, answer: str, tokens: Tokens) -> list[int]:
     """The tokens of an answer that is none of given labels.
 
-    A single token has a space before it where a label would: after a letter or mark, not after white space. Anything
-    longer stands as it is, as `score` reads it.
+    A single token has a space before it where a label would: after a letter or mark, not after white space or Chinese.
+    Anything longer stands as it is, as `score` reads it.
     """
     bare, ending = answer.strip(), prompt.ending
-    one = tokens.one(bare if not ending or ending.isspace() else " " + bare)
+    one = tokens.one(bare if stands_bare(ending) else " " + bare)
     return list(tokens.text(answer)) if one is None else [one]
 
 
@@ -153,5 +153,5 @@ def _answer(
         return [], answer_ids(prompt, answer, tokens)
     if answer not in form.labels:
         raise DataError(f"example {source}: the answer {answer!r} is none of the labels {list(form.labels)}")
-    columns = label_tokens(form.labels, prompt.ending, tokens.one, name)
+    columns = label_tokens(form.labels, prompt.ending, tokens.text, name)
     return columns, [columns[form.labels.index(answer)]]
