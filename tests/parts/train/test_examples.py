@@ -3,7 +3,7 @@ import pytest
 
 from hexarec.core import DataError, ModelError
 from hexarec.lm.base import SLOT, Prompt, Turn
-from hexarec.lm.engine import label_tokens
+from hexarec.lm.engine import label_forms, label_tokens
 from hexarec.lm.hf.tokens import Tokens
 from hexarec.parts.train.examples import Example, Form, answer_ids, encode
 
@@ -45,6 +45,14 @@ def test_a_one_token_answer_takes_the_form_of_the_label(tokens):
 def test_a_longer_answer_stands_as_it_is(tokens, text):
     assert answer_ids(Prompt.user("Next?"), text, tokens) == list(tokens.text(text))
     assert len(tokens.text(text)) > 1  # of Heat only the form with a space is one token
+
+
+def test_a_label_of_several_tokens_is_the_one_that_inference_scores(tokens):
+    form, prompt = Form(labels=("Toy Story", "No")), Prompt.plain("Next:")
+    line = encode([Example(prompt, "Toy Story")], tokens, form).lines[0]
+    wanted = label_forms(form.labels, ":", tokens.text, "x")[0][1]
+    assert line.ids[line.loss].tolist() == [*wanted, tokens.end] and len(wanted) > 1
+    assert not len(line.labels)
 
 
 def test_given_labels_are_resolved_as_inference_does(tokens):
@@ -90,8 +98,8 @@ def test_what_is_refused(tokens):
         encode([Example(prompt, " ")], tokens)
     with pytest.raises(DataError, match="none of the labels"):
         encode([Example(prompt, "Perhaps")], tokens, Form(labels=("Yes", "No")))
-    with pytest.raises(ModelError, match="not one token"):
-        encode([Example(prompt, "Nevertheless")], tokens, Form(labels=("Nevertheless", "No")))
+    with pytest.raises(ModelError, match="the same token"):
+        encode([Example(prompt, "No")], tokens, Form(labels=("No", "No")))
     two = Prompt(turns=(Turn("user", SLOT),), vectors=np.ones((2, 64), np.float32))
     with pytest.raises(DataError, match="1 slots for 2 vectors"):
         encode([Example(two, "Yes")], tokens)

@@ -97,8 +97,12 @@ def test_the_goal_labels_is_the_softmax_of_label_scores(base, examples):
 def test_scores_need_labels_and_a_goal_must_exist(base, examples):
     tunable = Tunable(base, LoRA())
     data = encode(examples, tunable.tokens)
-    with pytest.raises(OptionError, match="need labels"):
+    with pytest.raises(OptionError, match="needs labels"):
         label_scores(tunable, data)
     with pytest.raises(OptionError, match="no goal"):
         Supervised(tunable, data, "magic")
+    long = encode([Example(examples[0].prompt, "No")], tunable.tokens, Form(labels=("Nevertheless", "No")))
+    for refused in (lambda: label_scores(tunable, long), lambda: Supervised(tunable, long, "labels")):
+        with pytest.raises(OptionError, match="is one token"):
+            refused()
     assert label_scores(tunable, encode([], tunable.tokens, LABELS)).shape == (0, 2)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hexarec.core.errors import DataError, OptionError
 from hexarec.core.ids import digest
 from hexarec.lm.base import Floats, Prompt
-from hexarec.lm.engine import label_tokens, stands_bare
+from hexarec.lm.engine import label_forms, stands_bare
 from hexarec.lm.hf.tokens import Tokens
 
 
@@ -45,7 +45,7 @@ class Line:
 
     ids: int64 (t,). loss: bool (t,), whether a token is trained on. slots: int64 (m,), the places that vectors fill.
     vectors: float32 (m, d) of the prompt, None where a bridge makes them. labels: int64 (n_labels,), the token of each
-    label in this prompt; empty without labels. source: the number of the example.
+    label in this prompt; empty without labels, and where one is not a single token. source: the number of the example.
     """
 
     ids: NDArray[np.int64]
@@ -62,7 +62,7 @@ class Form:
 
     window: most tokens of prompt and answer. over: drop an example that is longer, and count it, or refuse it. end:
     whether the token that ends an answer follows and is learned. loss_on: the answer, or all tokens (but slots).
-    labels: the answers there are, one token each; then the objective may read their columns only.
+    labels: the answers there are; where each is one token, a goal may read their columns only.
     """
 
     window: int = 2048
@@ -96,7 +96,7 @@ def encode(examples: Sequence[Example], tokens: Tokens, form: Form = FORM, name:
     """The examples as ids, in order, without those that do not fit `form.window`.
 
     Raises DataError for an empty answer, an answer that is no label, slots that do not match the vectors, and for a
-    too long example when those are refused; ModelError for a label that is not one token.
+    too long example when those are refused; ModelError for labels that share their tokens.
     """
     lines = []
     for source, example in enumerate(examples):
@@ -122,9 +122,9 @@ def answer_ids(prompt: Prompt, answer: str, tokens: Tokens) -> list[int]:
     A single token has a space before it where a label would: after a letter or mark, not after white space or Chinese.
     Anything longer stands as it is, as `score` reads it.
     """
-    bare, ending = answer.strip(), prompt.ending
-    one = tokens.one(bare if stands_bare(ending) else " " + bare)
-    return list(tokens.text(answer)) if one is None else [one]
+    form, ids = label_forms([answer], prompt.ending, tokens.text, "answer")[0]
+    usual = form.startswith(" ") != stands_bare(prompt.ending)
+    return ids if usual and len(ids) == 1 else list(tokens.text(answer))
 
 
 def _line(example: Example, source: int, tokens: Tokens, form: Form, name: str) -> Line:
@@ -153,5 +153,6 @@ def _answer(
         return [], answer_ids(prompt, answer, tokens)
     if answer not in form.labels:
         raise DataError(f"example {source}: the answer {answer!r} is none of the labels {list(form.labels)}")
-    columns = label_tokens(form.labels, prompt.ending, tokens.text, name)
-    return columns, [columns[form.labels.index(answer)]]
+    read = [ids for _, ids in label_forms(form.labels, prompt.ending, tokens.text, name)]
+    columns = [ids[0] for ids in read] if all(len(ids) == 1 for ids in read) else []
+    return columns, read[form.labels.index(answer)]

@@ -44,7 +44,7 @@ def sft(
     is by `metric` (higher is better), else by the loss on `valid`, else there is none. A bridge knows the examples of
     `train` only, so with one validation needs a metric.
 
-    Raises as `loop.fit` does, and OptionError for a label goal without labels.
+    Raises as `loop.fit` does, and OptionError for a label goal without labels of one token each.
     """
     objective = Supervised(tunable, train, goal, weigh, bridge)
     if metric is None and valid is not None:
@@ -68,8 +68,8 @@ class Supervised:
     ) -> None:
         if goal not in ("tokens", "labels", "first") or weigh not in ("tokens", "examples"):
             raise OptionError(f"there is no goal {goal!r} or weight {weigh!r}")
-        if goal != "tokens" and not data.form.labels:
-            raise OptionError(f"the goal {goal!r} needs labels", hint="encode the examples with labels")
+        if goal != "tokens":
+            _check_labels(data)
         self._tunable, self._goal, self._bridge = tunable, goal, bridge
         self._lines = data.lines if goal == "tokens" else [_asked(line, data.form.end) for line in data.lines]
         self._shares = [1.0 if weigh == "tokens" else 1.0 / line.loss.sum() for line in self._lines]
@@ -106,10 +106,9 @@ def label_scores(
 ) -> NDArray[np.float32]:
     """(n, n_labels) log-probabilities of the labels among each other, for metrics such as AUC.
 
-    Raises OptionError for examples without labels.
+    Raises OptionError for examples without labels of one token each.
     """
-    if not data.form.labels:
-        raise OptionError("scores of labels need labels", hint="encode the examples with labels")
+    _check_labels(data)
     lines, made = [_asked(line, data.form.end) for line in data.lines], []
     head = tunable.base.model.get_output_embeddings()
     with torch.no_grad(), tunable.on():
@@ -119,6 +118,13 @@ def label_scores(
             columns = torch.from_numpy(np.stack([line.labels for line in own])).to(found.device)
             made.append(torch.log_softmax(label_logits(head, found, columns), 1).cpu().numpy())
     return np.concatenate([np.zeros((0, len(data.form.labels)), np.float32), *made])
+
+
+def _check_labels(data: Encoded) -> None:
+    if not data.form.labels:
+        raise OptionError("this needs labels", hint="encode the examples with labels")
+    if any(not len(line.labels) for line in data.lines):
+        raise OptionError(f"not each of the labels {list(data.form.labels)} is one token", hint="take the goal tokens")
 
 
 def _asked(line: Line, end: bool) -> Line:
