@@ -63,6 +63,8 @@ def _agreement(row: dict[str, Any]) -> str:
         said.append("the same ten titles in the same order" if row["beams_equal"] else "other titles")
     if "cosine_mean" in row:
         said.append(f"cosine mean {row['cosine_mean']:.5f}, least {row['cosine_min']:.4f}")
+    if "losses_apart" in row:
+        said.append(f"losses of the same steps apart by at most {row['losses_apart']:.1e} of their size")
     return "; ".join(said)
 
 
