@@ -15,6 +15,9 @@ SUBSTITUTIONS = {
     'hexarec.pipeline("default")': 'hexarec.pipeline("default", lm="fake:overlap", text_encoder="tfidf")',
     'open_lm("gguf:smollm2")': 'open_lm("fake:overlap")',
     'open_encoder("minilm")': 'open_encoder("tfidf")',
+    'open_lm("hf:smollm2", dtype="float32")': (
+        'open_lm(f\'hf:{__import__("tests.lm.hf.tinymodels").lm.hf.tinymodels.llama("model")}\', dtype="float32")'
+    ),
     'load("smollm2")': 'load(str(__import__("tests.lm.hf.tinymodels").lm.hf.tinymodels.llama("model")))',
 }
 

@@ -205,9 +205,21 @@ def _default(_: str) -> str:
     return f"```toml\n{text.strip()}\n```"
 
 
+def _engines(_: str) -> str:
+    from hexarec.lm.base import CAPABILITIES
+    from hexarec.lm.kinds import KINDS
+
+    rows = [
+        [f"`{name}`", *("yes" if name in k.can else "probed" if name in k.maybe else "" for k in KINDS.values())]
+        for name in CAPABILITIES
+    ]
+    rows.append(["needs", *(f"`[{kind.extra}]`" if kind.extra else "" for kind in KINDS.values())])
+    return table(("", *(f"`{name}:`" for name in KINDS)), rows)
+
+
 PARTS: dict[str, Callable[[str], str]] = {
     "grid": _grid, "tree": _tree, "methods": _methods, "papers": _papers, "options": _options, "commands": _commands,
-    "errors": _errors, "contracts": _contracts, "default": _default,
+    "errors": _errors, "contracts": _contracts, "default": _default, "engines": _engines,
 }  # fmt: skip
 """What can be generated, by name."""
 
