@@ -166,9 +166,10 @@ class Side:
     """The parent's end of one process."""
 
     def __init__(self, name: str, *words: str) -> None:
+        self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--side", name, *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
         )  # fmt: skip
         self.seconds: list[float] = []
         self.told("ready")
@@ -189,7 +190,8 @@ class Side:
                 continue
             if isinstance(found, dict) and what in found:
                 return found
-        raise RuntimeError(f"a benchmark process ended without {what!r}")
+        self._errors.seek(0)
+        raise RuntimeError(f"a side ended ({self._process.wait()}) without {what!r}: {self._errors.read()[-2000:]}")
 
 
 def rows(source: str, data_dir: str | Path | None, repeats: int) -> list[dict[str, Any]]:
