@@ -284,3 +284,22 @@ def test_an_open_assistant_turn_goes_on(engine):
     ids = engine.tokens.prompt(Prompt(turns=turns))
     assert engine.tokens.decode(ids).endswith("I would watch")
     assert np.isfinite(engine.score([Prompt(turns=turns)], [TITLES])[0].logprobs).all()
+
+
+def test_a_model_that_would_give_wrong_numbers_is_refused(llama_dir, tmp_path):
+    import json
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    lacking = shutil.copytree(llama_dir, tmp_path / "lacking")
+    state = load_file(lacking / "model.safetensors")
+    del state["model.layers.1.mlp.up_proj.weight"]
+    save_file(state, lacking / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lacks 1 weights, such as model.layers.1.mlp.up_proj"):
+        HF(str(lacking))
+    scaled = shutil.copytree(llama_dir, tmp_path / "scaled")
+    config = json.loads((scaled / "config.json").read_text())
+    (scaled / "config.json").write_text(json.dumps({**config, "logits_scaling": 8.0}))
+    with pytest.raises(ModelError, match="logits_scaling"):
+        HF(str(scaled))

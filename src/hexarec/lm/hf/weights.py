@@ -175,8 +175,13 @@ def _model(folder: Path | str, dtype: Any, source: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa"
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -184,6 +189,22 @@ def _model(folder: Path | str, dtype: Any, source: str) -> Any:
             hint="give an installed model's name, a .gguf file, a directory with config.json and *.safetensors, or a "
             "name on a reachable model hub",
         ) from error
+    _whole(model, told, source)
+    return model
+
+
+_SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+def _whole(model: Any, told: dict[str, Any], source: str) -> None:
+    """Refuse what would give wrong numbers without a word: weights drawn at random, an output layer with a scale."""
+    missing = sorted(told["missing_keys"])
+    if missing:
+        raise ModelError(f"hf:{source} lacks {len(missing)} weights, such as {missing[0]}", hint="fetch the model again")
+    config = model.config.get_text_config()
+    scaled = [name for name in _SCALED if getattr(config, name, None) not in (None, 1.0, 1)]
+    if scaled:
+        raise ModelError(f"hf:{source} scales or caps its logits ({scaled[0]}), which the engine does not do")
 
 
 def _tokenizer(folder: Path | str, source: str) -> Any:
