@@ -129,7 +129,7 @@ def attend(
     if plan is None:
         raise ValueError("this attention needs the engine's plan")
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
-        raise ModelError("the packed path knows no capped scores and no sinks", hint="open it with path='masked'")
+        raise ModelError("the packed path knows no capped scores and no sinks")
     layer: int = module.layer_idx
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     q, k, v = query[0], key[0], value[0]
