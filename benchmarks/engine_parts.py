@@ -46,7 +46,7 @@ def score(work: Work, repeats: int) -> Made:
 
 def _best_batch(work: Work) -> int:
     """The quickest batch of the loop for 20 candidates, one turn each after a warm-up."""
-    tried = (1, 4, 20)
+    tried = (1, 4, 10)
     rows = turns({f"batch {n}": ("loop", replace(work, batch=n)) for n in tried}, 1)
     return min(tried, key=lambda n: rows[f"batch {n}"].median)
 
@@ -201,7 +201,9 @@ def train(work: Work, repeats: int) -> Made:
     for ours, theirs, loss in zip(made["rows"][0::2], made["rows"][1::2], apart[0::2], strict=True):
         each = [b / a for a, b in zip(ours.pop("seconds"), theirs.pop("seconds"), strict=True)]
         made["ratios"].append({"against": f"{theirs['row']}: {ours['what']}", "ratio": statistics.median(each)})
-        made["ratios"][-1] |= {"low": min(each), "high": max(each), "losses_apart": loss, "good": loss <= 0.02}
+        made["ratios"][-1] |= {"low": min(each), "high": max(each), "losses_apart": loss}
+        # bfloat16 rounds on both sides: its first loss alone is one per cent off on either
+        made["ratios"][-1]["good"] = loss <= (1e-3 if "float32" in ours["what"].replace("bfloat16", "") else 0.1)
     return made
 
 

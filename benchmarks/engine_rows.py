@@ -185,7 +185,7 @@ def gflop(lm: Any, prompts: list[str], choices: list[list[str]]) -> float:
 class Loop:
     """transformers, K candidates each with the whole prompt in front, at a batch size, head only where it is read.
 
-    A loop costs the same for every candidate: where K is above 20, 20 of them are timed and multiplied; the answer
+    A loop costs the same for every candidate: ten of them are timed, and multiplied by K / 10; the answer
     (all of them) comes from the first, untimed run.
     """
 
@@ -201,7 +201,7 @@ class Loop:
         names = titles(work.data)
         self.prompt = history(self.tokens.text, names, work.prefix, 0)
         self.own = candidates(self.tokens.text, names, work.k, 0)
-        self.timed = min(work.k, 20)
+        self.timed = min(work.k, 10)
         self.scale = 1.0
         self.answer: list[float] | None = None
         self.note = f"transformers loop, logits_to_keep, batch {work.batch}"

@@ -176,6 +176,20 @@ class Allowed:
         """How many sequences are still allowed."""
         return int(self.trie.count[0]) - sum(1 for number in self._banned if self.trie.leaf[number] >= 0)
 
+    def count(self, node: int) -> int:
+        """How many allowed sequences end at or below a node."""
+        return int(self.trie.count[node]) - self._less.get(node, 0)
+
+    def forced(self, node: int) -> list[int]:
+        """The node, and those behind it as long as one sequence is left; its end is not among them."""
+        found = [node]
+        while self.count(node) == 1:
+            node = int(self.children(node)[0])
+            if self.trie.item[node] >= 0:
+                break
+            found.append(node)
+        return found
+
     def children(self, node: int) -> Ints:
         """The child nodes that still lead somewhere."""
         begin, end = int(self.trie.first[node]), int(self.trie.first[node + 1])

@@ -42,6 +42,17 @@ class _Beam:
     past: list[int]
     """The beam's own tokens so far, as rows of the pool."""
     state: Tensor | None
+    total: float = 0.0
+    """The log-sum-exp of the state's logits, for the full norm."""
+    ahead: list[tuple[int, Tensor, float]] = field(default_factory=list)
+    """Rows, states and log-sums of the forced tokens that follow, where they were computed along."""
+
+    def child(self, node: int, logprob: float) -> _Beam:
+        """The beam one token further."""
+        if not self.ahead:
+            return _Beam(node, logprob, self.past, None)
+        (row, state, total), *rest = self.ahead
+        return _Beam(node, logprob, [*self.past, row], state, total, rest)
 
 
 @dataclass(eq=False)
@@ -75,18 +86,17 @@ class Beams:
         end and stand among the first `width` are taken, the first `width` of the others go on; this is the search of
         transformers with length_penalty 0. A prompt is done when no running beam can still beat its `width` ends.
         """
+        totals = self._totals(torch.stack([state for _, state in prompts])) if prompts else []
         searches = [
-            _Search(prefix, own, [_Beam(0, 0.0, [], state)])
-            for (prefix, state), own in zip(prompts, allowed, strict=True)
+            _Search(prefix, own, [_Beam(0, 0.0, [], state, total)])
+            for (prefix, state), total, own in zip(prompts, totals, allowed, strict=True)
         ]
-        pool, used = self._worker.body.prefix(room=self._width * len(searches) * 4), 0
+        pool = self._worker.body.prefix(room=self._width * len(searches) * 4)
         while any(search.beams for search in searches):
             current().check()
             self._expand([search for search in searches if search.beams])
-            running = [search for search in searches if search.beams]
-            if running:
-                self._forward(running, pool, used, setting)
-                used += sum(len(search.beams) for search in running)
+            if any(beam.state is None for search in searches for beam in search.beams):
+                self._forward([search for search in searches if search.beams], pool, setting)
         return [sorted(search.ended, key=_best)[: self._width] for search in searches]
 
     def _expand(self, searches: list[_Search]) -> None:
@@ -107,14 +117,22 @@ class Beams:
         going: list[_Beam] = []
         for place, n in enumerate(_top(values, nodes, 2 * self._width)):
             node, value, beam = int(nodes[n]), float(values[n]), grown[owner[n]][0]
-            if item[node] >= 0:
+            number = int(item[node]) if self._norm == "full" else self._sole(search.allowed, node)
+            if number >= 0:
                 if place < self._width:
-                    search.ended.append(Hit(int(item[node]), value))
+                    search.ended.append(Hit(number, value))
             elif len(going) < self._width:
-                going.append(_Beam(node, value, beam.past, None))
+                going.append(beam.child(node, value))
         worst = sorted((hit.logprob for hit in search.ended), reverse=True)[self._width - 1 : self._width]
         done = bool(worst) and (not going or going[0].logprob <= worst[0])
         search.beams = [] if done else going
+
+    @staticmethod
+    def _sole(allowed: Allowed, node: int) -> int:
+        """The only sequence that is left at a node, or -1: among legal tokens what is forced costs nothing."""
+        if allowed.trie.item[node] < 0 and allowed.count(node) == 1:
+            node = int(allowed.children(allowed.forced(node)[-1])[0])
+        return int(allowed.trie.item[node])
 
     def _odds(
         self, states: Tensor, searches: list[_Search], lists: list[NDArray[np.int32]]
@@ -133,35 +151,54 @@ class Beams:
             logits = [row[: len(own)] for row, own in zip(rows, tokens, strict=True)]
         if self._norm == "local":
             return [torch.log_softmax(row, -1).cpu().numpy() for row in logits]
-        sums = self._head.log_sums(states)
-        return [(row - total).cpu().numpy() for row, total in zip(logits, sums, strict=True)]
+        beams = (beam for search in searches for beam in search.beams)
+        return [row.cpu().numpy() - np.float32(beam.total) for row, beam in zip(logits, beams, strict=True)]
 
-    def _forward(self, searches: list[_Search], pool: Prefix, used: int, setting: Setting) -> None:
-        """One forward of the newest token of every running beam."""
-        beams = [beam for search in searches for beam in search.beams]
-        self.tokens += len(beams)
-        for row, beam in enumerate(beams):
-            beam.past = [*beam.past, used + row]
-        pieces = [
-            Piece(
-                search.prefix,
-                nodes=search.allowed.trie.token[[beam.node for beam in search.beams]],
-                depth=[len(beam.past) - 1 for beam in search.beams],
+    def _totals(self, states: Tensor) -> list[float]:
+        """The log-sum-exps of the rows' logits, where the norm asks for them."""
+        if self._norm == "local":
+            return [0.0] * len(states)
+        return [float(total) for total in self._head.log_sums(states)]
+
+    def _forward(self, searches: list[_Search], pool: Prefix, setting: Setting) -> None:
+        """One forward of the newest token of every beam that lacks it, and of all tokens that are forced behind it."""
+        pieces: list[Piece] = []
+        pasts: list[list[int]] = []
+        asked: list[tuple[_Beam, int]] = []
+        for search in searches:
+            nodes: list[int] = []
+            for beam in (one for one in search.beams if one.state is None):
+                chain = search.allowed.forced(beam.node)
+                first = pool.length + len(pasts)
+                pasts += [[*beam.past, *range(first, first + n + 1)] for n in range(len(chain))]
+                nodes += chain
+                asked.append((beam, len(chain)))
+            own = pasts[len(pasts) - len(nodes) :]
+            depth = [len(past) - 1 for past in own]
+            pieces.append(Piece(search.prefix, nodes=search.allowed.trie.token[nodes], depth=depth))
+        self.tokens += len(pasts)
+        states: Tensor = self._worker.ask(_rows(pieces, pasts, pool), _nodes, setting.using, setting.adapter)
+        totals, at = self._totals(states), 0
+        for beam, size in asked:
+            rows = [past[-1] for past in pasts[at : at + size]]
+            (row, beam.state, beam.total), *beam.ahead = zip(
+                rows, states[at : at + size], totals[at : at + size], strict=True
             )
-            for search in searches
-        ]
-        deep = max(len(beam.past) for beam in beams)
-        keys = np.array([beam.past + beam.past[-1:] * (deep - len(beam.past)) for beam in beams], np.int32)
-        sees = np.arange(deep)[None, :] < np.array([len(beam.past) for beam in beams])[:, None]
-        queries = np.arange(len(beams), dtype=np.int32)[:, None]
-        request = Request(pieces, queries, keys, sees[:, None, :], pool)
+            beam.past = [*beam.past, row]
+            at += size
 
-        def read(states: States) -> Tensor:
-            return states.nodes
 
-        rows: Tensor = self._worker.ask(request, read, setting.using, setting.adapter)
-        for beam, state in zip(beams, rows, strict=True):
-            beam.state = state
+def _rows(pieces: list[Piece], pasts: list[list[int]], pool: Prefix) -> Request:
+    """Rows that each see their own branch, by its rows of the pool, themselves last."""
+    deep = max(len(past) for past in pasts)
+    keys = np.array([past + past[-1:] * (deep - len(past)) for past in pasts], np.int32)
+    sees = np.arange(deep)[None, :] < np.array([len(past) for past in pasts])[:, None]
+    queries = np.arange(len(pasts), dtype=np.int32)[:, None]
+    return Request(pieces, queries, keys, sees[:, None, :], pool)
+
+
+def _nodes(states: States) -> Tensor:
+    return states.nodes
 
 
 def _owners(searches: list[_Search]) -> list[_Search]:
