@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from hexarec.core.errors import HexarecError, ModelError, OptionError
+from hexarec.core.errors import HexarecError, MissingExtraError, ModelError, OptionError
 from hexarec.lm import fake
 from hexarec.lm.base import Encoder, LanguageModel
 
@@ -140,10 +140,18 @@ def _hf(rest: str, **options: Any) -> LanguageModel:
         ) from error
 
 
-def _minilm(rest: str, **options: Any) -> Encoder:
-    from hexarec.lm.encode import MiniLM
+def _minilm(rest: str, dtype: Any = None, **options: Any) -> Encoder:
+    """In numpy; with a dtype in torch."""
+    place: dict[str, Any] = {"folder": rest} if rest else {}
+    if dtype is None:
+        from hexarec.lm.encode import MiniLM
 
-    return MiniLM(**({"folder": rest} if rest else {}), **options)
+        return MiniLM(**place, **options)
+    try:
+        from hexarec.lm.hf.minilm import TorchMiniLM
+    except ImportError as error:
+        raise MissingExtraError(error.name or "torch", "embed") from error
+    return TorchMiniLM(**place, dtype=dtype, **options)
 
 
 def _tfidf(rest: str, **options: Any) -> Encoder:

@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 CHUNK = 128  # texts encoded between two looks at deadline and cancel
 MOST = 200_000  # rows kept in memory, the oldest go first
 
-_KNOWN: OrderedDict[tuple[str, str, str], Vectors] = OrderedDict()
+_KNOWN: OrderedDict[tuple[str, str, str, str], Vectors] = OrderedDict()
 _LOCK = threading.Lock()
 
 
@@ -28,7 +28,7 @@ def encoded(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     """
     if hasattr(encoder, "fit"):
         return _fresh(encoder, list(texts))
-    keys = [(current().tenant, encoder.spec, digest(text)) for text in texts]
+    keys = [(current().tenant, encoder.spec, encoder.name, digest(text)) for text in texts]  # a name tells its dtype
     with _LOCK:
         have = {key: _KNOWN[key] for key in keys if key in _KNOWN}
     wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in have}
