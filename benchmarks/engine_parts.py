@@ -157,7 +157,7 @@ def generate(work: Work, repeats: int) -> Made:
 def embed(work: Work, repeats: int) -> Made:
     """Titles to vectors against the default loop of sentence-transformers."""
     made: Made = {"rows": [], "ratios": []}
-    wanted = {kind: ("embed", replace(work, dtype=kind)) for kind in ("default", "bfloat16", "int8")}
+    wanted = {kind: ("embed", replace(work, dtype=kind)) for kind in ("default", "float32", "bfloat16", "int8")}
     rows = turns({**wanted, "sentence-transformers": ("sentence-transformers", work)}, repeats)
     theirs = np.asarray(rows["sentence-transformers"].answer["found"])
     for name, row in rows.items():

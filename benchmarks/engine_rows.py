@@ -36,9 +36,10 @@ def titles(data: str) -> list[str]:
     if file.exists():
         rows = [line.split("|")[1] for line in file.read_text("latin-1").splitlines()]
     else:
-        from hexarec.data.films import load
+        from hexarec.data import films
 
-        rows = [f"{film.title} ({film.year})" for film in load()]
+        made = films.catalog()
+        rows = [f"{title} ({year})" for title, year in zip(made.titles, made.attributes["year"], strict=True)]
     rows = list(dict.fromkeys(row for row in rows if row and row != "unknown"))
     return [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
 

@@ -16,6 +16,7 @@ from transformers import BertConfig, BertModel  # noqa: E402
 
 from hexarec.core import CancelledError, ModelError, OptionError, run  # noqa: E402
 from hexarec.core.run import Cancel  # noqa: E402
+from hexarec.data.films import catalog  # noqa: E402
 from hexarec.lm import models as installed  # noqa: E402
 from hexarec.lm.base import Encoder  # noqa: E402
 from hexarec.lm.encode import MiniLM  # noqa: E402
@@ -234,9 +235,8 @@ def test_what_lies_above_the_codes_is_added(folder):
 def test_the_real_one_agrees_with_the_numpy_path(dtype, mean, least, overlap):
     if "minilm" not in installed.installed():
         pytest.skip("the model minilm is not installed: hexarec models install")
-    from hexarec.data.films import load
-
-    texts = [f"{film.title} ({film.year})" for film in load()]
+    films = catalog()
+    texts = [*films.titles, *films.texts[:60]]
     texts += ["", "word " * 600, "重庆森林 1994 王家卫"]
     plain, fast = open_encoder("minilm").encode(texts), opened_real(dtype).encode(texts)
     cosine = (plain * fast).sum(1)

@@ -25,6 +25,7 @@ from hexarec.lm.hf.worker import Worker
 from hexarec.lm.tokentrie import Allowed
 
 Norm = Literal["full", "local"]
+AHEAD = 4  # forced tokens computed at once; more would be wasted on beams that the best ends cut off
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,10 @@ class Beams:
         asked: list[tuple[_Beam, int]] = []
         for search in searches:
             nodes: list[int] = []
+            # while any beam still branches, what is forced behind another may be dropped before it is reached
+            sure = all(search.allowed.count(beam.node) == 1 for beam in search.beams)
             for beam in (one for one in search.beams if one.state is None):
-                chain = search.allowed.forced(beam.node)
+                chain = search.allowed.forced(beam.node)[: AHEAD if sure else 1]
                 first = pool.length + len(pasts)
                 pasts += [[*beam.past, *range(first, first + n + 1)] for n in range(len(chain))]
                 nodes += chain

@@ -200,7 +200,8 @@ def _whole(model: Any, told: dict[str, Any], source: str) -> None:
     """Refuse what would give wrong numbers without a word: weights drawn at random, an output layer with a scale."""
     missing = sorted(told["missing_keys"])
     if missing:
-        raise ModelError(f"hf:{source} lacks {len(missing)} weights, such as {missing[0]}", hint="fetch the model again")
+        said = f"hf:{source} lacks {len(missing)} weights, such as {missing[0]}"
+        raise ModelError(said, hint="fetch the model again")
     config = model.config.get_text_config()
     scaled = [name for name in _SCALED if getattr(config, name, None) not in (None, 1.0, 1)]
     if scaled:
