@@ -64,8 +64,6 @@ def opened(model: Path | None, config: Path | None, data: str | None, seed: int)
 
 def served(model: Path, given: str | None) -> Dataset:
     """The data set a saved pipeline serves: the given one, the one it was fitted on, or the films if it is theirs."""
-    import json
-
     from hexarec.cli.work import SOURCE
     from hexarec.core import OptionError, manifest
     from hexarec.data.store import BUNDLED, open_data
@@ -73,20 +71,37 @@ def served(model: Path, given: str | None) -> Dataset:
     about = manifest(model)
     if given is not None:
         return open_data(given)
-    noted = model / SOURCE
-    if noted.is_file():
-        told = json.loads(noted.read_text("utf-8"))
+    noted = noted_source(model / SOURCE)
+    if noted is not None:
         from hexarec.cli.systems import open_configured
         from hexarec.pipeline.config import read_toml
 
-        config = Path(told["config"])
+        path, config = noted
         section = read_toml(config).get("data", {}) if config.is_file() else {}
-        return open_configured({"data": {**section, "path": told["data"]}}, config.parent)
+        return open_configured({"data": {**section, "path": path}}, config.parent)
     from hexarec.data.films import catalog
 
     if about.get("catalog") == catalog().key:
         return open_data(BUNDLED)
     raise OptionError(f"{model} does not say which data set it serves", hint="give --data")
+
+
+def noted_source(place: Path) -> tuple[str, Path] | None:
+    """The data set and the configuration that `fit` noted beside a pipeline; None without a note. Raises StateError."""
+    import json
+
+    from hexarec.core import StateError
+
+    try:
+        told = json.loads(place.read_text("utf-8"))
+        path, config = told["data"], told["config"]
+        if not (isinstance(path, str) and isinstance(config, str)):
+            raise TypeError("data and config are not text")
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StateError(f"{place} is damaged: {error}", hint="delete it, and give --data") from None
+    return path, Path(config)
 
 
 def asked(
