@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -109,6 +110,8 @@ def checked(where: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         raise OptionError(f"{where} = {value!r}: {first['msg'].lower()}") from None
+    if isinstance(made, float) and not math.isfinite(made):
+        raise OptionError(f"{where} = {value!r}: input should be a finite number")
     return tuple(made) if isinstance(made, list) and isinstance(value, tuple) else made
 
 
