@@ -11,6 +11,9 @@ from hexarec.cli.hints import for_command_line
         ("say user=<column> in the mapping; the columns are a", "say --map user=<column>; the columns are a"),
         ("use hexarec.load(path, data)", "name its data with --data"),
         ("check the path", "check the path"),
+        ("use leave_last", 'split by last: --by last, or split = "last" under [bench]'),
+        ("lower max_events", "split by last: --by last"),
+        ("a table of items with items='FILE'", "a table of items with --items FILE"),
     ],
 )
 def test_hints_name_options(python, shell):
