@@ -68,6 +68,13 @@ def test_filters_language_and_trace(model):
     assert "no field 'genre'" in fails("recommend", model, "--user", "u001", "--where", rule.replace("genres", "genre"))
 
 
+def test_an_empty_list_and_a_language_without_words_are_said(model):
+    rule = '{"field": "genres", "op": "=", "value": "none"}'
+    assert "the list is empty" in call("recommend", model, "--user", "u001", "--where", rule).stderr
+    assert "has no words in 'xx', only in en, zh" in call("recommend", model, "--user", "u001", "--lang", "xx").stderr
+    assert call("recommend", model, "--user", "u001", "--lang", "zh").stderr == ""
+
+
 def test_a_stage_without_money_degrades_and_says_so(model):
     made = call("recommend", model, "--user", "u001", "--budget-calls", 0)
     assert "degraded: rank Window(LLMRank): BudgetError" in made.stderr and "u001" in made.stdout

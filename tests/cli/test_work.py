@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 
 from tests.cli.calls import call, fails, written
@@ -72,4 +73,5 @@ def test_a_budget_stops_a_fit_and_nothing_is_left(tmp_path):
     assert "deadline" in fails("fit", "-c", path, "--out", tmp_path / "m", "--deadline", 0)
     assert not (tmp_path / "m").exists()
     made = call("fit", "-c", path, "--out", tmp_path / "m")
-    assert "weight: " in made.stdout and "asked: " in made.stdout
+    assert "  weight of the ranker: 0\n" in made.stdout and "  validation users asked: " in made.stdout
+    assert re.search(r"  NDCG@10 on validation by weight: 0: 0\.\d+, 0\.05: ", made.stdout) and "(" not in made.stdout

@@ -159,6 +159,8 @@ def _write(report: Report, pipeline: Pipeline, out: Path, questions: Queries, an
 
 
 def _next(console: Console, out: Path, seconds: float) -> None:
+    from hexarec.cli.shared import typed
+
     console.rule(f"done in {seconds:.0f} s")
     console.print(f"The report with plots: {out / 'report.html'}", markup=False)
     for line in (
@@ -167,4 +169,4 @@ def _next(console: Console, out: Path, seconds: float) -> None:
         "hexarec init && hexarec estimate && hexarec fit --out model",
         "hexarec methods list",
     ):
-        console.print(f"  next: {line}", markup=False, highlight=False)
+        console.print(f"  next: {typed(line)}", markup=False, highlight=False)

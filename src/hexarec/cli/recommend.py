@@ -40,6 +40,7 @@ def recommend(
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         pipeline = opened(model, config, data, seed)
         queries, notes = asked(pipeline.data, user, history, like or [], where, text, lang)
+        notes += _unspoken(pipeline.data, lang)
         for note in notes:
             warn(note)
         answer = pipeline.recommend(queries, k)
@@ -147,6 +148,14 @@ def asked(
     return made if tree is None else made.filtered(tree), []
 
 
+def _unspoken(data: Dataset, lang: str | None) -> list[str]:
+    """A note where the catalog has no words in the language that is wanted."""
+    known = sorted({data.catalog.lang, *(code for _, code in data.catalog.text)})
+    if lang is None or lang in known:
+        return []
+    return [f"{data.name} has no words in {lang!r}, only in {', '.join(known)}"]
+
+
 def _bound(data: Dataset) -> float | None:
     """The smallest rating that counts as liked, where the data set's rule names one."""
     words = data.interactions.like_rule.split()
@@ -175,6 +184,8 @@ def _show(answer: Answer, queries: Queries, trace: bool, json_: bool) -> None:
     say(f"for {rows['user'] or 'somebody'} who liked: {'; '.join(rows['liked'][-5:]) or 'nothing known'}")
     cells = [[it["rank"], it["title"], it["item_id"], it.get("reason", {}).get("text", "")] for it in rows["items"]]
     screen().print(table_of("", ("#", "title", "item", "why"), cells, ("#",)))
+    if not cells:
+        warn("the list is empty: no item passes the filter, or no stage found one (--trace shows what each did)")
     for one in answer.degraded:
         warn(f"degraded: {one.stage} {one.method}: {one.reason}")
     if trace:
