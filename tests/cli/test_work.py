@@ -27,6 +27,9 @@ def test_init_refuses_to_overwrite(tmp_path):
     call("init", tmp_path, "--force", "--domain", "book")
     assert tomllib.loads((tmp_path / "hexarec.toml").read_text())["use"]["llm"]["domain"] == "book"
     assert "unknown domain 'cheese'" in fails("init", tmp_path, "--force", "--domain", "cheese")
+    assert "there is no model called 'smollm2'" in fails("init", tmp_path, "--force", "--lm", "smollm2")
+    assert "there is no model called 'mini'" in fails("init", tmp_path, "--force", "--encoder", "mini")
+    call("init", tmp_path / "later", "--lm", "gguf:/not/there/yet.gguf")
 
 
 def test_fit_keeps_the_pipeline_and_where_its_data_is(tmp_path):

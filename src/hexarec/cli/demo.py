@@ -33,11 +33,16 @@ def demo(
 
     import hexarec
     from hexarec.cli.progress import working
+    from hexarec.core import OptionError
+    from hexarec.core.state import check_target
     from hexarec.data import films
     from hexarec.eval.tasks import Ranking
 
     console = Console()
     started = time.monotonic()
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out} is a file", hint="name a folder with --out")
+    check_target(out / "pipeline")  # before the work, not after it
     console.rule("[bold]hexarec demo")
     with working():
         _models(console, lm, encoder)

@@ -73,6 +73,11 @@ def config_text(data: str, lm: str | None, encoder: str | None, domain: str) -> 
     import json
     from importlib import resources
 
+    from hexarec.lm.open import check_encoder, check_lm
+
+    for name, check in ((lm, check_lm), (encoder, check_encoder)):
+        if name is not None:
+            check(name)
     text = (resources.files("hexarec.pipeline") / "default.toml").read_text("utf-8")
     text = text.partition("\n")[2]  # its first line speaks of the copy this becomes
     for old, new in (("gguf:smollm2", lm), ("minilm", encoder)):
