@@ -226,7 +226,7 @@ def test_damaged_lines_are_asked_again(tmp_path):
     [
         ("t.sqlite", b"this is no database, whatever its name says" * 100),
         ("t.jsonl", b'{"user": "a", "item": "b"}\n' * 3),
-        ("t.jsonl", b"hello\n"),
+        ("t.jsonl", b'{"user": "a", "item": "b"}'),
     ],
 )
 def test_a_file_that_is_no_cassette_is_refused_and_left_alone(tmp_path, name, content):
@@ -245,8 +245,9 @@ def test_a_folder_is_no_cassette(tmp_path):
             Cassette(Overlap(), tmp_path / name)
 
 
-def test_a_file_with_half_a_line_is_a_cassette_that_was_cut(tmp_path):
-    (tmp_path / "t.jsonl").write_bytes(b'{"key": "half')
+@pytest.mark.parametrize("content", [b'{"key": "half', b"\xff\n", b'{"key": 1}\n', b"", b"[" * 9999 + b"\n"])
+def test_a_damaged_file_is_a_cassette_that_lost_its_answers(tmp_path, content):
+    (tmp_path / "t.jsonl").write_bytes(content)
     assert Cassette(Overlap(), tmp_path / "t.jsonl").generate(prompts(1))[0].good
 
 

@@ -60,11 +60,11 @@ class Lines:
             try:
                 entry = json.loads(line)
                 self._known[entry["key"]] = entry["value"]
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 self.damaged += 1
-        if self.damaged and not self._known:
-            # somebody else's file: what is kept would be appended to it
-            raise StateError(f"{path} is not a cassette: no line is an answer", hint="remove the file, or name another")
+        if not self._known and _of_others(lines[0]):
+            # what is kept would be appended to it
+            raise StateError(f"{path} is not a cassette but other records", hint="name another file")
         # what follows the last new line is the half of a line
         self.damaged += bool(lines[-1])
 
@@ -100,6 +100,15 @@ class Lines:
             os.close(self._file)  # type: ignore[arg-type]
 
 
+def _of_others(line: bytes) -> bool:
+    """Whether a line is a whole record that no cassette wrote; what does not read at all is only damaged."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(entry, dict) and "key" not in entry
+
+
 class Rows:
     """One SQLite table in WAL mode, for cassettes too large for memory."""
 
@@ -119,7 +128,7 @@ class Rows:
             with self._lock:
                 found = self._base.execute("SELECT value FROM tape WHERE key = ?", (key,)).fetchone()
             return None if found is None else json.loads(found[0])
-        except (ValueError, sqlite3.Error):
+        except (ValueError, RecursionError, sqlite3.Error):
             # a damaged page costs its answers, not the run
             self.damaged += 1
             return None
