@@ -45,7 +45,7 @@ def test_what_a_run_lacks_is_said(folder, tmp_path):
         run.of("oracle", run.users[0], 7)
     with pytest.raises(DataError, match="no questions are kept"):
         read_run(tmp_path)
-    for text in ("{", '{"users": ["a"], "liked": [], "ids": [], "titles": []}'):
+    for text in ("{", "[" * 9999, '{"users": ["a"], "liked": [], "ids": [], "titles": []}'):
         (tmp_path / "questions.json").write_text(text)
         with pytest.raises(DataError, match="damaged"):
             read_run(tmp_path)

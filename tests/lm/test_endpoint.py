@@ -5,7 +5,7 @@ import pytest
 
 from hexarec.core.errors import CapabilityError, ModelError, RetryableModelError
 from hexarec.core.run import run
-from hexarec.lm.base import Choice, Encoder, JsonSchema, LanguageModel, Prompt
+from hexarec.lm.base import Choice, Completion, Encoder, JsonSchema, LanguageModel, Prompt
 from hexarec.lm.endpoint import Endpoint, EndpointEncoder
 from hexarec.lm.guard import Guarded
 
@@ -180,3 +180,9 @@ def test_embeddings_come_in_order_and_unit_length(server):
             EndpointEncoder(f"{server.url}#{kind}").encode(["a", "b"])
     with pytest.raises(ModelError, match="other length"):
         EndpointEncoder(f"{server.url}#embed", dim=4).encode(["a"])
+
+
+@pytest.mark.parametrize("within", [SCHEMA, Choice(("A", "B"))])
+def test_an_answer_nested_without_end_is_a_wrong_answer_not_a_crash(server, within):
+    deep = Completion("[" * 100_000, "stop")
+    assert lm(server)._kept(deep, within).finish == "error"

@@ -248,3 +248,10 @@ def test_label_latency(lm, capsys):
     with capsys.disabled():
         print(f" label {1000 * each:.0f} ms, {work.ledger.tokens_out / work.ledger.seconds:.0f} tokens/s", end=" ")
     assert each < 2
+
+
+def test_an_answer_nested_without_end_keeps_to_no_schema():
+    from hexarec.lm.base import Completion
+    from hexarec.lm.gguf import _checked
+
+    assert _checked(Completion("[" * 100_000, "stop"), JsonSchema({"type": "object"})).finish == "error"

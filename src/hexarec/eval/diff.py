@@ -129,7 +129,7 @@ def read_run(folder: str | Path) -> RunLists:
             raise ValueError("its columns differ in length")
     except FileNotFoundError:
         raise DataError("no questions are kept here", file=str(place), hint="hexarec bench keeps them") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"damaged: {error}", file=str(place / QUESTIONS), hint="run the bench again") from None
     store = CellStore(place, resume=True, n_items=len(names["ids"]))
     files = [one for one in (place / "cells").glob("*.npz") if "-" not in one.stem]

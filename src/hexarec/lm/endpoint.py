@@ -134,7 +134,7 @@ class Endpoint(Engine):
         value: Any = None
         try:
             value = json.loads(made.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         if isinstance(within, JsonSchema):
             kept, text = value is not None and fits(value, within.schema), made.text

@@ -319,7 +319,7 @@ def _checked(made: Completion, within: Constraint | None) -> Completion:
     if isinstance(within, JsonSchema):
         try:
             kept = fits(json.loads(made.text), within.schema)
-        except ValueError:
+        except (ValueError, RecursionError):
             kept = False
     else:
         kept = isinstance(within, Choice) and made.text in within.options
