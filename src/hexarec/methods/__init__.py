@@ -14,6 +14,13 @@ def _tiny_llmrank() -> Any:
     return LLMRank(open_lm("fake:overlap"), backend="list", rounds=2)
 
 
+def _tiny_nir() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.nir import NIR
+
+    return NIR(open_lm("fake:overlap"), picks=4)
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -33,6 +40,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text"}),
         fidelity="paper",
         tiny=_tiny_llmrank,
+    ),
+    Card(
+        name="nir",
+        where="hexarec.methods.nir:NIR",
+        paper="Wang and Lim 2023, arXiv:2304.03153",
+        title="Filtered candidates, three questions, pairs",
+        stages=("retrieve", "rank", "explain"),
+        sections=("1.1",),
+        paradigms=frozenset({1}),
+        needs=frozenset({"ratings", "text"}),
+        fidelity="paper",
+        tiny=_tiny_nir,
     ),
     Card(
         name="frozen_encoder",

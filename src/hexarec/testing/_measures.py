@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Lists, Queries, ragged, rng
+from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
-from hexarec.lm.fake import Double, PositionBiased
+from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
 from hexarec.metrics.lists import hits, recall
@@ -36,6 +36,38 @@ def recall_at(k: int) -> Callable[[Any, World], float]:
 def biased() -> PositionBiased:
     """A model that looks at nothing but the place of an option."""
     return PositionBiased(strength=1.0)
+
+
+def plain() -> Overlap:
+    """A model that likes options whose words stand in the history."""
+    return Overlap()
+
+
+@dataclass
+class Filtered:
+    """A stage that ranks its own `depth` candidates, or the whole catalog when that is None."""
+
+    stage: Any
+    depth: int | None
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Fit the stage."""
+        self.stage_ = self.stage.fit(data, seed=seed)
+        return self
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """The first k of what the stage ranked."""
+        if self.depth is not None:
+            given: Lists = self.stage_.retrieve(queries, self.depth)
+            return self._ranked(queries, given, k)
+        everything = best(
+            queries, lambda part: np.zeros((len(part), len(part.catalog)), np.float32), len(queries.catalog)
+        )
+        return self._ranked(queries, everything, k)
+
+    def _ranked(self, queries: Queries, given: Lists, k: int) -> Lists:
+        ranked: Lists = self.stage_.rank(queries, given)
+        return ranked.top_k(k)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,18 @@ def _llmrank(lm: Builder, **options: Any) -> Builder:
     return build
 
 
+def _nir() -> Any:
+    from hexarec.methods.nir import NIR
+
+    return measures.Filtered(NIR(measures.plain(), picks=3), depth=6)
+
+
+def _nir_without_a_filter() -> Any:
+    from hexarec.methods.nir import NIR
+
+    return measures.Filtered(NIR(measures.plain(), picks=3), depth=None)
+
+
 def _as_released() -> Any:
     return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
 
@@ -119,6 +131,10 @@ CLAIMS: tuple[Claim, ...] = (
         _llmrank(measures.TitlePrior, backend="pmi"),
         _llmrank(measures.TitlePrior, backend="likelihood"),
         measures.prior_correlation, 0.5, shrinks=True,
+    ),
+    Claim(
+        "candidates of a filter make a model useful where titles tell nothing", "Wang and Lim 2023, arXiv:2304.03153",
+        "checkerboard", _nir, _nir_without_a_filter, measures.recall_at(3), 0.2,
     ),
     Claim(
         "text finds what has no events (against item-kNN)", LEARN, "cold",
