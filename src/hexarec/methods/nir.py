@@ -110,10 +110,10 @@ class NIR:
 
     lm: the model. filtering: user (neighbours' items) or item (items seen together with the history's). similarity: dot
     as released, cosine as described, or jaccard. neighbours: users that vote, or similar items kept of each item.
-    history: newest liked events shown; form: steps asks three questions in turn, combined all in one, single only the
+    history: newest liked events shown. form: steps asks three questions in turn, combined all in one, single only the
     last. picks: candidates the answer names, the paper's 10. telling: history items named in the second answer.
     retries: how often a last answer without any candidate in it is asked again. domain: film, product, game, book,
-    news, music, item. prompts, reasons: the wording, English and Chinese.
+    news, music, item. prompts: the wording, English and Chinese. reasons: that of the explanations.
     """
 
     lm: LanguageModel
