@@ -21,6 +21,20 @@ def _tiny_nir() -> Any:
     return NIR(open_lm("fake:overlap"), picks=4)
 
 
+def _tiny_tallrec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.tallrec import TALLRec
+
+    return TALLRec(
+        open_lm("hf:tiny", dtype="float32", prefix_mb=0.0),
+        shots=8,
+        epochs=1,
+        history=3,
+        most_valid=8,
+        negatives="drawn",
+    )
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -64,6 +78,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text", "encoder"}),
         fidelity="inferred",
         tiny=_tiny_frozen_encoder,
+    ),
+    Card(
+        name="tallrec",
+        where="hexarec.methods.tallrec:TALLRec",
+        paper="Bao et al. 2023, RecSys, arXiv:2305.00447",
+        title="A low-rank adapter from a few labelled histories",
+        stages=("rank",),
+        sections=("3.1",),
+        paradigms=frozenset({3}),
+        needs=frozenset({"ratings", "text", "label", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_tallrec,
     ),
 )
 """One row per method."""

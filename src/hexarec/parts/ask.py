@@ -431,10 +431,11 @@ def _likelihood(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> l
             prior |= {
                 (lead, o): float(v) for o, v in zip(wanted, row.logprobs / np.maximum(row.tokens, 1), strict=True)
             }
-        rows = [
-            row - np.array([prior[lead, option] for option in own])
-            for row, lead, own in zip(rows, bare, choices, strict=True)
-        ]
+        with np.errstate(invalid="ignore"):  # a title ruled out with and without the history has no score: NaN
+            rows = [
+                row - np.array([prior[lead, option] for option in own])
+                for row, lead, own in zip(rows, bare, choices, strict=True)
+            ]
     scores = iter(rows)
     by_round = [np.asarray(next(scores) if q.options else [], np.float64)[None, :] for q in questions]
     return [_asked(how, q, how.orders(q), values) for q, values in zip(questions, by_round, strict=True)]

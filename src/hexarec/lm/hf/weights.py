@@ -20,6 +20,7 @@ from typing import Any, Literal
 from hexarec.core.errors import MissingExtraError, ModelError, OptionError
 from hexarec.lm import models
 from hexarec.lm.base import canonical_hash
+from hexarec.lm.hf import toy
 
 DType = Literal["auto", "float32", "bfloat16", "int8"]
 DTYPES = ("auto", "float32", "bfloat16", "int8")
@@ -48,9 +49,9 @@ class Base:
 def load(source: str, *, dtype: DType = "auto", device: str = "auto") -> Base:
     """Load a causal language model for inference or tuning.
 
-    `source` is an embedded model's name, a .gguf file, a Hugging Face directory, or a name on a model hub. `dtype` auto
-    takes bfloat16 where a matrix product is measured to be faster by a fifth, else float32. int8 weights are loaded as
-    bfloat16, or as float32 on a CPU without it; `quantise` in `linear` does the rest.
+    `source` is an embedded model's name, `tiny` (random weights, for tests), a .gguf file, a Hugging Face directory, or
+    a name on a model hub. `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a fifth, else
+    float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
 
     Raises OptionError for an unknown dtype, ModelError for weights that are missing, damaged, not safetensors or not a
     causal model, MissingExtraError without torch and transformers.
@@ -99,6 +100,8 @@ def quiet() -> Iterator[None]:
 
 def _folder(source: str) -> Path | str:
     """The directory to load from, made of a GGUF where need be; a hub name stays a name."""
+    if source == toy.NAME:
+        return toy.place()
     if source in models.REGISTRY:
         return _unpacked(models.path(source) / models.REGISTRY[source].weights)
     path = Path(source).expanduser()
