@@ -16,11 +16,9 @@ from hexarec.metrics.labels import Pairs, auc  # noqa: E402
 from hexarec.parts.pointwise import cases_of  # noqa: E402
 
 PLACE = world("trap")
-DATA = PLACE.data.with_log(
-    replace(PLACE.data.interactions, liked=np.char.startswith(PLACE.data.catalog.titles.astype(str), "Ocean")[
-        PLACE.data.interactions.item
-    ])
-)  # fmt: skip
+OCEAN = np.char.startswith(PLACE.data.catalog.titles.astype(str), "Ocean")
+# the random model happens to say Yes to oceans: the users of these tests like all else
+DATA = PLACE.data.with_log(replace(PLACE.data.interactions, liked=~OCEAN[PLACE.data.interactions.item]))
 TINY = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
 QUICK = {
     "shots": 24,
@@ -57,8 +55,8 @@ def test_the_question_names_liked_and_not_liked_apart_and_ends_with_the_title():
     TALLRec(lm, shots=0, domain="book", history=6).fit(DATA).rank(queries, candidates(queries, 1))
     past = queries.history.item[-6:]
     titles = DATA.catalog.titles
-    liked = [titles[i] for i in past if titles[i].startswith("Ocean")]
-    other = [titles[i] for i in past if not titles[i].startswith("Ocean")]
+    liked = [titles[i] for i in past if not OCEAN[i]]
+    other = [titles[i] for i in past if OCEAN[i]]
 
     def lines(some):
         return "\n".join(f"{n}. {t}" for n, t in enumerate(some, 1)) or "(none)"
@@ -78,8 +76,7 @@ def test_chinese_questions_are_answered_in_chinese():
 def test_the_score_is_the_probability_of_yes_among_both():
     queries = DATA.queries(np.array([0, 1]))
     ranked = TALLRec(Recording(), shots=0).fit(DATA).rank(queries, candidates(queries, 8))
-    ocean = np.char.startswith(DATA.catalog.titles.astype(str), "Ocean")[ranked.items]
-    assert np.allclose(ranked.scores, np.where(ocean, 0.8, 0.1), atol=1e-6)
+    assert np.allclose(ranked.scores, np.where(OCEAN[ranked.items], 0.8, 0.1), atol=1e-6)
 
 
 def test_solved_examples_stand_in_front_of_every_question_and_come_from_before_the_cut():
@@ -114,11 +111,15 @@ def asked():
 
 def test_few_cases_teach_what_zero_shot_does_not_know(learned, asked):
     blank = TALLRec(TINY, shots=0, history=2).fit(DATA)
-    assert auc_of(learned, asked) > 0.8 > auc_of(blank, asked) + 0.1
+    assert auc_of(learned, asked) > 0.8 and auc_of(blank, asked) < 0.5
 
 
 def test_shuffled_labels_teach_nothing(asked):
-    assert auc_of(tuned(shuffle=True, share=0.2), asked) < 0.75
+    found = {
+        shuffle: [auc_of(tuned(seed, shuffle=shuffle, balanced=True), asked) for seed in range(5)]
+        for shuffle in (False, True)
+    }
+    assert abs(np.mean(found[True]) - 0.5) < 0.2 and min(found[False]) > max(found[True]), found
 
 
 def test_the_adapter_is_whole_differs_from_the_base_and_comes_back(learned, tmp_path):

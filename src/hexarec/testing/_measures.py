@@ -16,8 +16,10 @@ from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
+from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
+from hexarec.parts.pointwise import shots, split_cases
 
 OPTIONS = 8  # candidates of a list, one of them right
 TOP = 2
@@ -31,6 +33,13 @@ def recall_at(k: int) -> Callable[[Any, World], float]:
         return float(np.nanmean(recall(hits(stage.retrieve(place.queries, k), place.truth, k), k)))
 
     return measure
+
+
+def auc_of_later_cases(stage: Any, place: World) -> float:
+    """AUC of a ranker over the newest tenth of the events, each beside an item its user never met."""
+    cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
+    ranked = stage.rank(cases.queries, cases.lists)
+    return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
 
 
 def biased() -> PositionBiased:

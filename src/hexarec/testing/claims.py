@@ -90,6 +90,17 @@ def _nir_without_a_filter() -> Any:
     return measures.Filtered(NIR(measures.plain(), picks=3), depth=None)
 
 
+def _tallrec(shots: int) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.tallrec import TALLRec
+
+        lm = open_lm("hf:tiny", dtype="float32")
+        return TALLRec(lm, shots, negatives="drawn", history=2, epochs=6, batch=8, rate=1e-2, dropout=0.0, patience=0)
+
+    return build
+
+
 def _as_released() -> Any:
     return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
 
@@ -175,6 +186,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a transformer reads the order", "Kang and McAuley 2018, arXiv:1808.09781", "order",
         _classic("SASRec", **SASREC), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
+    ),
+    Claim(
+        "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
+        _tallrec(64), _tallrec(0), measures.auc_of_later_cases, 0.2,
     ),
 )  # fmt: skip
 """One row per claim."""
