@@ -75,7 +75,7 @@ class Ours:
     def reset(self) -> None:
         """Back to a cold start."""
         self.lm.prefixes.forget()
-        self.lm.tokens.text.cache_clear()
+        self.lm.tokens.forget()
 
     def history(self, user: int = 0, tokens: int | None = None) -> str:
         """A film history of about as many tokens as asked for."""
@@ -209,7 +209,7 @@ class Loop:
 
     def reset(self) -> None:
         """The first run answers for all candidates."""
-        self.tokens.text.cache_clear()
+        self.tokens.forget()
         self.scale = 1.0 if self.answer is None else self.work.k / self.timed
 
     def run(self) -> dict[str, Any]:

@@ -254,5 +254,5 @@ def test_torch_and_a_guarded_torch_name_the_same_first(torch_lm):
 def test_a_prompt_beyond_the_window_fails_alone(torch_lm):
     long = Prompt.user("word " * 400)
     made = name_items(torch_lm, [long, ASKED], [TITLES, TITLES], k=2)
-    assert "does not fit" in made[0].fault and made[0].by_status == {"backfilled": 2}
+    assert "has room for" in made[0].fault and made[0].by_status == {"backfilled": 2}
     assert made[1] == named(torch_lm, k=2)

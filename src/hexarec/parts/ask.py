@@ -343,11 +343,11 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
 
 def _points(row: Scores) -> Scores:
     """m for the best value down to 1; equal values share the mean of their places; NaN stays NaN."""
-    from scipy.stats import rankdata
-
     out = np.full(len(row), np.nan)
     known = ~np.isnan(row)
-    out[known] = rankdata(row[known]) + (~known).sum()
+    _, which, counts = np.unique(row[known], return_inverse=True, return_counts=True)
+    highest = np.cumsum(counts)
+    out[known] = (highest - (counts - 1) / 2.0)[which] + (~known).sum()
     return out
 
 

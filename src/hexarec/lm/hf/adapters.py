@@ -64,6 +64,13 @@ class Adapters:
         self._stamps: dict[tuple[str, Any], Adapter] = {}
         self._inside: dict[str, Any] = {}
 
+    def known(self, path: str | Path) -> Adapter | None:
+        """The adapter of a folder that was loaded and has not changed, or None. Raises ModelError without the folder.
+
+        Safe beside a forward and beside `load`.
+        """
+        return self._stamps.get((str(path), artefact.stamp(path)))
+
     def load(self, path: str | Path) -> Adapter:
         """The adapter of a folder, read once for as long as its files stay the same.
 

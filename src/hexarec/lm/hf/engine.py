@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,6 @@ import torch
 from hexarec.core.errors import ModelError, OptionError
 from hexarec.core.run import current
 from hexarec.lm.base import (
-    SLOT,
     Completion,
     Constraint,
     Floats,
@@ -176,7 +176,7 @@ class HF(Engine):
         for setting, own in self._settings(prompts):
             jobs = [self.job(prompts[i]) for i in own]
             fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._room(setting)]
-            merged, members = _merged([jobs[n] for n in fit])
+            merged, members = _merged([jobs[n] for n in fit], self.worker.rows // 2)
             started = time.monotonic()
             columns = [[forms[prompts[own[fit[m]]].ending] for m in group] for group in members]
             found = self.jobs.run(merged, setting, partial(self._columns, columns, relative))
@@ -246,12 +246,15 @@ class HF(Engine):
         self.admit([prompt])
         yield from self._writer.stream(prompt, self._setting(prompt.adapter))
 
-    def trie(self, texts: Sequence[str]) -> TokenTrie:
-        """The token trie of distinct texts, each closed by the token that ends an answer, for `search`.
+    def trie(self, texts: Sequence[str], *, before: str = "", after: str | None = None) -> TokenTrie:
+        """The token trie of distinct texts for `search`.
+
+        before: what stands between prompt and text, a space behind a raw prompt that ends in a letter or a mark. after:
+        the text that closes each, by default the token that ends an answer.
 
         Raises OptionError for equal or empty texts.
         """
-        return self._writer.trie(texts)
+        return self._writer.trie(texts, before, after)
 
     def search(
         self,
@@ -279,13 +282,15 @@ class HF(Engine):
                 found[i] = hits[:k]
         return found
 
-    def slate(self, prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:
-        """k different sequences written one after the other as a numbered list: each sees those before it.
+    def slate(self, prompt: Prompt, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:
+        """k different texts written one after the other as a numbered list: each sees those before it.
 
-        `prompt` must be raw and end where the list begins; `texts` are those the trie was made of.
+        `prompt` must be raw and end where the list begins, behind a new line. Each line is "1. " and a text, closed by
+        a new line. Raises OptionError for a prompt that is not raw, and as `trie` and `search` do.
         """
         if prompt.raw is None:
             raise OptionError("a list goes on from a raw prompt")
+        trie = self._writer.lines(texts)
         made: list[Hit] = []
         text = prompt.raw
         for place in range(min(k, Allowed(trie).left)):
@@ -293,7 +298,7 @@ class HF(Engine):
             asked = replace(prompt, raw=text)
             hit = self.search([asked], trie, k=1, beams=beams, banned=[[one.number for one in made]])[0][0]
             made.append(hit)
-            text += f"{texts[hit.number]}\n"
+            text += f" {texts[hit.number]}\n"
         return made
 
     def _settings(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Setting, list[int]]]:
@@ -308,10 +313,22 @@ class HF(Engine):
         """What an adapter asks of a forward. Raises ModelError for one that is missing, damaged or of another base."""
         if name is None:
             return Setting()
-        with self.worker.lock:  # loading changes modules that a forward may be using
-            adapter = self.adapters.load(name)
+        adapter = self.adapters.known(name)
+        if adapter is None:
+            with self._alone():  # loading changes modules that a forward may be using
+                adapter = self.adapters.load(name)
         past = None if adapter.past is None else self.worker.body.given(adapter.past)
         return Setting(adapter.digest, partial(self.adapters.using, adapter), adapter.vectors, past, adapter.length)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With no forward under way. Raises when the current run ends before that."""
+        while not self.worker.lock.acquire(timeout=0.05):
+            current().check()
+        try:
+            yield
+        finally:
+            self.worker.lock.release()
 
     def _room(self, setting: Setting) -> int:
         """Tokens that are left beside what an adapter puts in front."""
@@ -320,13 +337,15 @@ class HF(Engine):
     def job(self, prompt: Prompt) -> Job:
         """The prompt's tokens; a prompt of none stands behind the token that ends texts."""
         current().check()
-        ids = self.tokens.prompt(prompt) or [self.tokens.end]
+        ids, slots = self.tokens.read(prompt)
         if prompt.vectors is None:
-            return Job(ids)
+            return Job(ids or [self.tokens.end])
         size = self.worker.body.width
         if prompt.vectors.shape[1] != size:
             raise ModelError(f"{self.name} takes vectors of {size} numbers, not {prompt.vectors.shape[1]}")
-        slots = _slots(self.tokens, prompt, ids, self.name)
+        if len(slots) != len(prompt.vectors):
+            said = f"{self.name}: the prompt has {len(slots)} slots for {len(prompt.vectors)} vectors"
+            raise ModelError(said, hint="one SLOT for each vector")
         return Job(ids, slots=slots, vectors=torch.as_tensor(prompt.vectors), mark=prompt.digest())
 
     def _count(self, jobs: Sequence[Job], started: float, calls: int | None = None) -> None:
@@ -346,27 +365,22 @@ def _reach(config: Any) -> int:
     return int(reach)
 
 
-def _slots(tokens: Tokens, prompt: Prompt, ids: list[int], name: str) -> list[int]:
-    """The places of the slots, counted against the vectors and the text."""
-    texts = [prompt.raw] if prompt.raw is not None else [turn.text for turn in prompt.turns]
-    wanted, given = sum((text or "").count(SLOT) for text in texts), len(prompt.vectors)  # type: ignore[arg-type]
-    slots = [at for at, token in enumerate(ids) if token == tokens.slot]
-    if wanted != given or len(slots) != given:
-        raise ModelError(f"{name}: the prompt has {wanted} slots for {given} vectors", hint="one SLOT for each vector")
-    return slots
+def _merged(jobs: Sequence[Job], most: int) -> tuple[list[Job], list[list[int]]]:
+    """Jobs that begin alike as one, each prompt's rest a sequence; and the numbers of each one's members.
 
-
-def _merged(jobs: Sequence[Job]) -> tuple[list[Job], list[list[int]]]:
-    """Jobs that begin alike as one, each prompt's rest a sequence; and the numbers of each one's members."""
+    A rest of more than `most` tokens stays a prompt: a sequence cannot be cut into several forwards.
+    """
     plain = [n for n, job in enumerate(jobs) if job.vectors is None]
     merged, members = [], []
+    alone = [n for n, job in enumerate(jobs) if job.vectors is not None]
     for length, own in groups([jobs[n].tokens for n in plain]):
-        group = [plain[n] for n in own]
+        long = {n for n in own if len(own) > 1 and len(jobs[plain[n]].tokens) - length > most}
+        alone += [plain[n] for n in long]
+        group = [plain[n] for n in own if n not in long]
+        if not group:
+            continue
         rest = [jobs[n].tokens[length:] for n in group] if len(group) > 1 else []
-        merged.append(Job(jobs[group[0]].tokens[:length], rest))
+        head = jobs[group[0]].tokens[:length] if rest else jobs[group[0]].tokens
+        merged.append(Job(head, rest))
         members.append(group)
-    for n, job in enumerate(jobs):
-        if job.vectors is not None:
-            merged.append(job)
-            members.append([n])
-    return merged, members
+    return [*merged, *(jobs[n] for n in alone)], [*members, *([n] for n in alone)]
