@@ -186,7 +186,7 @@ def gflop(lm: Any, prompts: list[str], choices: list[list[str]]) -> float:
 class Loop:
     """transformers, K candidates each with the whole prompt in front, at a batch size, head only where it is read.
 
-    A loop costs the same for every full batch: whole batches of at least ten candidates in all are timed, and multiplied
+    A loop costs the same for every full batch: whole batches of at least ten candidates are timed, and multiplied
     by K over their number; the answer for all comes from the first, untimed run.
     """
 
