@@ -54,7 +54,7 @@ def test_by_hand():
     assert made.fields["score.before_mmr"][0] == 1.0
     tags = data_of([[0]], 3, genres=[("a", "b"), ("b", "c"), ("d",)])
     stage = MMR(by="attribute").fit(tags)
-    np.testing.assert_allclose(stage._similar(np.array([0]), np.array([[0, 1, 2]])), [[1, 1 / 3, 0]], atol=1e-6)
+    np.testing.assert_allclose(stage.similar(np.array([0]), np.array([[0, 1, 2]])), [[1, 1 / 3, 0]], atol=1e-6)
 
 
 def test_diversity_alternates_the_checkerboard():

@@ -91,5 +91,16 @@ METHODS: tuple[Card, ...] = (
         fidelity="paper",
         tiny=_tiny_tallrec,
     ),
+    Card(
+        name="diversity",
+        where="hexarec.methods.diversity:Diversity",
+        paper="Chen et al. 2018, NeurIPS, arXiv:1709.05135; Steck 2018, RecSys",
+        title="Varied lists under a strength per user, with quotas",
+        stages=("control", "learn"),
+        sections=("6",),
+        paradigms=frozenset({6}),
+        needs=frozenset({"ratings"}),
+        fidelity="inferred",
+    ),
 )
 """One row per method."""

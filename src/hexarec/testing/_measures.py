@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
+from hexarec.classic import ItemKNN
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
@@ -17,6 +18,8 @@ from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
 from hexarec.metrics.labels import Pairs, auc
+from hexarec.metrics import Reference
+from hexarec.metrics.diversity import calibration
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases
@@ -184,3 +187,38 @@ def prior_correlation(stage: Any, place: World) -> float:
     ranked = stage.rank(queries.take(some), candidates.take(some))
     names = place.data.catalog.titles[ranked.items]
     return float(abs(np.corrcoef(ranked.scores, [liking(name) for name in names])[0, 1]))
+
+
+def _controlled(stage: Any, place: World, queries: Queries) -> Lists:
+    """Six items of each question out of all, in the order of likeness to the last three of the history."""
+    lists: Lists = stage.control(queries, ItemKNN(last=3).fit(place.data).retrieve(queries, 60), 6)
+    return lists
+
+
+def _kinds(lists: Lists) -> float:
+    """Mean number of different topics in a list."""
+    return float(np.mean([len(set((one.items % 6).tolist())) for one in lists]))
+
+
+def kinds_shown(stage: Any, place: World) -> float:
+    """Mean number of different topics that a controller leaves in lists of six."""
+    return _kinds(_controlled(stage, place, place.queries))
+
+
+def kinds_for_broad_taste(stage: Any, place: World) -> float:
+    """Topics in the lists of users who liked four topics, less those of users who liked four items of one."""
+    broad = [[6 * i + (u + i) % 6 for i in range(4)] for u in range(6)]
+    narrow = [[6 * i + u for i in range(4)] for u in range(6)]
+    shown = []
+    for rows in (broad, narrow):
+        past = place.data.queries().history.take(np.arange(6)).last(4)
+        past = replace(past, item=np.array(rows, np.int32).ravel())
+        asked = place.queries.take(slice(0, 6)).with_history(past).excluding(past.item, past.offsets)
+        shown.append(_kinds(_controlled(stage, place, asked)))
+    return shown[0] - shown[1]
+
+
+def miscalibration(stage: Any, place: World) -> float:
+    """Mean divergence of the topics in lists of six from those of the history."""
+    lists = _controlled(stage, place, place.queries)
+    return calibration(lists, Reference.of(place.data, place.queries, tags="genres"), 6).value

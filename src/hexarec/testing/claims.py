@@ -97,6 +97,11 @@ def _tallrec(shots: int) -> Builder:
 
         lm = open_lm("hf:tiny", dtype="float32")
         return TALLRec(lm, shots, negatives="drawn", history=2, epochs=6, batch=8, rate=1e-2, dropout=0.0, patience=0)
+def _diversity(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.diversity import Diversity
+
+        return Diversity(**options)
 
     return build
 
@@ -109,6 +114,7 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
+CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
 
@@ -182,6 +188,22 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "where taste turned, only recent events count", "Ludewig and Jannach 2018, arXiv:1803.09587", "drift",
         _classic("ItemKNN", last=3), _classic("ItemKNN"), measures.recall_at(5), 0.2,
+    ),
+    Claim(
+        "a determinant shows more kinds than relevance alone", CHEN, "drift",
+        _diversity(direction="fixed", strength=0.5), _diversity(direction="fixed", strength=0.0),
+        measures.kinds_shown, 2.0,
+    ),
+    Claim(
+        "following taste varies the lists of broad users most, exploring those of narrow ones", CALIBRATED, "drift",
+        _diversity(direction="follow", ridge=0.1), _diversity(direction="explore", ridge=0.1),
+        measures.kinds_for_broad_taste, 1.5,
+    ),
+    Claim(
+        "a calibrated list has the history's mix", CALIBRATED, "drift",
+        _diversity(how="calibrated", direction="fixed", strength=0.9),
+        _diversity(how="calibrated", direction="fixed", strength=0.0),
+        measures.miscalibration, 0.3, shrinks=True,
     ),
     Claim(
         "a transformer reads the order", "Kang and McAuley 2018, arXiv:1808.09781", "order",
