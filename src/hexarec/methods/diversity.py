@@ -128,18 +128,18 @@ class Diversity:
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
         """At most k items of each list; `diversity.strength` says how strong. Unmet quotas stand in the notes."""
         ready(self, queries, ranked)
-        strength, odds = self.strengths(queries)
-        mix = self.mix_.target(queries)
+        (strength, odds), mix = self.strengths(queries), self.mix_.target(queries)
         picks, told = [], []
         for block in blocks(ranked, CELLS):
             known = block.items < len(self.mix_.genres_)
             of = self.mix_.genres_[np.where(known, block.items, 0)][:, :, self.quotas_.columns] > 0
             rule = Tally(self.quotas_, block, of & known[:, :, None], k)
-            picks.append(greedy(block, k, self._objective(block, strength[block.place], mix[block.place]), rule))
+            objective = self._objective(block, strength[block.place], mix[block.place])
+            picks.append(rule.mended(greedy(block, k, objective, rule)))
             told += [self.quotas_.told(count) for count in rule.count]
         made = reordered(ranked, *flattened(ranked, picks), "diversity")
-        made = made.with_field(USED, np.repeat(strength, made.lengths).astype(np.float32))
-        made = made.with_field(ODDS, np.repeat(odds, made.lengths).astype(np.float32))
+        for name, column in ((USED, strength), (ODDS, odds)):
+            made = made.with_field(name, np.repeat(column, made.lengths).astype(np.float32))
         if any(told):
             notes = made.notes or ({},) * len(made)
             made = replace(made, notes=tuple({**n, "quotas": t} if t else n for n, t in zip(notes, told, strict=True)))

@@ -1,9 +1,9 @@
 """Quotas: at least and at most so many items of a category in a list, as a rule for greedy picking.
 
-Where items carry one category each and the candidates suffice, the quotas are met exactly. Several categories on one
-item make it a covering problem: floors are then filled by the items that help most, which is not always the best way.
-What the candidates cannot fulfil is mended and told: a full list counts more than a ceiling, a ceiling more than a
-floor.
+Where items carry one category each and the candidates suffice, greedy picking under the rule meets the quotas with the
+best items. Several categories on one item make it a covering problem: picks are then exchanged for candidates as long
+as that helps, which finds most lists that keep the quotas, not all. What is left is told: a full list counts more than
+a ceiling, a ceiling more than a floor.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Tally:
     """
 
     def __init__(self, quotas: Quotas, block: Block, member: Bools, k: int) -> None:
-        self.member, self.ceilings = member & block.real[:, :, None], quotas.ceilings
+        self.member, self.real, self.ceilings = member & block.real[:, :, None], block.real, quotas.ceilings
         # more than the candidates have is never waited for, or the places kept for it would go to anything
         self.floors = np.minimum(quotas.floors, self.member.sum(1))
         self.count = np.zeros((len(member), len(quotas.names)), np.int64)
@@ -98,3 +98,33 @@ class Tally:
         """Count the candidates at these places (b,) of the lists marked in `taken` (b,)."""
         self.count += self.member[np.arange(len(pick)), pick] & taken[:, None]
         self.left = self.left - taken
+
+    def mended(self, picks: Ints) -> Ints:
+        """The picks (b, k) after exchanges, one at a time in each list, as long as one leaves less of a quota broken.
+
+        The exchange that helps most is made; of equal ones a later pick goes and an earlier candidate comes, as last.
+        """
+        picks, rows = picks.copy(), np.flatnonzero(self._broken(self.count, self.floors))
+        while len(rows) and picks.shape[1]:
+            # a list with fewer candidates than places has none to exchange, so that -1 among its picks does no harm
+            member, taken, at = self.member[rows], picks[rows][:, ::-1], np.arange(len(rows))
+            free = self.real[rows]
+            free[at[:, None], taken] = False
+            after = (self.count[rows][:, None] - member[at[:, None], taken])[:, :, None] + member[:, None]
+            cost = self._broken(after, self.floors[rows][:, None, None])
+            cost[np.broadcast_to(~free[:, None], cost.shape)] = np.iinfo(np.int64).max
+            out, new = np.divmod(cost.reshape(len(rows), -1).argmin(1), cost.shape[2])
+            better = cost[at, out, new] < self._broken(self.count[rows], self.floors[rows])
+            at, out, new, rows = at[better], out[better], new[better], rows[better]
+            self.count[rows] = after[at, out, new]
+            order = np.tile(np.arange(picks.shape[1]), (len(rows), 1))
+            order[np.arange(len(rows)), picks.shape[1] - 1 - out] = picks.shape[1]
+            picks[rows] = np.take_along_axis(picks[rows], order.argsort(1), 1)
+            picks[rows, -1] = new
+            rows = rows[self._broken(self.count[rows], self.floors[rows]) > 0]
+        return picks
+
+    def _broken(self, count: Ints, floors: Ints) -> Ints:
+        """How much of the quotas counts (..., c) break: a thousand for one too many, one for one too few."""
+        over, under = np.maximum(count - self.ceilings, 0).sum(-1), np.maximum(floors - count, 0).sum(-1)
+        return np.asarray(1000 * over + under)
