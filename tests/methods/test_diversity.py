@@ -381,6 +381,14 @@ def test_lists_of_one_user_are_learnt_in_the_order_of_time():
     np.testing.assert_allclose(together.strengths(one)[0], apart.strengths(one)[0])
 
 
+def test_a_log_without_events_sets_no_goals():
+    data = data_of([[], []], [(GENRES[i % 4],) for i in range(8)])
+    stage, queries = Diversity().fit(data), Queries.one(data.catalog, user="u0", history=["i0", "i1"])
+    lists = falling(data, range(2, 8))
+    assert stage.strengths(queries)[0].tolist() == [0.4]
+    assert stage.learn(pages(stage, queries, lists, 3)).strengths(queries)[0].tolist() == [0.4]
+
+
 def test_strangers_to_the_log_are_steered_too():
     data, lists = simulator()
     stage = Diversity(high=1.0).fit(data)

@@ -7,7 +7,8 @@ Idea:    greedy picks by (1 - strength) * relevance + strength * variety; the st
 Differs: the variety of a history is the mean over windows of `recent` events, so that goals compare with what one page
          can do; goals are places among all users; the paper's theta is (1 - strength) / strength; a list goes on when
          the determinant is used up; the words of a request choose a level, not an attribute; reward is lists per visit.
-Cost:    k look-ups of likeness and O(k^2 m) products per list of m candidates; a model only for requests in words.
+Cost:    k look-ups of likeness and O(k^2 m) products per list of m candidates; by log a table of all pairs of items;
+         a model only for requests in words.
 Needs:   ratings, a catalog attribute; a named feature table (by feature).
 """
 
@@ -104,7 +105,7 @@ class Diversity:
         own = variety(past.offsets, past.item, self.mix_.genres_, self.recent)
         self.users_ = PerUser.of(data.users.ids, np.nan_to_num(own), ~np.isnan(own))
         some = own[~np.isnan(own)]
-        self.scale_: Numbers = np.quantile(some, GRID) if len(some) else np.zeros(0)
+        self.scale_: Numbers = np.quantile(some, GRID) if len(some) else np.full(len(GRID), np.nan)
         self.steered_, self.bandit_ = Steered.of(data.users.ids), Bandit.of(data.users.ids, ARMS)
         return self
 
@@ -113,9 +114,7 @@ class Diversity:
             hint = f"how: {', '.join(HOW)}; direction: {', '.join(DIRECTION)}"
             raise OptionError(f"how is {self.how!r}, direction is {self.direction!r}", hint=hint)
         if not 0.0 <= self.low <= self.high <= 1.0 or not 0.0 <= self.strength <= 1.0:
-            raise OptionError(
-                f"strength is {self.strength}, low {self.low}, high {self.high}", hint="0 to 1, low <= high"
-            )
+            raise OptionError(f"strength {self.strength}, low {self.low}, high {self.high}", hint="0 to 1, low <= high")
         if self.recent < 1 or (self.window is not None and self.window < 1) or not 0.0 <= self.ridge < 1.0:
             raise OptionError("recent and window are at least 1, ridge is from 0 to below 1")
 
@@ -178,7 +177,7 @@ class Diversity:
         learned, known = self.users_.dense(queries)
         own = np.where((queries.history.lengths == 0) & known, learned, own)
         place = (np.searchsorted(self.scale_, own) + np.searchsorted(self.scale_, own, "right")) / 2 / len(GRID)
-        place = np.where(np.isnan(own) | (len(self.scale_) == 0), np.nan, place)
+        place = np.where(np.isnan(own) | np.isnan(self.scale_[0]), np.nan, place)
         return 1.0 - place if self.direction == "explore" else place
 
     def _wishes(self, queries: Queries) -> Numbers:
