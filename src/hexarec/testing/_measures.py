@@ -9,17 +9,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
 from hexarec.classic import ItemKNN
+from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
-from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics import Reference
 from hexarec.metrics.diversity import calibration
+from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases

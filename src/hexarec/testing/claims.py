@@ -97,6 +97,10 @@ def _tallrec(shots: int) -> Builder:
 
         lm = open_lm("hf:tiny", dtype="float32")
         return TALLRec(lm, shots, negatives="drawn", history=2, epochs=6, batch=8, rate=1e-2, dropout=0.0, patience=0)
+
+    return build
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
