@@ -78,7 +78,7 @@ class HF(Engine):
         self.tokens = Tokens(self.base.tokenizer)
         trained = _reach(self.base.model.config)
         self._window = min(window or trained, trained)
-        body = Body(self.base, path)
+        body = Body(self.base, path, trained)
         self.head = Head(self.base.model)
         self.adapters = Adapters(self.base.model, self.base.fingerprint)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
@@ -339,11 +339,27 @@ class HF(Engine):
 
 
 def _reach(config: Any) -> int:
-    """How far back every layer sees: the trained length, or the sliding window of a model that has one."""
-    reach = getattr(config, "max_position_embeddings", None) or 1 << 20
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
-        reach = min(reach, getattr(config, "sliding_window", None) or reach)
-    return int(reach)
+    """How far back every layer sees, and up to which place the numbers of a token are its own.
+
+    The trained length; the sliding window or chunk of a model that has one; and for rotations that are scaled by the
+    longest sequence of a forward (dynamic, longrope) the length up to which they are not: requests share forwards.
+    """
+    config = config.get_text_config()
+    reach = [getattr(config, "max_position_embeddings", None), *_windows(config)]
+    rotations = getattr(config, "rope_parameters", None) or {}
+    for one in (rotations, *rotations.values()):  # one for all layers, or one for each kind of layer
+        if isinstance(one, dict) and one.get("rope_type") in ("dynamic", "longrope"):
+            reach.append(one.get("original_max_position_embeddings"))
+    return int(min([one for one in reach if one] or [1 << 20]))
+
+
+def _windows(config: Any) -> list[int | None]:
+    """The windows that some layer really has: a model may name one that no layer uses."""
+    kinds = getattr(config, "layer_types", None)
+    slides = getattr(config, "use_sliding_window", True) if kinds is None else "sliding_attention" in kinds
+    chunks = kinds is None or "chunked_attention" in kinds
+    window, chunk = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
+    return [window if slides else None, chunk if chunks else None]
 
 
 def _slots(tokens: Tokens, prompt: Prompt, ids: list[int], name: str) -> list[int]:
