@@ -208,6 +208,10 @@ def rewrite(change):
         (rewrite(lambda told: told.update(format=99)), "format 99"),
         (rewrite(lambda told: told["options"].update(r=3)), "does not fit its own manifest"),
         (rewrite(lambda told: told["options"].update(targets=["k_proj"])), "does not fit its own manifest"),
+        (
+            rewrite(lambda told: told["options"].update(targets=["q_proj", "lm_head"])),
+            "lm_head is no layer of the decoder",
+        ),
         (rewrite(lambda told: told.update(kind="prefix")), "does not fit its own manifest"),
         (rewrite(lambda told: told.pop("base")), "is damaged"),
     ],
