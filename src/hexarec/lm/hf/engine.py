@@ -28,6 +28,7 @@ from hexarec.lm.base import (
     ScoreRow,
     count_call,
     failed,
+    lacks,
 )
 from hexarec.lm.engine import Engine, label_forms
 from hexarec.lm.hf.adapters import Adapters
@@ -44,6 +45,8 @@ from hexarec.lm.hf.writer import Writer
 from hexarec.lm.tokentrie import Allowed, TokenTrie
 
 CAN = frozenset({"text", "json", "choice", "trie", "label", "score", "hidden", "vectors", "weights"})
+REFERENCE = CAN - {"text", "json", "choice", "trie"}
+"""What the masked path can: it keeps nothing between forwards, so it cannot go on behind a prompt."""
 
 
 class HF(Engine):
@@ -52,9 +55,10 @@ class HF(Engine):
     window: most tokens of a prompt and its answer, at most the model's own. dtype: auto (bfloat16 where it is measured
     to be faster), float32 (for equality), bfloat16, int8. device: auto, cpu, cuda. prefix_mb: memory for warm prefixes,
     0 keeps none. rows: most tokens of one forward; it bounds the memory of activations. path: packed, or masked, which
-    writes the mask out and is the reference.
+    writes the mask out, is the reference of score, label and hidden, and can nothing else.
 
-    Raises as `weights.load` does, and OptionError for an impossible setting.
+    Raises as `weights.load` does, OptionError for an impossible setting, and ModelError for a model whose states are
+    others in one packed row than alone (see `probe`).
     """
 
     def __init__(
@@ -84,12 +88,12 @@ class HF(Engine):
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
-        self._writer = Writer(self)
+        self._writer: Writer = Writer(self) if path == "packed" else _Unwritten(self)
 
     @property
     def can(self) -> frozenset[str]:
-        """Everything."""
-        return CAN
+        """Everything; without answers in words in the masked path."""
+        return CAN if self.worker.body.path == "packed" else REFERENCE
 
     @property
     def window(self) -> int:
@@ -336,6 +340,16 @@ class HF(Engine):
             tokens_cached=sum(job.cached for job in jobs),
             seconds=time.monotonic() - started,
         )
+
+
+class _Unwritten(Writer):
+    """What the masked path has of it: nothing. Text, JSON and choices are refused by `can` already."""
+
+    def trie(self, texts: Sequence[str]) -> TokenTrie:
+        raise lacks(self._engine.name, "trie")
+
+    def search(self, *args: Any, **more: Any) -> list[list[Hit]]:
+        raise lacks(self._engine.name, "trie")
 
 
 def _reach(config: Any) -> int:

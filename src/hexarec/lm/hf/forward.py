@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hexarec.core.errors import ModelError
+from hexarec.core.errors import CapabilityError, ModelError
 from hexarec.lm.hf import attention
 from hexarec.lm.hf.attention import Branches, Plan, Prefix, Span
 from hexarec.lm.hf.linear import fuse, packable, prepare
@@ -111,7 +111,12 @@ class Body:
         return Prefix(self.layers, room)
 
     def given(self, past: Sequence[tuple[Tensor, Tensor]]) -> Prefix:
-        """A prefix of given keys and values of every layer, (kv heads, n, head size) each."""
+        """A prefix of given keys and values of every layer, (kv heads, n, head size) each.
+
+        Raises CapabilityError in the masked path, where nothing stands before a prompt.
+        """
+        if self.path == "masked":
+            raise CapabilityError("the masked path takes no prefix adapter", hint='path="packed"')
         made = self.prefix()
         made.keys = [key.to(self.device, self.dtype) for key, _ in past]
         made.values = [value.to(self.device, self.dtype) for _, value in past]
