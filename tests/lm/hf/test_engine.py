@@ -8,9 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hexarec.core import Cancel, run
-from hexarec.core.errors import CancelledError, DeadlineError, ModelError, OptionError
-from hexarec.lm.base import SLOT, Prompt, Turn
+from hexarec.core.errors import CancelledError, CapabilityError, DeadlineError, ModelError, OptionError
+from hexarec.lm.base import SLOT, Choice, JsonSchema, Prompt, Trie, Turn
 from hexarec.lm.hf.engine import HF
+from hexarec.lm.hf.weights import load
+from hexarec.parts.train.kinds import PrefixTuning, PromptTuning
+from hexarec.parts.train.tunable import Tunable
 
 TITLES = ["Toy Story (1995)", "Toy Soldiers (1991)", "Heat (1995)", "The Godfather (1972)", "The Godfather", "Fargo"]
 HISTORY = "The user liked these films: " + ", ".join(f"Film {n} ({1950 + n})" for n in range(12)) + ". Next: "
@@ -48,6 +51,31 @@ def test_scores_equal_the_unpacked_model(any_dir, path):
         assert np.allclose(row.logprobs, wanted, atol=1e-3, rtol=0)
         assert row.tokens.tolist() == [len(engine.tokens.text(text)) for text in texts]
     assert rows[2].logprobs[6] == 0 and rows[2].tokens[6] == 0, "an empty choice is sure"
+
+
+def test_the_masked_path_refuses_what_it_cannot(engine, llama_dir, tmp_path):
+    masked, asked = HF(str(llama_dir), dtype="float32", path="masked"), Prompt.plain(HISTORY, max_tokens=4)
+    trie = engine.trie(TITLES)
+    assert masked.can == {"score", "label", "hidden", "vectors", "weights"}
+    for ask in (
+        lambda: masked.generate([asked]),
+        lambda: masked.generate([asked], Choice(("Heat", "Fargo"))),
+        lambda: masked.generate([asked], Trie(("Heat", "Fargo"))),
+        lambda: masked.generate([asked], JsonSchema({"enum": ["Heat"]})),
+        lambda: list(masked.stream(asked)),
+        lambda: masked.trie(TITLES),
+        lambda: masked.search([asked], trie),
+        lambda: masked.slate(asked, trie, TITLES, 2),
+    ):
+        with pytest.raises(CapabilityError):
+            ask()
+    Tunable(load(str(llama_dir), dtype="float32"), PrefixTuning(3), seed=1).save(tmp_path / "prefix")
+    with pytest.raises(CapabilityError, match="prefix adapter"):
+        masked.score([Prompt(raw=HISTORY, adapter=str(tmp_path / "prefix"))], [TITLES])
+    Tunable(load(str(llama_dir), dtype="float32"), PromptTuning(3), seed=1).save(tmp_path / "soft")
+    soft = Prompt(raw=HISTORY, adapter=str(tmp_path / "soft"))
+    wanted = engine.score([soft], [TITLES])[0].logprobs
+    assert np.allclose(masked.score([soft], [TITLES])[0].logprobs, wanted, atol=1e-3)
 
 
 def test_bfloat16_is_near_and_int8_keeps_the_order_mostly(llama_dir):

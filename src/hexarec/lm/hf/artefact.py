@@ -101,7 +101,11 @@ def read(path: str | Path) -> Artefact:
 
 
 def check_base(path: str | Path, made_for: Mapping[str, str], base: Mapping[str, str]) -> None:
-    """Raise ModelError unless both fingerprints are of one base; the error names what differs."""
+    """Raise ModelError unless both fingerprints are of one base; the error names what differs.
+
+    An artefact of before the chat template was part of it is compared in the other parts only.
+    """
+    made_for = {"template": base.get("template", ""), **made_for}
     differs = sorted(part for part in {*made_for, *base} if made_for.get(part) != base.get(part))
     if differs:
         raise ModelError(

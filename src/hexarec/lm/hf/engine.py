@@ -28,6 +28,7 @@ from hexarec.lm.base import (
     ScoreRow,
     count_call,
     failed,
+    lacks,
 )
 from hexarec.lm.engine import Engine, label_forms
 from hexarec.lm.hf.adapters import Adapters
@@ -44,6 +45,8 @@ from hexarec.lm.hf.writer import Writer
 from hexarec.lm.tokentrie import Allowed, TokenTrie
 
 CAN = frozenset({"text", "json", "choice", "trie", "label", "score", "hidden", "vectors", "weights"})
+REFERENCE = CAN - {"text", "json", "choice", "trie"}
+"""What the masked path can: it keeps nothing between forwards, so it cannot go on behind a prompt."""
 
 
 class HF(Engine):
@@ -52,9 +55,10 @@ class HF(Engine):
     window: most tokens of a prompt and its answer, at most the model's own. dtype: auto (bfloat16 where it is measured
     to be faster), float32 (for equality), bfloat16, int8. device: auto, cpu, cuda. prefix_mb: memory for warm prefixes,
     0 keeps none. rows: most tokens of one forward; it bounds the memory of activations. path: packed, or masked, which
-    writes the mask out and is the reference.
+    writes the mask out, is the reference of score, label and hidden, and can nothing else.
 
-    Raises as `weights.load` does, and OptionError for an impossible setting.
+    Raises as `weights.load` does, OptionError for an impossible setting, and ModelError for a model whose states are
+    others in one packed row than alone (see `probe`).
     """
 
     def __init__(
@@ -78,18 +82,18 @@ class HF(Engine):
         self.tokens = Tokens(self.base.tokenizer)
         trained = _reach(self.base.model.config)
         self._window = min(window or trained, trained)
-        body = Body(self.base, path)
+        body = Body(self.base, path, trained)
         self.head = Head(self.base.model)
         self.adapters = Adapters(self.base.model, self.base.fingerprint)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
-        self._writer = Writer(self)
+        self._writer: Writer = Writer(self) if path == "packed" else _Unwritten(self)
 
     @property
     def can(self) -> frozenset[str]:
-        """Everything."""
-        return CAN
+        """Everything; without answers in words in the masked path."""
+        return CAN if self.worker.body.path == "packed" else REFERENCE
 
     @property
     def window(self) -> int:
@@ -357,12 +361,38 @@ class HF(Engine):
         )
 
 
+class _Unwritten(Writer):
+    """What the masked path has of it: nothing. Text, JSON and choices are refused by `can` already."""
+
+    def trie(self, texts: Sequence[str]) -> TokenTrie:
+        raise lacks(self._engine.name, "trie")
+
+    def search(self, *args: Any, **more: Any) -> list[list[Hit]]:
+        raise lacks(self._engine.name, "trie")
+
+
 def _reach(config: Any) -> int:
-    """How far back every layer sees: the trained length, or the sliding window of a model that has one."""
-    reach = getattr(config, "max_position_embeddings", None) or 1 << 20
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
-        reach = min(reach, getattr(config, "sliding_window", None) or reach)
-    return int(reach)
+    """How far back every layer sees, and up to which place the numbers of a token are its own.
+
+    The trained length; the sliding window or chunk of a model that has one; and for rotations that are scaled by the
+    longest sequence of a forward (dynamic, longrope) the length up to which they are not: requests share forwards.
+    """
+    config = config.get_text_config()
+    reach = [getattr(config, "max_position_embeddings", None), *_windows(config)]
+    rotations = getattr(config, "rope_parameters", None) or {}
+    for one in (rotations, *rotations.values()):  # one for all layers, or one for each kind of layer
+        if isinstance(one, dict) and one.get("rope_type") in ("dynamic", "longrope"):
+            reach.append(one.get("original_max_position_embeddings"))
+    return int(min([one for one in reach if one] or [1 << 20]))
+
+
+def _windows(config: Any) -> list[int | None]:
+    """The windows that some layer really has: a model may name one that no layer uses."""
+    kinds = getattr(config, "layer_types", None)
+    slides = getattr(config, "use_sliding_window", True) if kinds is None else "sliding_attention" in kinds
+    chunks = kinds is None or "chunked_attention" in kinds
+    window, chunk = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
+    return [window if slides else None, chunk if chunks else None]
 
 
 def _merged(jobs: Sequence[Job], most: int) -> tuple[list[Job], list[list[int]]]:

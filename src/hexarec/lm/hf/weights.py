@@ -31,7 +31,7 @@ _FASTER = 1.2  # bfloat16 is worth its rounding from here
 class Base:
     """A causal model in evaluation mode, its tokenizer, and the fingerprint that adapters are checked against.
 
-    `fingerprint` has the hashes (hex) of the configuration, the tokenizer and the weight files.
+    `fingerprint` has the hashes (hex) of the configuration, the tokenizer, the chat template and the weight files.
     """
 
     model: Any
@@ -200,11 +200,15 @@ _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 def _whole(model: Any, told: dict[str, Any], source: str) -> None:
-    """Refuse what would give wrong numbers without a word: weights drawn at random, an output layer with a scale."""
-    missing = sorted(told["missing_keys"])
-    if missing:
-        said = f"hf:{source} lacks {len(missing)} weights, such as {missing[0]}"
-        raise ModelError(said, hint="fetch the model again")
+    """Refuse what would give wrong numbers without a word.
+
+    That is: weights drawn at random, weights that are left out (a layer more than the configuration says, a bias it
+    does not know), an output layer with a scale.
+    """
+    for which, said in (("missing_keys", "lacks"), ("unexpected_keys", "has no place for")):
+        if named := sorted(told[which]):
+            wrong = f"hf:{source} {said} {len(named)} weights, such as {named[0]}"
+            raise ModelError(wrong, hint="configuration and weights are not of one model: fetch it again")
     config = model.config.get_text_config()
     scaled = [name for name in _SCALED if getattr(config, name, None) not in (None, 1.0, 1)]
     if scaled:
@@ -229,6 +233,7 @@ def _fingerprint(folder: Path | str, model: Any, tokenizer: Any) -> dict[str, st
     return {
         "config": canonical_hash(json.loads(json.dumps(config, default=str))),
         "tokenizer": vocabulary,
+        "template": canonical_hash(tokenizer.chat_template),
         "weights": _weights_hash(folder, model),
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hexarec.core import digest
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.metrics.labels import Pairs, auc
 from hexarec.parts.train.kept import State, kept, tunable_base
@@ -64,7 +65,7 @@ def tune_yes_no(
             return auc(Pairs.of(truth.astype(np.float64), label_scores(now, asked)[:, 0]))
 
         metric = measured if truth.any() and not truth.all() else None
-        curve = sft(tunable, learned, plan=plan, goal=goal, metric=metric, seed=seed)
+        curve = sft(tunable, learned, plan=plan, goal=goal, metric=metric, seed=seed, key=digest("auc", asked.key))
         facts = {
             "examples": len(learned),
             "dropped": learned.dropped,
