@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from hexarec.core.errors import CancelledError, DeadlineError, OptionError, RetryableModelError, StateError
 from hexarec.core.run import Cancel, run
-from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt
+from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt, canonical_hash
 from hexarec.lm.cassette import Cassette, keeping
 from hexarec.lm.fake import Overlap, Scripted
+from hexarec.lm.guard import Guarded
+from hexarec.lm.later import Later
+from hexarec.lm.tape import open_tape
 from hexarec.lm.tiny import Tiny
 
 
@@ -356,3 +359,37 @@ def test_a_damaged_page_of_a_database_costs_its_answers_only(tmp_path):
     inner = Counted()
     tape = Cassette(inner, path)
     assert tape.generate(prompts(200)) == Overlap().generate(prompts(200)) and inner.asked > 0
+
+
+class Told(Counted):
+    """Says what decides its answers beside the prompt."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights_of = weights
+
+    def identity(self, prompt):
+        return f"{self.weights_of} {prompt.adapter}"
+
+
+@pytest.mark.parametrize("wrap", [lambda lm: lm, Guarded, lambda lm: Guarded(Cassette(lm))])
+def test_keys_know_the_weights_where_the_engine_tells_them(path, wrap):
+    one, other = Told("float32"), Told("int8")
+    Cassette(wrap(one), path).generate(prompts(2))
+    Cassette(wrap(other), path).generate(prompts(2))
+    assert one.asked == other.asked == 2, "numbers of other weights are not replayed"
+    again = Told("float32")
+    Cassette(wrap(again), path).generate(prompts(2))
+    assert again.asked == 0
+    tape = Cassette(one, path)
+    one.weights_of = "tuned again"
+    tape.generate(prompts(2))
+    assert one.asked == 4
+
+
+def test_recordings_of_engines_that_tell_nothing_keep_their_keys(path):
+    asked = prompts(1)[0]
+    kept = {"text": "as recorded", "finish": "stop", "tokens": [1, 2, 0]}
+    open_tape(path, writable=True).put(canonical_hash(["fake:overlap", "generate", asked.digest(), "", ""]), kept)
+    for lm in (Overlap(), Guarded(Overlap()), Later("fake:overlap", can=Overlap().can)):
+        assert Cassette(lm, path, "replay").generate([asked])[0].text == "as recorded"

@@ -265,6 +265,15 @@ class Encoder(Protocol):
         """(n, dim) float32 rows of unit length; an empty text has a defined vector too."""
 
 
+def identity(lm: LanguageModel, prompt: Prompt) -> str:
+    """What besides the prompt decides the answers: what `lm.identity(prompt)` says where it is offered, else the name.
+
+    An engine offers it when its name leaves that open: weights in a file, their number type, what an adapter holds.
+    """
+    own = getattr(lm, "identity", None)
+    return lm.name if own is None else str(own(prompt))
+
+
 def lacks(name: str, capability: str) -> CapabilityError:
     """The error for a call that the engine `name` cannot answer; it names the engines that can."""
     return CapabilityError(

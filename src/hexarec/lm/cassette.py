@@ -1,8 +1,9 @@
 """`Cassette`: the answers of a language model on file, to replay a run, to save money, or to refuse all asking.
 
 A cassette records good answers only; a cache keeps even fewer: those that the asking stage could use (`keeping`). Keys
-hold the model, the call, the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one
-batch or in several threads, are asked once.
+hold the model (`base.identity`: of `hf:` the weights, their number type and what the adapter's folder holds), the call,
+the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one batch or in several threads,
+are asked once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hexarec.lm.base import (
     ScoreRow,
     canonical_hash,
     constraint_key,
+    identity,
 )
 from hexarec.lm.tape import Tape, open_tape
 
@@ -99,6 +101,10 @@ class Cassette:
         """(n,) token counts of the inner model."""
         return self.lm.count(texts)
 
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the inner model's answers."""
+        return identity(self.lm, prompt)
+
     def weights(self) -> tuple[Any, Any]:
         """The inner model's module and tokenizer; never recorded."""
         return self.lm.weights()
@@ -157,7 +163,7 @@ class Cassette:
         self.tape.put(key, {"text": text, "finish": finish, "tokens": [used_in, used_out, 0]})
 
     def _key(self, call: str, prompt: Prompt, more: str) -> str:
-        return canonical_hash([self.name, call, prompt.digest(), more, current().tenant])
+        return canonical_hash([self.identity(prompt), call, prompt.digest(), more, current().tenant])
 
     def _look(self, key: str) -> Any:
         return None if self.mode in ("record", "refuse") else self.tape.get(key)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hexarec.core.errors import BudgetError, DeadlineError, RetryableModelError
 from hexarec.core.run import Ledger, current, held
 from hexarec.core.seeds import rng
-from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed
+from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed, identity
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
 from hexarec.lm.gate import apart, gate, stoppable
 
@@ -80,6 +80,10 @@ class Guarded:
     def count(self, texts: Sequence[str]) -> Ints:
         """(n,) token counts of the inner model."""
         return self.lm.count(texts)
+
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the inner model's answers."""
+        return identity(self.lm, prompt)
 
     def weights(self) -> tuple[Any, Any]:
         """The inner model's module and tokenizer."""

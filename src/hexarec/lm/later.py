@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow
+from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, identity
 from hexarec.lm.engine import rough_count
 
 
@@ -58,6 +58,10 @@ class Later:
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states."""
         return self.open().hidden(prompts, layer, pool)
+
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the answers. It opens an `hf:` model; the others are known by their names."""
+        return identity(self.open(), prompt) if self.spec.startswith("hf:") else self.name
 
     def weights(self) -> tuple[Any, Any]:
         """The module and its tokenizer."""
