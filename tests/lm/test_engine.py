@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 
 from hexarec.core.errors import CapabilityError, ModelError, OptionError
 from hexarec.lm.base import Choice, JsonSchema, Prompt, Trie
-from hexarec.lm.engine import Engine, check_schema, fits, label_forms, label_tokens, rough_count, unit_rows
+from hexarec.lm.endpoint import Endpoint
+from hexarec.lm.engine import VERBS, Engine, check_schema, fits, label_forms, label_tokens, rough_count, unit_rows
+from hexarec.lm.fake import Counting, Overlap
+from hexarec.lm.garbage import Garbage
+from hexarec.lm.gguf import GGUF
+from hexarec.lm.tiny import Tiny
 
 
 class Mute(Engine):
@@ -32,6 +37,35 @@ def test_admit_checks_constraint_and_cargo():
         Mute().admit([Prompt.user("x")], JsonSchema({"type": "nonsense"}))
     with pytest.raises(CapabilityError, match="vectors"):
         Mute().admit([Prompt(raw="x", vectors=np.zeros((1, 1), np.float32))])
+
+
+def gguf():
+    """The back end without its library: what it refuses, it refuses before it asks."""
+    made = GGUF.__new__(GGUF)
+    made.name = made.spec = "gguf:none"
+    return made
+
+
+BACK_ENDS = [
+    lambda: Endpoint("http://127.0.0.1:9/v1#none", can=frozenset({"text", "label"})),
+    gguf,
+    Tiny,
+    Overlap,
+    Counting,
+    Garbage,
+]
+CARGO = [{"adapter": "runs/taste"}, {"vectors": np.ones((1, 4), np.float32)}]
+
+
+@pytest.mark.parametrize("cargo", CARGO)
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("make", BACK_ENDS)
+def test_no_back_end_ignores_an_adapter_or_vectors(make, verb, cargo):
+    engine, loaded = make(), Prompt(raw="x", **cargo)
+    more = {"label": (["Yes", "No"],), "score": ([["Yes"], ["No"]],)}.get(verb, ())
+    with pytest.raises(CapabilityError):
+        made = getattr(engine, verb)(loaded if verb == "stream" else [Prompt.plain("x"), loaded], *more)
+        list(made)
 
 
 WORDS = {"Yes": 1, " Yes": 2, "No": 3, " No": 4, " Odd": 5, ":": 6, "\n": 7, " ": 8, "是": 9, " 是": 10, "：": 11}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,25 @@ import numpy as np
 from hexarec.core.errors import ModelError, OptionError
 from hexarec.lm.base import Choice, Constraint, Floats, Ints, JsonSchema, Prompt, ScoreRow, Trie, lacks
 
+VERBS = ("generate", "stream", "label", "score", "hidden")
+Verb = Callable[..., Any]
+
 
 class Engine:
-    """What a back end starts from: a call it does not override is one it cannot do, and says so."""
+    """What a back end starts from: a call it does not override is one it cannot do, and says so.
+
+    Every verb of a back end refuses prompts with vectors or an adapter that it cannot honour.
+    """
 
     name: str = ""
     spec: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # here and not in each verb: one that forgets to look would answer as if nothing had been asked for
+        for verb in VERBS:
+            if verb in vars(cls):
+                setattr(cls, verb, _looking(vars(cls)[verb]))
 
     @property
     def can(self) -> frozenset[str]:
@@ -39,6 +53,10 @@ class Engine:
             self.need({Choice: "choice", Trie: "trie", JsonSchema: "json"}[type(within)])
             if isinstance(within, JsonSchema):
                 check_schema(within.schema)
+        self.check_cargo(prompts)
+
+    def check_cargo(self, prompts: Sequence[Prompt]) -> None:
+        """Raise CapabilityError when a prompt carries vectors or an adapter, and this engine can honour neither."""
         if any(prompt.vectors is not None or prompt.adapter is not None for prompt in prompts):
             self.need("vectors")
 
@@ -57,6 +75,17 @@ class Engine:
     def weights(self) -> tuple[Any, Any]:
         """Not offered; raises CapabilityError."""
         raise lacks(self.name, "weights")
+
+
+def _looking(verb: Verb) -> Verb:
+    """The verb, which looks first at what its prompts carry."""
+
+    @wraps(verb)
+    def looked(self: Engine, prompts: Any, *rest: Any, **options: Any) -> Any:
+        self.check_cargo([prompts] if isinstance(prompts, Prompt) else prompts)
+        return verb(self, prompts, *rest, **options)
+
+    return looked
 
 
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
