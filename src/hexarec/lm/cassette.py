@@ -1,6 +1,7 @@
 """`Cassette`: the answers of a language model on file, to replay a run, to save money, or to refuse all asking.
 
-A cassette records good answers only; a cache keeps even fewer: those that the asking stage could use (`keeping`). Keys
+A cassette records good answers only; a cache keeps even fewer: no empty ones, and of the others those that the asking
+stage could use (`keeping`). Keys
 hold the model (`base.identity`: of `hf:` the weights, their number type and what the adapter's folder holds), the call,
 the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one batch or in several threads,
 are asked once.
@@ -22,6 +23,7 @@ from hexarec.core.run import current
 from hexarec.lm.base import (
     Completion,
     Constraint,
+    Finish,
     Floats,
     Ints,
     LanguageModel,
@@ -145,8 +147,13 @@ class Cassette:
         return [row if isinstance(row, ScoreRow) else _load_score(row) for row in made]
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
-        """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept."""
-        key = self._key("generate", prompt, "")
+        """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept.
+
+        A whole one is an answer as any other: who asks for it by `generate` finds it, and `keeping` judges it.
+        """
+        return self._pieces(self._key("generate", prompt, ""), prompt, _JUDGE.get())
+
+    def _pieces(self, key: str, prompt: Prompt, judge: Judge | None) -> Iterator[str]:
         known = self._look(key)
         if known is not None:
             self.hits += 1
@@ -159,8 +166,8 @@ class Cassette:
             yield piece
         text = "".join(pieces)
         used_in, used_out = (int(n) for n in self.lm.count([prompt.text, text]))
-        finish = "length" if used_out >= prompt.sample.max_tokens else "stop"
-        self.tape.put(key, {"text": text, "finish": finish, "tokens": [used_in, used_out, 0]})
+        finish: Finish = "length" if used_out >= prompt.sample.max_tokens else "stop"
+        self._keep(key, prompt, Completion(text, finish, used_in, used_out), _dump_completion, judge)
 
     def _key(self, call: str, prompt: Prompt, more: str) -> str:
         return canonical_hash([self.identity(prompt), call, prompt.digest(), more, current().tenant])
@@ -194,7 +201,7 @@ class Cassette:
                 rows = [row for row, _ in mine.values()]
                 for (key, (row, flight)), made in zip(mine.items(), ask(rows), strict=True):
                     found[key] = flight.made = made
-                    self._keep(key, prompts[row], made, dump)
+                    self._keep(key, prompts[row], made, dump, _JUDGE.get())
         except ModelError as error:
             for _, flight in mine.values():
                 flight.error = error
@@ -217,10 +224,12 @@ class Cassette:
     ) -> Any:
         return self._answers([key], [prompts[row]], lambda _: ask([row]), dump)[0]
 
-    def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any]) -> None:
-        judge = _JUDGE.get()
-        if self.mode == "cache" and judge is not None and not judge(prompt, made):
-            return
+    def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any], judge: Judge | None) -> None:
+        if self.mode == "cache":
+            if isinstance(made, Completion) and not made.text.strip():
+                return
+            if judge is not None and not judge(prompt, made):
+                return
         if (value := dump(made)) is not None:
             self.tape.put(key, value)
 
