@@ -10,9 +10,11 @@ are asked once.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +36,7 @@ from hexarec.lm.base import (
     identity,
 )
 from hexarec.lm.tape import Tape, open_tape
+from hexarec.lm.tokentrie import TokenTrie
 
 Mode = Literal["cache", "record", "replay", "refuse"]
 MODES = ("cache", "record", "replay", "refuse")
@@ -45,8 +48,8 @@ _JUDGE: ContextVar[Judge | None] = ContextVar("hexarec_judge", default=None)
 def keeping(judge: Judge) -> Iterator[None]:
     """Let `judge(prompt, answer)` say which answers of the enclosed calls may stay in a cache.
 
-    The answer is a Completion, a row of log-probabilities or a ScoreRow. A recording keeps the others too, so that a
-    replay repeats the run as it was.
+    The answer is a Completion, a row of log-probabilities, a ScoreRow or a list of hits. A recording keeps the others
+    too, so that a replay repeats the run as it was.
     """
     token = _JUDGE.set(judge)
     try:
@@ -119,12 +122,14 @@ class Cassette:
         )
         return [made if isinstance(made, Completion) else _load_completion(made) for made in answers]
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
-        """(n, n_labels) log-probabilities; a row of NaN only is not kept."""
-        keys = [self._key("label", prompt, canonical_hash(list(labels))) for prompt in prompts]
-        rows = self._answers(
-            keys, prompts, lambda rows: list(self.lm.label([prompts[row] for row in rows], labels)), _dump_numbers
-        )
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
+        """(n, n_labels) log-probabilities; a row of NaN only is not kept. `how` is what the model takes beside."""
+        keys = [self._key("label", prompt, canonical_hash(list(labels)) + _told(how)) for prompt in prompts]
+
+        def ask(rows: list[int]) -> list[Floats]:
+            return list(self.lm.label([prompts[row] for row in rows], labels, **how))
+
+        rows = self._answers(keys, prompts, ask, _dump_numbers)
         return _table(rows, len(labels))
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
@@ -135,16 +140,63 @@ class Cassette:
         )
         return _table(rows, len(rows[0]) if rows else 0)
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
-        """Score rows; a prompt with its choices is one request."""
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
+        """Score rows; a prompt with its choices is one request. `how` is what the model takes beside."""
         pairs = list(zip(prompts, choices, strict=True))
-        keys = [self._key("score", prompt, canonical_hash(list(texts))) for prompt, texts in pairs]
+        keys = [self._key("score", prompt, canonical_hash(list(texts)) + _told(how)) for prompt, texts in pairs]
 
         def ask(rows: list[int]) -> list[ScoreRow]:
-            return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows])
+            return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows], **how)
 
         made = self._answers(keys, prompts, ask, _dump_score)
         return [row if isinstance(row, ScoreRow) else _load_score(row) for row in made]
+
+    @property
+    def trie(self) -> Callable[..., Any]:
+        """`trie` of an inner model that searches, never recorded; another has none, and so has this one."""
+        return self.lm.trie  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def search(self) -> Callable[..., list[list[Any]]]:
+        """`search` of an inner model that has it, from the tape or from the model: as `HF.search`."""
+        inner = self.lm.search  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def searched(
+            prompts: Sequence[Prompt],
+            trie: TokenTrie,
+            *,
+            banned: Sequence[Iterable[int]] | None = None,
+            **how: Any,
+        ) -> list[list[Any]]:
+            bans = [sorted(set(own)) for own in banned or [()] * len(prompts)]
+            within = _trie_hash(trie) + _told(how)
+            pairs = zip(prompts, bans, strict=True)
+            keys = [self._key("search", prompt, within + canonical_hash(own)) for prompt, own in pairs]
+
+            def ask(rows: list[int]) -> list[list[Any]]:
+                found: list[list[Any]] = inner(
+                    [prompts[row] for row in rows], trie, banned=[bans[row] for row in rows], **how
+                )
+                return found
+
+            return [_load_hits(made) for made in self._answers(keys, prompts, ask, _dump_hits)]
+
+        return searched
+
+    @property
+    def slate(self) -> Callable[..., list[Any]]:
+        """`slate` of an inner model that has it, from the tape or from the model: as `HF.slate`."""
+        inner = self.lm.slate  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, **how: Any) -> list[Any]:
+            within = _trie_hash(trie) + canonical_hash([list(texts), k]) + _told(how)
+            key = self._key("slate", prompt, within)
+            made = self._answers([key], [prompt], lambda _: [inner(prompt, trie, texts, k, **how)], _dump_hits)
+            return _load_hits(made[0])
+
+        return written
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
         """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept.
@@ -259,6 +311,33 @@ class Cassette:
             for key, (_, flight) in mine.items():
                 del self._asking[key]
                 flight.done.set()
+
+
+def _told(how: Mapping[str, Any]) -> str:
+    """What is asked beside the plain call, for the key; "" where that is nothing, as of old."""
+    told = {name: value for name, value in how.items() if value}
+    return canonical_hash(told) if told else ""
+
+
+def _trie_hash(trie: TokenTrie) -> str:
+    """What a trie holds, for the key."""
+    held = hashlib.sha256(trie.key.encode())
+    for numbers in (trie.token, trie.first, trie.leaf):
+        held.update(np.ascontiguousarray(numbers).tobytes())
+    return held.hexdigest()
+
+
+def _dump_hits(made: Sequence[Any]) -> Any:
+    return {"hits": [[int(hit.number), float(hit.logprob)] for hit in made]} if made else None
+
+
+def _load_hits(made: Any) -> list[Any]:
+    """Hits, fresh ones as they are."""
+    if not isinstance(made, dict):
+        return list(made)
+    from hexarec.lm.hf.beam import Hit
+
+    return [Hit(number, logprob) for number, logprob in made["hits"]]
 
 
 def _dump_completion(made: Completion) -> Any:

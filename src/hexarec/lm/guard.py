@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +16,11 @@ from hexarec.core.seeds import rng
 from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed, identity
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
 from hexarec.lm.gate import apart, gate, stoppable
+from hexarec.lm.tokentrie import TokenTrie
 from hexarec.lm.toll import Need, Toll, alone
 
 T = TypeVar("T")
+BEAMS = 20  # of a search that names none
 
 
 class Guarded:
@@ -375,20 +378,56 @@ class Guarded:
         if not self._gated:
             self._breaker.note(well)
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
-        """(n, n_labels) log-probabilities of the inner model."""
-        return np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels)))
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
+        """(n, n_labels) log-probabilities of the inner model; `how` is what it takes beside (`relative` of `hf:`)."""
+        return np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels, **how)))
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
-        """Score rows of the inner model."""
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
+        """Score rows of the inner model; `how` is what it takes beside (`closed` of `hf:`)."""
         if len(prompts) != len(choices):
             raise OptionError(f"{len(prompts)} prompts but {len(choices)} lists of choices")
-        parts = self._whole(prompts, lambda rows: self.lm.score(prompts[rows], choices[rows]), more=choices)
+        parts = self._whole(prompts, lambda rows: self.lm.score(prompts[rows], choices[rows], **how), more=choices)
         return [row for part in parts for row in part]
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states of the inner model."""
         return np.concatenate(self._whole(prompts, lambda rows: self.lm.hidden(prompts[rows], layer, pool)))
+
+    @property
+    def trie(self) -> Callable[..., Any]:
+        """`trie` of an inner model that searches; another has none, and so has this one."""
+        return self.lm.trie  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def search(self) -> Callable[..., list[list[Any]]]:
+        """`search` of an inner model that has it, within the limits of all calls: as `HF.search`."""
+        inner = self.lm.search  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def searched(prompts: Sequence[Prompt], trie: TokenTrie, **how: Any) -> list[list[Any]]:
+            def call(rows: slice) -> list[list[Any]]:
+                own = how if how.get("banned") is None else {**how, "banned": how["banned"][rows]}
+                found: list[list[Any]] = inner(prompts[rows], trie, **own)
+                return found
+
+            parts = self._whole(prompts, call, out=how.get("beams", BEAMS) * _depth(trie))
+            return [hits for part in parts for hits in part]
+
+        return searched
+
+    @property
+    def slate(self) -> Callable[..., list[Any]]:
+        """`slate` of an inner model that has it, one call of k requests within the limits: as `HF.slate`."""
+        inner = self.lm.slate  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Any]:
+            # each request reads what was written before it
+            longest = sorted(texts, key=len)[-k:]
+            need = self._need([prompt] * k, beams * _depth(trie), [longest] * k)
+            return self._again(need, lambda: inner(prompt, trie, texts, k, beams=beams))
+
+        return written
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
         """The answer in pieces; a broken stream is not tried again, since part of it was said."""
@@ -409,3 +448,11 @@ class Guarded:
                 self._breaker.note(True)
             finally:
                 self._charge(metered.ledger, need)
+
+
+def _depth(trie: TokenTrie) -> int:
+    """The most tokens of a sequence: no beam makes more."""
+    depth, begin, end = -1, 0, 1
+    while begin < end:
+        depth, begin, end = depth + 1, end, int(trie.first[end])
+    return depth
