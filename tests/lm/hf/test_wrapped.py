@@ -5,7 +5,7 @@ import pytest
 
 from hexarec.core import BudgetError, StateError, run
 from hexarec.core.run import Budget
-from hexarec.lm.base import Prompt
+from hexarec.lm.base import JsonSchema, Prompt
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Overlap
 from hexarec.lm.guard import Guarded
@@ -88,6 +88,15 @@ def test_a_search_takes_no_more_tokens_than_were_set_aside(engine):
     most = work.ledger.tokens_in + 3 * 5 * depth
     with run(budget=Budget(tokens=most)):
         assert lm.search(ASKED, trie, k=5, beams=5)
+
+
+def test_json_that_the_length_limit_cut_is_not_good(engine):
+    schema = JsonSchema({"type": "array", "items": {"enum": ["Heat", "Fargo"]}, "minItems": 2, "maxItems": 2})
+    tape, asked = Cassette(engine), [Prompt.plain("JSON: ", max_tokens=n) for n in (3, 40)]
+    for _ in range(2):
+        cut, whole = tape.generate(asked, schema)
+        assert (cut.finish, cut.good, whole.finish, whole.good) == ("length", False, "stop", True) and cut.text
+    assert (tape.misses, tape.hits) == (3, 1)
 
 
 def test_searches_are_replayed_and_refused(engine, tmp_path):
