@@ -11,6 +11,8 @@ import numpy as np
 from hexarec.core import Answer, Catalog, DataError, Evidence, Graph, Item, Lists, MissingExtraError, Queries, Reasons
 from hexarec.core.options import is_stage, option_names, variant
 from hexarec.data.worlds import World
+from hexarec.lm.base import Prompt
+from hexarec.lm.engine import VERBS
 from hexarec.lm.fake import Scripted
 from hexarec.lm.garbage import KINDS, Garbage
 from hexarec.testing._asking import ask, few, hold, newly_fitted, nobody, pool, ready, verbs, well_formed
@@ -139,13 +141,23 @@ def _fitted_over(stage: Any, world: World) -> Callable[[Any], Any]:
 
 
 class _Able:
-    """A double that claims what another model can."""
+    """A double that claims what another model can: it has no weights, so it answers without what a prompt carries."""
 
     def __init__(self, lm: Any, can: frozenset[str]) -> None:
         self._lm, self.can = lm, can
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._lm, name)
+        found = getattr(self._lm, name)
+        if name not in VERBS:
+            return found
+        return lambda prompts, *rest, **options: found(_bare(prompts), *rest, **options)
+
+
+def _bare(prompts: Any) -> Any:
+    """The prompts, or the one prompt, without vectors and adapter."""
+    if isinstance(prompts, Prompt):
+        return replace(prompts, vectors=None, adapter=None)
+    return [_bare(prompt) for prompt in prompts]
 
 
 def _survives(made: Any, world: World, what: str, n: int = 4) -> None:

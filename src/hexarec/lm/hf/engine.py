@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 
 from hexarec.core.errors import ModelError, OptionError
 from hexarec.core.run import current
+from hexarec.core.state import MANIFEST
 from hexarec.lm.base import (
     Completion,
     Constraint,
@@ -26,12 +28,14 @@ from hexarec.lm.base import (
     Ints,
     Prompt,
     ScoreRow,
+    canonical_hash,
     count_call,
     failed,
     lacks,
 )
 from hexarec.lm.engine import Engine, label_forms
 from hexarec.lm.hf.adapters import Adapters
+from hexarec.lm.hf.artefact import file_hash, stamp
 from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
 from hexarec.lm.hf.head import Head
@@ -94,6 +98,13 @@ class HF(Engine):
     def can(self) -> frozenset[str]:
         """Everything; without answers in words in the masked path."""
         return CAN if self.worker.body.path == "packed" else REFERENCE
+
+    def identity(self, prompt: Prompt) -> str:
+        """The base's key and the hash of the adapter's manifest. Raises ModelError for an adapter that is missing."""
+        if prompt.adapter is None:
+            return self.base.key
+        stamp(prompt.adapter)
+        return canonical_hash([self.base.key, file_hash(FilePath(prompt.adapter) / MANIFEST)])
 
     @property
     def window(self) -> int:
