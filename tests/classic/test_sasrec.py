@@ -135,6 +135,23 @@ def test_resumes_after_an_interruption(tmp_path):
     equal(again.retrieve(data.queries(), 5), whole.retrieve(data.queries(), 5))
 
 
+@pytest.mark.parametrize("damage", [lambda old: b"", lambda old: b"text", lambda old: old[: len(old) // 2]])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    data, cancel = cycle(), core.Cancel()
+
+    def stop(event):
+        if event.get("done") == 2:
+            cancel.set()
+
+    with pytest.raises(core.CancelledError), core.run(scratch=tmp_path, cancel=cancel, emit=stop):
+        quick(epochs=4).fit(data, seed=1)
+    place = next(tmp_path.glob("sasrec-*.npz"))
+    place.write_bytes(damage(place.read_bytes()))
+    with pytest.raises(core.StateError, match="is damaged") as caught, core.run(scratch=tmp_path):
+        quick(epochs=4).fit(data, seed=1)
+    assert place.name in str(caught.value) and "begin anew" in caught.value.hint
+
+
 def test_early_stopping_and_global_state():
     data = cycle()
     before = torch.random.get_rng_state()

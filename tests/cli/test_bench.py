@@ -90,6 +90,8 @@ def test_estimate_of_a_bench_equals_what_the_bench_then_asks(bench):
     mine = next(row for row in report["rows"] if row["system"] == "mine")
     assert mine["costs"]["calls"] * 20 == made["mine"]["calls"]
     assert 0.5 < mine["costs"]["tokens_in"] * 20 / made["mine"]["tokens_in"] < 2.0
+    for wrong in ("nan,1", "1,inf", "0,1", "1"):
+        assert "write 250,40" in fails("estimate", "-c", bench, "--speed", wrong)
     text = call("estimate", "-c", bench, "--seeds", "0,1", "--speed", "100,10").stdout
     assert "40 lists from each system" in text and "- A" not in text and "reads 100 and writes 10" in text
 

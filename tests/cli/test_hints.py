@@ -1,7 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 from tests.cli.calls import call, fails, written
+from typer.main import get_command
 
+import hexarec
 from hexarec.cli.hints import for_command_line
+from hexarec.cli.main import app
 
 
 @pytest.mark.parametrize(
@@ -11,10 +17,26 @@ from hexarec.cli.hints import for_command_line
         ("say user=<column> in the mapping; the columns are a", "say --map user=<column>; the columns are a"),
         ("use hexarec.load(path, data)", "name its data with --data"),
         ("check the path", "check the path"),
+        ("use leave_last", 'split by last: --by last, or split = "last" under [bench]'),
+        ("lower max_events", "split by last: --by last"),
+        ("a table of items with items='FILE'", "a table of items with --items FILE"),
     ],
 )
 def test_hints_name_options(python, shell):
     assert for_command_line(python) == shell
+
+
+def test_commands_that_hints_name_exist():
+    top = get_command(app)
+    found = [
+        match.groups()
+        for path in sorted(Path(hexarec.__file__).parent.rglob("*.py"))
+        for match in re.finditer(r"`hexarec ([a-z]+)(?: ([a-z]+))?", path.read_text("utf-8"))
+    ]
+    assert ("models", "install") in found
+    for name, inner in found:
+        below = getattr(top.commands.get(name), "commands", None)
+        assert name in top.commands and (below is None or inner is None or inner in below), f"hexarec {name} {inner}"
 
 
 ESC = "\x1b[31mred"

@@ -30,6 +30,13 @@ def test_a_guess_is_said_and_twins_are_named():
     item, note = finder.find("solaris")
     assert item == "s1" and "names 2 items (s1, s2)" in note and "give an id" in note
     assert finder.find("Solaris (2002)") == ("s2", "")
+    same = Grounder(Catalog.of([Item("a", "Twin"), Item("b", "Twin"), Item("c", "Twin!"), Item("d", "One")]))
+    assert same.find("Twin") == ("a", "'Twin' names 2 items (a, b); took 'Twin': give an id to be exact")
+    assert same.find("Twin!") == ("c", "") and same.find("One") == ("d", "") and same.find("b") == ("b", "")
+
+
+def test_a_long_entry_is_said_in_short():
+    assert len(Grounder(CATALOG).find("x" * 20_000)[1]) < 300
 
 
 def test_a_title_inside_a_longer_one_is_only_near():
@@ -61,6 +68,8 @@ def test_three_kinds_of_files(tmp_path):
     assert [one.words for one in history(tmp_path, "h.txt", "Alien\n\n 异形 \n")] == ["Alien", "异形"]
     rows = history(tmp_path, "h.csv", 'Title,Rating,Timestamp\n"Matrix, The",5,20\nAlien,1,10\n')
     assert [(r.words, r.value, r.kind) for r in rows] == [("Alien", 1.0, "rate"), ("Matrix, The", 5.0, "rate")]
+    rows = history(tmp_path, "h.csv", "title,timestamp\nMatrix,20\nAlien,\nSolaris,5\n")
+    assert [(r.words, r.time) for r in rows] == [("Matrix", None), ("Alien", None), ("Solaris", None)]
     rows = history(tmp_path, "h.jsonl", '"Alien"\n{"item_id": "m", "event": "purchase"}\n')
     assert [(r.words, r.kind) for r in rows] == [("Alien", "like"), ("m", "purchase")] and math.isnan(rows[0].value)
 
@@ -72,6 +81,7 @@ def test_three_kinds_of_files(tmp_path):
         ("h.pdf", "x", "cannot read a history from .pdf"),
         ("h.csv", "film\nAlien\n", "h.csv:1: no column item or title"),
         ("h.csv", "title,value\nAlien,good\n", "h.csv:2:value: 'good' is not a finite number"),
+        ("h.csv", "title,time\nAlien,2024-01-01\n", "seconds since 1970"),
         ("h.csv", "title,kind\nAlien,loved\n", "h.csv:2:kind: unknown kind 'loved'"),
         ("h.csv", "title,kind\n,like\n", "h.csv:2: no item and no title"),
         ("h.jsonl", '"Alien"\n{"title"\n', "h.jsonl:2: not JSON"),

@@ -12,17 +12,20 @@ from hexarec.cli.main import Safely
 from hexarec.core import DataError
 
 
-def failing(error):
+def failing(error, resume=False):
     made = typer.Typer(cls=Safely, pretty_exceptions_enable=False)
 
     @made.callback()
     def top(debug: bool = typer.Option(False, "--debug")) -> None:
         pass
 
-    @made.command("go")
-    def go() -> None:
+    def once() -> None:
         raise error
 
+    def again(resume: bool = typer.Option(False, "--resume")) -> None:
+        raise error
+
+    made.command("go")(again if resume else once)
     return made
 
 
@@ -53,9 +56,18 @@ def test_a_file_that_cannot_be_opened_is_named():
     assert made.exit_code == 2 and made.stderr.startswith("/x/y: Permission denied\n")
 
 
-def test_stopping_by_hand_says_how_to_go_on():
-    made = CliRunner().invoke(failing(KeyboardInterrupt()), ["go"])
-    assert made.exit_code == 130 and made.stderr == "stopped; continue with --resume\n"
+def test_a_full_disk_and_a_lack_of_memory_are_said():
+    made = CliRunner().invoke(failing(OSError(28, "No space left on device")), ["go"])
+    assert made.exit_code == 2 and made.stderr.startswith("the disk is full: No space left on device\n  -> free")
+    made = CliRunner().invoke(failing(MemoryError("Unable to allocate 166 GiB")), ["go"])
+    assert made.exit_code == 2 and "not enough memory: Unable to allocate 166 GiB" in made.stderr
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_stopping_by_hand_says_how_to_go_on_where_one_can(resume):
+    made = CliRunner().invoke(failing(KeyboardInterrupt(), resume), ["go"])
+    assert made.exit_code == 130
+    assert made.stderr == ("stopped; continue with --resume\n" if resume else "stopped\n")
 
 
 def test_a_reader_that_went_away_is_no_error():

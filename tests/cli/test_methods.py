@@ -44,5 +44,12 @@ def test_options_have_types_defaults_and_what_the_source_says():
     assert "Source: Carbonell" in text and "Literal['log', 'attribute', 'feature']" in text
 
 
+def test_a_combinator_is_of_no_paper():
+    made = {row["name"]: row for row in answer("methods", "list")}
+    assert made["fuse"]["fidelity"] == "" and made["fuse"]["title"] == "Several retrievers as one"
+    assert made["ease"]["fidelity"] == "paper"
+    assert "fidelity" not in call("methods", "show", "blend").stdout
+
+
 def test_the_grid_is_markdown():
     assert call("methods", "grid").stdout.startswith("| paradigm | ")

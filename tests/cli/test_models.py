@@ -1,10 +1,14 @@
 import hashlib
 import zipfile
 
+import numpy as np
 import pytest
 from tests.cli.calls import answer, call, fails
 
+from hexarec.cli.models import _first_option
+from hexarec.core import ModelError
 from hexarec.lm import models
+from hexarec.lm.fake import Overlap
 
 
 def test_the_list_knows_what_is_installed(monkeypatch, tmp_path):
@@ -61,6 +65,21 @@ def test_a_model_is_tried_and_shows_what_it_can():
 
 def test_a_liking_for_the_first_option_shows():
     assert "p = 0.88" in answer("models", "test", "fake:position")["first option"]
+
+
+@pytest.mark.parametrize(("name", "broken"), [("gguf:x", True), ("hf:x", True), ("openai:x", False)])
+def test_probabilities_that_are_no_numbers_are_not_shown_as_numbers(name, broken):
+    class Odd(Overlap):
+        def label(self, prompts, labels):
+            return np.full((len(prompts), len(labels)), np.nan)
+
+    lm = Odd()
+    lm.name = name
+    if broken:
+        with pytest.raises(ModelError, match=f"{name}: its probabilities are no numbers"):
+            _first_option(lm)
+    else:
+        assert _first_option(lm).startswith("not known")
 
 
 def test_an_encoder_is_tried_by_name_or_by_flag():

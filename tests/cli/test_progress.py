@@ -109,3 +109,11 @@ def test_deadline_and_budgets_reach_the_work():
         current().ledger.add(calls=2)
         with pytest.raises(BudgetError):
             current().check_budget()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_notes_are_shown(terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    with working(console=console):
+        current().emit({"kind": "note", "text": "a damaged cell\x1b; it is measured again"})
+    assert r"! a damaged cell\x1b; it is measured again" in console.file.getvalue()

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from tests.cli.calls import answer, call, fails, written
 
@@ -66,6 +68,13 @@ def test_filters_language_and_trace(model):
     assert "no field 'genre'" in fails("recommend", model, "--user", "u001", "--where", rule.replace("genres", "genre"))
 
 
+def test_an_empty_list_and_a_language_without_words_are_said(model):
+    rule = '{"field": "genres", "op": "=", "value": "none"}'
+    assert "the list is empty" in call("recommend", model, "--user", "u001", "--where", rule).stderr
+    assert "has no words in 'xx', only in en, zh" in call("recommend", model, "--user", "u001", "--lang", "xx").stderr
+    assert call("recommend", model, "--user", "u001", "--lang", "zh").stderr == ""
+
+
 def test_a_stage_without_money_degrades_and_says_so(model):
     made = call("recommend", model, "--user", "u001", "--budget-calls", 0)
     assert "degraded: rank Window(LLMRank): BudgetError" in made.stderr and "u001" in made.stdout
@@ -94,6 +103,16 @@ def test_a_model_says_which_data_it_serves_or_is_told(tmp_path):
 
 
 SIMPLE = '[retrieve]\nuse = "itemknn"\n'
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": "films"}', '{"data": 5, "config": 7}', "\udcff", "[" * 9999])
+def test_a_damaged_note_on_the_data_is_named_and_can_be_done_without(tmp_path, model, text):
+    kept = tmp_path / "model"
+    shutil.copytree(model, kept)
+    (kept / "source.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    said = fails("recommend", kept, "--user", "u001")
+    assert "source.json is damaged" in said and "--data" in said
+    assert answer("recommend", kept, "--user", "u001", "--data", "world:cold")["items"]
 
 
 def test_low_ratings_of_a_history_are_not_likes(tmp_path):

@@ -55,6 +55,13 @@ def test_diff_chooses_systems_and_user_when_none_is_named(run, tmp_path):
     assert all(place["right"]["move"] == 0 for place in other["places"])
 
 
+def test_a_run_without_its_report_is_not_compared_with_itself(run, tmp_path):
+    shutil.copytree(run, tmp_path / "b")
+    (tmp_path / "b" / "report.json").unlink()
+    made = answer("diff", tmp_path / "b")
+    assert made["left"] != made["right"]
+
+
 def test_diff_names_what_is_wrong(run, tmp_path):
     assert "nothing about user 'me'" in fails("diff", run, "--user", "me")
     assert "systems: ease" in fails("diff", run, "-a", "nobody")

@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 
 from tests.cli.calls import call, fails, written
@@ -26,6 +27,9 @@ def test_init_refuses_to_overwrite(tmp_path):
     call("init", tmp_path, "--force", "--domain", "book")
     assert tomllib.loads((tmp_path / "hexarec.toml").read_text())["use"]["llm"]["domain"] == "book"
     assert "unknown domain 'cheese'" in fails("init", tmp_path, "--force", "--domain", "cheese")
+    assert "there is no model called 'smollm2'" in fails("init", tmp_path, "--force", "--lm", "smollm2")
+    assert "there is no model called 'mini'" in fails("init", tmp_path, "--force", "--encoder", "mini")
+    call("init", tmp_path / "later", "--lm", "gguf:/not/there/yet.gguf")
 
 
 def test_fit_keeps_the_pipeline_and_where_its_data_is(tmp_path):
@@ -72,4 +76,5 @@ def test_a_budget_stops_a_fit_and_nothing_is_left(tmp_path):
     assert "deadline" in fails("fit", "-c", path, "--out", tmp_path / "m", "--deadline", 0)
     assert not (tmp_path / "m").exists()
     made = call("fit", "-c", path, "--out", tmp_path / "m")
-    assert "weight: " in made.stdout and "asked: " in made.stdout
+    assert "  weight of the ranker: 0\n" in made.stdout and "  validation users asked: " in made.stdout
+    assert re.search(r"  NDCG@10 on validation by weight: 0: 0\.\d+, 0\.05: ", made.stdout) and "(" not in made.stdout

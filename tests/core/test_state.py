@@ -289,3 +289,13 @@ def test_saving_never_replaces_what_is_not_saved_state(tmp_path):
             save(Box(), target)
     assert (folder / "precious.txt").read_text() == "keep" and file.read_text() == "a,b"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file.csv", "folder"]
+
+
+def test_a_move_that_fails_leaves_the_old_one_in_its_place(tmp_path):
+    from hexarec.core.state import replace_directory
+
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "old").write_text("x")
+    with pytest.raises(OSError):
+        replace_directory(tmp_path / "kept" / ".." / "gone", tmp_path / "kept")
+    assert [one.name for one in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept" / "old").is_file()

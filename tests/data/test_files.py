@@ -83,6 +83,11 @@ def test_names_left_empty_may_repeat(tmp_path):
     assert len(delimited(write(tmp_path, "a.csv", "u,,\n1,2,3\n"), ",").frame) == 1
 
 
+def test_lines_may_end_as_on_old_macs(tmp_path):
+    made = delimited(write(tmp_path, "a.csv", "a,b\r1,2\r3,4\r"), ",")
+    assert made.frame.rows() == [("1", "2"), ("3", "4")] and made.lines.to_list() == [2, 3]
+
+
 def test_cut_and_damaged_archives(tmp_path):
     whole = gzip.compress(b"x,y\n" + b"1,2\n" * 5000)
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])

@@ -60,6 +60,7 @@ def test_other_names_and_unknown_labels(tmp_path):
     [
         ("user,item,label\nu0,i1,1\nu0,i9,0\n", "pairs.csv:3:item: data lacks the item 'i9' (1 such)"),
         ("user,item,label\nu0,i1,yes\n", "pairs.csv:2:label: the label 'yes' is no number"),
+        ("user,item,label\nu0,i1,inf\n", "pairs.csv:2:label: the label 'inf' is no number"),
         ("user,item,label\n,i1,1\n", "pairs.csv:2:user: missing user"),
         ("user,item\nu0,i1\n", "pairs.csv:1:label: no column looks like the label"),
         ("user,item,label\n", "pairs.csv: there are no pairs"),
@@ -72,6 +73,7 @@ def test_errors_name_file_line_and_column(tmp_path, text, said):
     with pytest.raises(DataError) as caught:
         exposures_from(file(tmp_path, text), DATA)
     assert said in caught.value.message
+    assert "mapping" not in caught.value.hint, "the command line has none for pairs"
 
 
 def test_a_mapping_must_fit(tmp_path):

@@ -33,7 +33,11 @@ def test_an_array_is_read_and_a_broken_one_named(tmp_path):
     assert list(records(write(tmp_path, "a.json", '[{"a": 1},\n 3]'), refused)) == [(1, {"a": 1})] and len(refused) == 1
     with pytest.raises(DataError, match="not valid JSON"):
         list(records(write(tmp_path, "b.json", '[{"a": 1},'), []))
-    assert first_record(tmp_path / "a.json") == {} and first_record(tmp_path / "gone.json") == {}
+    assert first_record(tmp_path / "a.json") == {"a": 1} and first_record(tmp_path / "gone.json") == {}
+    pretty = write(tmp_path, "p.json", '[\n {\n  "a": 1\n },\n {"a": 2}\n]')
+    assert first_record(pretty) == {"a": 1} and [row for _, row in records(pretty, [])] == [{"a": 1}, {"a": 2}]
+    for text in ("[3]", "[" * 20_000, "[{", ""):
+        assert first_record(write(tmp_path, "c.json", text)) == {}
 
 
 def test_values_become_text_that_can_be_stored():

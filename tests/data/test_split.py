@@ -195,3 +195,13 @@ def test_options_that_make_no_sense():
         global_time(log_of([(0, 0, 7), (1, 1, 7)], 2, 2))
     with pytest.raises(DataError, match="too few"):
         cold_items(log_of([(0, 0, 7)], 1, 1))
+
+
+def test_the_rule_of_global_time_names_moments_as_people_read_them():
+    data = log_of([(0, n, 1_700_000_000 + n, 5) for n in range(10)], 1, 10, like=4)
+    assert global_time(data, 0.2, 0.2).rule == (
+        "global time: train before 2023-11-14 22:13:26, validation until 2023-11-14 22:13:28, test after that (UTC)"
+    )
+    assert global_time(data, 0.0, 0.2).rule.endswith("train before 2023-11-14 22:13:28, test from then on (UTC)")
+    far = log_of([(0, n, 1e15 + n, 5) for n in range(10)], 1, 10, like=4)
+    assert "train before 1e+15 s" in global_time(far, 0.0, 0.2).rule

@@ -214,3 +214,20 @@ def test_the_description_says_what_is_inside(tmp_path):
     shutil.rmtree(tmp_path / "d")
     with pytest.raises(DataError, match="no stored data set"):
         store.about_dataset(tmp_path / "d")
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_one(tmp_path, monkeypatch):
+    import polars as pl
+
+    data = log_of([(0, 0, 1)], 1, 2)
+    write_dataset(data, tmp_path / "d")
+
+    def full(*_):
+        raise pl.exceptions.ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(DataError, match="No space left on device") as caught:
+        write_dataset(log_of([(0, 1, 1)], 1, 2), tmp_path / "d")
+    assert str(tmp_path / "d") in str(caught.value) and "free space" in caught.value.hint
+    assert [one.name for one in tmp_path.iterdir()] == ["d"]
+    assert read_dataset(tmp_path / "d").key == data.key

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from hexarec.core import Lists, run
 from hexarec.eval.cells import Cell, CellStore
@@ -61,3 +62,31 @@ def test_a_damaged_cell_is_measured_again_and_named_when_read(tmp_path):
             assert "k.npz" in str(error)
         else:
             raise AssertionError("a damaged cell was read")
+
+
+def hurt(path, how):
+    """A cell that is a whole zip file and does not fit, or one whose packed bytes were changed."""
+    if how == "bytes":
+        data = bytearray(path.read_bytes())
+        at = data.index(b"about.npy") + 60
+        data[at : at + 40] = bytes(one ^ 0x55 for one in data[at : at + 40])
+        path.write_bytes(bytes(data))
+        return
+    with np.load(path) as file:
+        columns = {name: file[name] for name in file.files}
+    change = {
+        "rows": {"items": columns["items"] + 100}, "negative": {"items": columns["items"] - 100},
+        "offsets": {"offsets": columns["offsets"][:2]}, "scores": {"scores": columns["scores"][:1]},
+        "order": {"offsets": columns["offsets"][::-1]}, "field": {"field:source": columns["field:source"][:1]},
+    }[how]  # fmt: skip
+    np.savez_compressed(path, **{**columns, **change})
+
+
+@pytest.mark.parametrize("how", ["bytes", "rows", "negative", "offsets", "scores", "order", "field"])
+def test_a_cell_that_does_not_fit_is_measured_again_and_said(tmp_path, how):
+    CellStore(tmp_path).finish("k", Cell("mine", 0, lists(), 0.0, 0.0, {}, {}))
+    hurt(tmp_path / "cells" / "k.npz", how)
+    heard = []
+    with run(emit=heard.append):
+        assert CellStore(tmp_path, resume=True, n_items=4).finished("k") is None
+    assert "k.npz" in heard[0]["text"] and "it is measured again" in heard[0]["text"]

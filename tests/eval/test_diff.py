@@ -45,9 +45,10 @@ def test_what_a_run_lacks_is_said(folder, tmp_path):
         run.of("oracle", run.users[0], 7)
     with pytest.raises(DataError, match="no questions are kept"):
         read_run(tmp_path)
-    (tmp_path / "questions.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
-        read_run(tmp_path)
+    for text in ("{", '{"users": ["a"], "liked": [], "ids": [], "titles": []}'):
+        (tmp_path / "questions.json").write_text(text)
+        with pytest.raises(DataError, match="damaged"):
+            read_run(tmp_path)
     (tmp_path / "questions.json").write_text(
         json.dumps(dict.fromkeys(("users", "liked", "ids", "titles"), []) | {"key": ""})
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.eval.systems import task
 
-from hexarec.core import LineageError, OptionError
+from hexarec.core import DataError, LineageError, OptionError
 from hexarec.data.worlds import world
 from hexarec.eval.tasks import Given, Ranking, sampled
 
@@ -67,3 +67,12 @@ def test_given_cases_of_another_catalog_are_refused():
     assert made.title == "mine" and made.candidates is None
     with pytest.raises(LineageError):
         Given(one.data, other.queries, other.truth, None, "mixed").round()
+
+
+def test_a_cut_without_questions_is_an_error_not_a_table_of_nothing():
+    from tests.data.makers import log_of
+
+    data = log_of([(0, 0, 1, 5), (0, 1, 2, 5), (0, 0, 9, 1), (1, 1, 1, 5), (1, 0, 9, 1)], 2, 2, like=4)
+    for split in ("last", "global"):
+        with pytest.raises(DataError, match=f"tiny: in the {split} split nobody of the test likes anything new"):
+            Ranking(data, split).round()

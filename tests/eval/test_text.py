@@ -1,5 +1,6 @@
 import math
 
+import pytest
 from rich.console import Console
 
 from hexarec.eval.report import Report, Row, Value
@@ -46,6 +47,20 @@ def test_markdown_holds_slices_what_was_learned_and_the_manifest():
     assert "## Slices" in text and "| popular | – |" in text
     assert "- mine: degraded stages: 2; weight = 0.2500; weight: NDCG@10 on validation = 0: 0.1000" in text
     assert "- mine, k = 10: 0.50 0.25" in text and "- data: d" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_no_number_of_the_table_is_cut_in_a_narrow_terminal(width):
+    names = [f"{name}@10" for name in ("recall", "ndcg", "mrr", "coverage", "gini", "novelty")]
+    values = {name: Value(0.12345, 0.01111, 0.22222, 0.01) for name in names}
+    rows = (Row("itemknn-last3", values, COSTS), Row("a pipeline with a name", values, COSTS))
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table(Report("a title", rows, "itemknn-last3", {})))
+    text = console.export_text()
+    assert "…" not in text and text.count("0.1235*") == 12 and text.count("[0.0111,") == 2
+    assert all(name in text for name in [*names, "fit_calls", "tokens_out"])
+    assert text.count("a title") == text.count("95 % bootstrap") == 1
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_terminal_table_has_every_system():

@@ -224,11 +224,33 @@ def test_damaged_lines_are_asked_again(tmp_path):
     assert inner.asked == 1 and tape.tape.damaged == 2
 
 
-def test_a_file_that_is_no_cassette_is_refused(tmp_path):
-    path = tmp_path / "t.sqlite"
-    path.write_bytes(b"this is no database, whatever its name says" * 100)
-    with pytest.raises(StateError, match="not a cassette"):
-        Cassette(Overlap(), path)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.sqlite", b"this is no database, whatever its name says" * 100),
+        ("t.jsonl", b'{"user": "a", "item": "b"}\n' * 3),
+        ("t.jsonl", b"hello\n"),
+    ],
+)
+def test_a_file_that_is_no_cassette_is_refused_and_left_alone(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    for mode in ("cache", "record", "replay"):
+        with pytest.raises(StateError, match="not a cassette"):
+            Cassette(Overlap(), path, mode)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_is_no_cassette(tmp_path):
+    for name in ("t.sqlite", "t.jsonl"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(StateError, match="not a cassette"):
+            Cassette(Overlap(), tmp_path / name)
+
+
+def test_a_file_with_half_a_line_is_a_cassette_that_was_cut(tmp_path):
+    (tmp_path / "t.jsonl").write_bytes(b'{"key": "half')
+    assert Cassette(Overlap(), tmp_path / "t.jsonl").generate(prompts(1))[0].good
 
 
 SCRIPT = """

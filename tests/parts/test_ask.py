@@ -289,6 +289,10 @@ def test_a_model_that_lacks_the_capability_is_refused_with_what_it_can(backend):
     able = [name for name, need in NEEDS.items() if need != NEEDS[backend]]
     with pytest.raises(CapabilityError, match=re.escape(f"with this model use {', '.join(able)}")):
         ask(Lacking(), backend=backend)
+    served = Lacking()
+    served.name = "openai:http://host/v1#m"
+    with pytest.raises(CapabilityError, match="hexarec models test openai:http://host/v1#m finds out"):
+        ask(served, backend=backend)
 
 
 @pytest.mark.parametrize("options", [{"backend": "no"}, {"rounds": 0}, {"retries": -1}])

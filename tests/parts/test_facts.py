@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hexarec.core import Catalog, Claim, Item, strings
-from hexarec.parts.facts import check, sound
+from hexarec.parts.facts import check, names, sound
 
 CATALOG = Catalog.of(
     [
@@ -140,3 +140,15 @@ ODD = Catalog.of(
 )
 def test_titles_and_years_inside_what_is_true_claim_nothing(text, row, wrong):
     assert {claim.text for claim in check(text, ODD, (row,)) if claim.verdict != "supported"} == wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "named"),
+    [
+        ("I liked alien best.", "Alien", True), ("The aliens came.", "Alien", False), ("Talk to her.", "Her", False),
+        ("See Her tonight.", "Her", True), ("M is grim.", "M", True), ("I am grim.", "M", False),
+        ("因为您喜欢异形。", "异形", True), ("A (1979) film (really).", "(really)", True),
+    ],
+)  # fmt: skip
+def test_a_text_names_a_title_as_whole_words_and_a_short_one_as_it_is_spelled(text, title, named):
+    assert names(text, title) is named

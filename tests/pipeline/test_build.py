@@ -36,6 +36,8 @@ def test_options_take_their_declared_type(name, options, value):
         ("itemknn", {"neighbours": 2.5}, "neighbours"),
         ("itemknn", {"similarity": "euclid"}, "similarity"),
         ("mmr", {"by": "magic"}, "mmr.by"),
+        ("ease", {"regularization": float("inf")}, "ease.regularization = inf: input should be a finite number"),
+        ("itemknn", {"shrink": float("nan")}, "finite"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_by_field(name, options, words):

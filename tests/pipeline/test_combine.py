@@ -41,6 +41,10 @@ def test_a_cascade_narrows_from_cheap_to_dear():
         lambda: Cascade((Fixed(),), (1, 2)),
         lambda: Blend(Fixed(), Fixed(), grid=(0.5, 1.0)),
         lambda: Blend(Fixed(), Fixed(), grid=(0.0, 1.5)),
+        lambda: Blend(Fixed(), Fixed(), window=0),
+        lambda: Cascade((Fixed(),), (0,)),
+        lambda: Window(Fixed(), -1),
+        lambda: Fuse((Fixed(),), depth=0),
     ],
 )
 def test_combinators_that_cannot_work_are_refused(make):

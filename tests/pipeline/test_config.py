@@ -88,6 +88,12 @@ RETRIEVE = '[[retrieve]]\nuse = "popular"\n'
         (RETRIEVE + "[use.e]\nsize = 3", "one of use, model, encoder"),
         (RETRIEVE + '[use.lm]\nmodel = "fake:overlap"\nencoder = "tfidf"', "one of use, model, encoder"),
         (RETRIEVE + '[use.lm]\nmodel = "fake:overlop"', "no model called 'fake:overlop'"),
+        ('[[retrieve]]\nuse = ["popular"]', r"\[retrieve\] use = \['popular'\] is no name"),
+        (
+            '[use.a]\nuse = "window"\nranker = "@b"\n[use.b]\nuse = "ease"\n' + RETRIEVE,
+            r"\[use.a\] refers to @b, which comes later or leads back to it\n  -> write \[use.b\] above \[use.a\]",
+        ),
+        ('[use.a]\nuse = "window"\nranker = "@a"\n' + RETRIEVE, r"\[use.a\] refers to @a"),
     ],
 )
 def test_what_it_does_not_know_is_refused_in_words(text, words):

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic._sasrec_data import Batch
-from hexarec.core import MissingExtraError, current, seed_words
+from hexarec.core import MissingExtraError, StateError, current, seed_words
 
 if TYPE_CHECKING:
     from hexarec.classic._sasrec_net import Net
@@ -95,21 +96,30 @@ class Checkpoint:
     def resume(self, net: Net, adam: Any, curve: list[float]) -> tuple[int, list[float], State]:
         """Whole epochs done, their curve and the best weights; fills the network and the optimiser.
 
-        Without a checkpoint nothing is done: the given curve and the weights as they are.
+        Without a checkpoint nothing is done: the given curve and the weights as they are. Raises StateError for a
+        damaged one.
         """
         place = self.place
         if place is None or not place.is_file():
             return 0, curve, copied(net)
-        import torch
+        try:
+            with np.load(place, allow_pickle=False) as file:
+                saved = {key: file[key] for key in file.files}
+            return _filled(saved, net, adam)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, RuntimeError) as error:
+            raise StateError(f"{place} is damaged: {error}", hint="delete it to begin anew") from None
 
-        with np.load(place, allow_pickle=False) as file:
-            saved = {key: file[key] for key in file.files}
-        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in saved.items() if k.startswith("net.")})
-        moments: dict[int, dict[str, Any]] = {}
-        for key, value in saved.items():
-            if key.startswith("adam."):
-                _, number, what = key.split(".")
-                moments.setdefault(int(number), {})[what] = torch.from_numpy(value)
-        adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
-        best = {k[5:]: v for k, v in saved.items() if k.startswith("best.")}
-        return int(saved["done"]), saved["curve"].tolist(), best
+
+def _filled(saved: State, net: Net, adam: Any) -> tuple[int, list[float], State]:
+    """What `resume` returns, from the columns of a checkpoint."""
+    import torch
+
+    net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in saved.items() if k.startswith("net.")})
+    moments: dict[int, dict[str, Any]] = {}
+    for key, value in saved.items():
+        if key.startswith("adam."):
+            _, number, what = key.split(".")
+            moments.setdefault(int(number), {})[what] = torch.from_numpy(value)
+    adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
+    best = {k[5:]: v for k, v in saved.items() if k.startswith("best.")}
+    return int(saved["done"]), saved["curve"].tolist(), best

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, History, PerUser, Queries
+from hexarec.core import Dataset, History, OptionError, PerUser, Queries
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def _cached() -> float:
         return 1024.0 * float(rows["Cached"].split()[0])
     except (OSError, KeyError, ValueError):
         return 0.0
+
+
+def settled(name: str, *learned: Floats) -> None:
+    """Raise OptionError when learning ended in something else than numbers: scores of it would be silently none."""
+    if not all(np.isfinite(one).all() for one in learned):
+        raise OptionError(f"{name} diverged: what it learned is not numbers", hint="lower the rate")
 
 
 def popularity(data: Dataset) -> Floats:

@@ -19,7 +19,7 @@ import numpy as np
 from hexarec.classic._evidence import Grounds, evidence_for, says_shared, shared_words, values_of
 from hexarec.core import Dataset, Desk, Lists, Queries, Reasons, Words
 from hexarec.lm.base import LanguageModel, Prompt
-from hexarec.parts.facts import check, sound
+from hexarec.parts.facts import check, names, sound
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import titles
 
@@ -113,8 +113,8 @@ class Because:
                 fixed[i][j] = replace(fixed[i][j], answers=(*fixed[i][j].answers, answer.text))
                 text = _first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
-                named = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0].casefold()
-                if sound(claims) and named in text.casefold() and says_shared(text, found[i][j]):
+                past = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0]
+                if sound(claims) and names(text, past) and says_shared(text, found[i][j]):
                     fixed[i][j] = replace(
                         fixed[i][j], text=text, claims=claims, status="ok" if attempt == 0 else "retried"
                     )

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._pairs import Rows, add_rows, drawn, sigmoid
-from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember
+from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember, settled
 from hexarec.classic.ials import solved
-from hexarec.core import Dataset, Lists, PerUser, Queries, best, ready, rescored, rng, track
+from hexarec.core import Dataset, Lists, PerUser, Queries, at_least, best, ready, rescored, rng, track
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -44,7 +44,8 @@ class BPR:
     """Ridge when a history is folded in."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn the factors of users and items."""
+        """Learn the factors of users and items. Raises OptionError for an impossible option, and when it diverges."""
+        at_least(self, factors=1, epochs=0, batch=1, rate=0, regularization=0, fold_weight=0, fold_ridge=0)
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         matrix: csr_array = remember(data).values  # type: ignore[assignment]
         first = rng(seed, "bpr", "start")
@@ -63,6 +64,7 @@ class BPR:
                 part = order[start : start + self.batch]
                 self._step(tables, squares, users[part], items[part], drawn(users[part], known, data.n_items, draw))
         tables[1][matrix.sum(0) == 0] = 0.0  # an item nobody liked was only ever a counter-example
+        settled("BPR", *tables)
         self.items_: Floats = tables[1]
         self.gram_: Floats = self.fold_weight * (self.items_.T @ self.items_)
         self.users_ = PerUser.of(data.users.ids, tables[0], ~empty_rows(matrix))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember
-from hexarec.core import Dataset, Lists, PerUser, Queries, best, ready, rescored, rng, track
+from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember, settled
+from hexarec.core import Dataset, Lists, PerUser, Queries, at_least, best, ready, rescored, rng, track
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class IALS:
     """Standard deviation of the first factors, before division by the root of `factors`."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn item factors; user factors stand in for an empty history later."""
+        """Learn item factors; user factors stand in for an empty history later. Raises OptionError as `BPR` does."""
+        at_least(self, factors=1, sweeps=0, unobserved=0, regularization=0, spread=0)
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         matrix: csr_array = remember(data).values  # type: ignore[assignment]
         turned = matrix.T.tocsr()
@@ -89,6 +90,7 @@ class IALS:
             self.items_ = self._solve(turned, users, self.n_users_)
         self._prepare()
         users = self._solve(matrix, self.items_)
+        settled("iALS", self.items_, users)
         self.users_ = PerUser.of(data.users.ids, users, ~empty_rows(matrix))
         return self
 

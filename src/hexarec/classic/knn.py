@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hexarec.classic._gram import gram_rows
 from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
 from hexarec.classic._similar import Similarity, largest, similar, strongest
-from hexarec.core import Dataset, Lists, OptionError, PerUser, Queries, best, ready, rescored
+from hexarec.core import Dataset, Lists, PerUser, Queries, at_least, best, ready, rescored
 from hexarec.core import ragged as rg
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class ItemKNN:
     """cosine or jaccard of the sets of users who liked two items, or dot: how many they have in common."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn the similarity table. Raises OptionError for an unknown similarity."""
+        """Learn the similarity table. Raises OptionError for an impossible option."""
+        at_least(self, neighbours=1, last=1, shrink=0)
         from scipy.sparse import csr_array, vstack
 
         whole = remember(data)
@@ -87,9 +88,8 @@ class UserKNN:
     """Most megabytes that the similarities of one block of questions take; one question always fits."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Remember who liked what. Raises OptionError for a memory below 1 MB."""
-        if self.memory_mb < 1:
-            raise OptionError(f"memory_mb is {self.memory_mb}, not at least 1")
+        """Remember who liked what. Raises OptionError for an impossible option."""
+        at_least(self, neighbours=1, shrink=0, memory_mb=1)
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         self.users_: PerUser = remember(data)
         return self

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from hexarec.classic._shared import Floats
-from hexarec.core import Catalog, Dataset, Lists, Queries, best, ready, rescored, same_lineage
+from hexarec.core import Catalog, Dataset, Lists, OptionError, Queries, at_least, best, ready, rescored, same_lineage
 from hexarec.parts.bm25 import BM25
 from hexarec.parts.render import documents, present_fields, titles
 
@@ -36,7 +36,11 @@ class Lexical:
     """Weight of document length."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Index the catalog."""
+        """Index the catalog. Raises OptionError when it has none of the fields."""
+        at_least(self, last=1, k1=0, b=0)
+        if not present_fields(data.catalog, self.fields):
+            have = ", ".join(["title", "text", *data.catalog.attributes])
+            raise OptionError(f"the catalog has none of the fields {list(self.fields)}", hint=f"it has {have}")
         self.key_ = data.catalog.key
         self.index_ = BM25(self.k1, self.b).build(self._documents(data.catalog, 0))
         return self

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._pairs import Adam, Rows, add_rows, drawn, sigmoid
-from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember
-from hexarec.core import Dataset, Lists, PerUser, Queries, best, ready, rescored, rng, track
+from hexarec.classic._shared import Floats, empty_rows, folded, popularity, product, profile, remember, settled
+from hexarec.core import Dataset, Lists, PerUser, Queries, at_least, best, ready, rescored, rng, track
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -49,7 +49,8 @@ class LightGCN:
     """Pairs per step; one step costs a propagation of the whole graph."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn layer-0 vectors; keep the propagated ones."""
+        """Learn layer-0 vectors; keep the propagated ones. Raises OptionError as `BPR` does."""
+        at_least(self, factors=1, layers=0, epochs=0, batch=1, rate=0, regularization=0)
         self.key_, self.popular_ = data.catalog.key, popularity(data)
         matrix: csr_array = remember(data).values  # type: ignore[assignment]
         self.share_: Floats = halfway(np.asarray(matrix.sum(0), np.float32).ravel())
@@ -68,6 +69,7 @@ class LightGCN:
                 part = order[start : start + self.batch]
                 bad = drawn(users[part], known, data.n_items, draw)
                 self._step(graph, adams, users[part], items[part], bad)
+        settled("LightGCN", *(one.table for one in adams))
         self._keep(data, matrix, graph, (adams[0].table, adams[1].table))
         return self
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hexarec.classic._shared import Floats, empty_rows, popularity, profiles, remember, served
-from hexarec.core import Dataset, Lists, Queries, best, ready, rescored
+from hexarec.core import Dataset, Lists, Queries, at_least, best, ready, rescored
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,7 +36,8 @@ class Markov:
     """Constant added to an item's number of transitions before dividing by it."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Count transitions between liked events of one user."""
+        """Count transitions between liked events of one user. Raises OptionError for an impossible option."""
+        at_least(self, last=1, discount=0, reach=1, shrink=0)
         from scipy.sparse import csr_array, diags_array
 
         log = data.interactions.where(data.interactions.liked)

@@ -17,7 +17,7 @@ import numpy as np
 
 from hexarec.classic._sasrec_data import Sequences, batches, ndcg, padded, validation
 from hexarec.classic._sasrec_train import Checkpoint, copied, network, restored, train_epoch
-from hexarec.classic._shared import Floats, folded, popularity, product
+from hexarec.classic._shared import Floats, folded, popularity, product, settled
 from hexarec.core import (
     Dataset,
     Holdout,
@@ -25,6 +25,7 @@ from hexarec.core import (
     OptionError,
     PerUser,
     Queries,
+    at_least,
     best,
     digest,
     options_digest,
@@ -78,8 +79,12 @@ class SASRec:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn the network, stopping early. Raises OptionError for bad options, MissingExtraError without torch."""
-        if self.width % self.heads or self.length < 1 or not 0.0 <= self.dropout < 1.0:
-            raise OptionError("width must be a multiple of heads, length above 0, dropout in [0, 1)")
+        at_least(
+            self, width=1, blocks=1, heads=1, hidden=1, length=1, epochs=1, patience=0, asked=1, rate=0, positions=1,
+            negatives=1,
+        )  # fmt: skip
+        if self.width % self.heads or not 0.0 <= self.dropout < 1.0:
+            raise OptionError("width must be a multiple of heads, dropout in [0, 1)")
         self._net = None
         self.key_, self.popular_, self.n_items_ = data.catalog.key, popularity(data), data.n_items
         cut = validation(data, self.share, self.asked, seed)
@@ -114,6 +119,7 @@ class SASRec:
                 torch.manual_seed(seed_words(seed, "sasrec", epoch) % 2**63)
                 train_epoch(self, net, adam, batches(train, self, rng(seed, "sasrec", epoch)), epoch)
                 self.weights_ = copied(net)
+                settled("SASRec", *self.weights_.values())
                 if cut is not None:
                     self.curve_.append(ndcg(self.retrieve(cut.queries, 10), cut.truth))
                 if cut is None or self.curve_[-1] >= max(self.curve_):

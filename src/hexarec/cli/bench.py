@@ -175,7 +175,7 @@ def rate_of(text: str | None) -> tuple[float, float] | None:
         read, written = (float(one) for one in text.split(","))
     except ValueError:
         raise OptionError(f"cannot read the speed {text!r}", hint="write 250,40") from None
-    if read <= 0 or written <= 0:
+    if not (0 < read < float("inf") and 0 < written < float("inf")):
         raise OptionError(f"a speed of {text} is none", hint="write 250,40")
     return read, written
 

@@ -33,11 +33,16 @@ def demo(
 
     import hexarec
     from hexarec.cli.progress import working
+    from hexarec.core import OptionError
+    from hexarec.core.state import check_target
     from hexarec.data import films
     from hexarec.eval.tasks import Ranking
 
     console = Console()
     started = time.monotonic()
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out} is a file", hint="name a folder with --out")
+    check_target(out / "pipeline")  # before the work, not after it
     console.rule("[bold]hexarec demo")
     with working():
         _models(console, lm, encoder)
@@ -159,6 +164,8 @@ def _write(report: Report, pipeline: Pipeline, out: Path, questions: Queries, an
 
 
 def _next(console: Console, out: Path, seconds: float) -> None:
+    from hexarec.cli.shared import typed
+
     console.rule(f"done in {seconds:.0f} s")
     console.print(f"The report with plots: {out / 'report.html'}", markup=False)
     for line in (
@@ -167,4 +174,4 @@ def _next(console: Console, out: Path, seconds: float) -> None:
         "hexarec init && hexarec estimate && hexarec fit --out model",
         "hexarec methods list",
     ):
-        console.print(f"  next: {line}", markup=False, highlight=False)
+        console.print(f"  next: {typed(line)}", markup=False, highlight=False)

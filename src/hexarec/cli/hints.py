@@ -8,6 +8,8 @@ _ROWS: tuple[tuple[str, str], ...] = (
     (r"\b(format|encoding|like|name|items|users)='([^']*)'", r"--\1 \2"),
     (r"say (\w+)=<column> in the mapping", r"say --map \1=<column>"),
     (r"map it as (\w+)= instead of (\w+)=", r"say --map \1=<column> instead of --map \2=<column>"),
+    (r"use leave_last", 'split by last: --by last, or split = "last" under [bench]'),
+    (r"lower max_events", "split by last: --by last"),
     (r"use hexarec\.load\(path, data\)", "name its data with --data"),
     (r"or load with hexarec\.load\(path, data\), which maps rows by id", "or fit it again with hexarec fit"),
     (r"call fit\(data\) first, or load a saved one", "run hexarec fit first"),

@@ -7,12 +7,13 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hexarec.core import KINDS, Catalog, DataError, Event
+from hexarec.data.tables import shortened
 from hexarec.parts.ground import Titles, normal
 
 SURE = frozenset({"exact", "normalised", "fuzzy"})  # a title inside a longer one is a guess, not a reading
@@ -55,11 +56,14 @@ class Grounder:
         titles, rows = self._titles
         found = titles.find(bare)
         if found is None or found[1] not in SURE:
-            return None, f"{bare!r} is not in the catalog{self._near(bare, found)}"
+            return None, f"{shortened(bare)!r} is not in the catalog{self._near(bare, found)}"
         row = rows[found[0]]
         item, title = str(self.catalog.items.ids[row]), str(self.catalog.titles[row])
-        twins = {rows[place] for place in titles._by_normal.get(normal(titles.options[found[0]]), ())}
-        if found[1] != "exact" and len(twins) > 1:
+        read = titles.options[found[0]]
+        # a title written out means those that are spelled so, not all that are alike
+        alike = titles._by_exact.get(read.strip().casefold(), ()) if found[1] == "exact" else ()
+        twins = {rows[place] for place in alike or titles._by_normal.get(normal(read), ())}
+        if len(twins) > 1:
             others = ", ".join(sorted(str(self.catalog.items.ids[one]) for one in twins))
             return item, f"{bare!r} names {len(twins)} items ({others}); took {title!r}: give an id to be exact"
         return item, f"read {bare!r} as {title!r}" if found[1] == "fuzzy" else ""
@@ -91,7 +95,10 @@ def grounded(catalog: Catalog, named: Sequence[Named]) -> tuple[list[Event], lis
 
 
 def read_history(path: Path) -> list[Named]:
-    """The entries of a history file, oldest first. Raises DataError naming file and line."""
+    """The entries of a history file, oldest first: by time where every entry has one, else as written.
+
+    Raises DataError naming file and line.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
@@ -104,7 +111,9 @@ def read_history(path: Path) -> list[Named]:
     made = list(readers[path.suffix.lower()](text, str(path)))
     if not made:
         raise DataError("the history is empty", file=str(path), hint=FORMS)
-    return sorted(made, key=lambda one: one.time or 0.0) if all(one.time is not None for one in made) else made
+    if any(one.time is None for one in made):
+        return [replace(one, time=None) for one in made]
+    return sorted(made, key=lambda one: one.time or 0.0)
 
 
 def _txt(text: str, file: str) -> Iterator[Named]:
@@ -152,7 +161,10 @@ def _named(row: Mapping[str, Any], file: str, number: int) -> Named:
             if said is not None and not math.isfinite(float(said)):
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{str(said)[:40]!r} is not a finite number", file=file, line=number, field=ours) from None
+            hint = "seconds since 1970; without times the order of the file counts" if ours == "time" else ""
+            raise DataError(
+                f"{str(said)[:40]!r} is not a finite number", file=file, line=number, field=ours, hint=hint
+            ) from None
     kind = str(values.get("kind", values.get("event", "like" if numbers["value"] is None else "rate"))).lower()
     if kind not in KINDS:
         raise DataError(f"unknown kind {kind!r}", file=file, line=number, field="kind", hint=", ".join(KINDS))

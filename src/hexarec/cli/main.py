@@ -7,6 +7,7 @@ its mend; 130 stopped by hand.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, stub, work
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # a write that fails so does not say which file it was
 
 
 class Safely(TyperGroup):
@@ -25,7 +28,7 @@ class Safely(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _said("stopped; continue with --resume")
+            _said("stopped; continue with --resume" if self._resumes(ctx) else "stopped")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # whoever read our output has gone: say nothing, also not when Python flushes at exit
@@ -39,15 +42,24 @@ class Safely(TyperGroup):
             _said(*told)
             raise typer.Exit(2) from None
 
+    def _resumes(self, ctx: Any) -> bool:
+        """Whether the command that was asked for has --resume."""
+        asked = self.get_command(ctx, ctx.invoked_subcommand or "")
+        return any(one.name == "resume" for one in getattr(asked, "params", ()))
+
 
 def _told(error: Exception) -> tuple[str, str] | None:
-    """Message and hint of an error that was raised on purpose or that names a file; None for a fault of ours."""
+    """Message and hint of an error that was raised on purpose or that the machine made; None for a fault of ours."""
     from hexarec.core.errors import HexarecError
 
     if isinstance(error, HexarecError):
         return error.message, error.hint
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}", "check the path, its permissions and the free space"
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"the disk is full: {error.strerror}", "free some space, or write to another disk"
+    if isinstance(error, MemoryError):
+        return f"this machine has not enough memory: {error or 'no more is given'}", "use less data or a smaller model"
     return None
 
 

@@ -20,7 +20,7 @@ def row_of(card: Card) -> dict[str, Any]:
     """A card as plain values."""
     return {
         "name": card.name, "title": card.title, "paradigms": sorted(card.paradigms), "stages": list(card.stages),
-        "needs": sorted(card.needs), "fidelity": card.fidelity, "paper": card.paper,
+        "needs": sorted(card.needs), "fidelity": card.fidelity if card.paper else "", "paper": card.paper,
         "sections": list(card.sections), "where": card.where,
     }  # fmt: skip
 

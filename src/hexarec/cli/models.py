@@ -128,7 +128,7 @@ def tried(lm: LanguageModel) -> dict[str, Any]:
         "latency": f"{1000 * seconds:.0f} ms for {spent['tokens_in']:.0f} tokens in, {spent['tokens_out']:.0f} out",
     }
     if "label" in can:
-        found["first option"] = f"chosen with p = {_first_bias(lm):.2f} where both options are equal (0.50 is fair)"
+        found["first option"] = _first_option(lm)
     return {**found, **_torch(lm)}
 
 
@@ -144,6 +144,18 @@ def _torch(lm: LanguageModel) -> dict[str, str]:
     if comparable(lm):
         found["beside gguf"] = told(compare(lm))
     return found
+
+
+def _first_option(lm: LanguageModel) -> str:
+    """How much the model likes the first of two equal options. Raises ModelError for weights that give no numbers."""
+    from hexarec.core.errors import ModelError
+
+    share = _first_bias(lm)
+    if share == share:
+        return f"chosen with p = {share:.2f} where both options are equal (0.50 is fair)"
+    if lm.name.startswith(("gguf:", "hf:")):
+        raise ModelError(f"{lm.name}: its probabilities are no numbers", hint="the file is damaged: fetch it again")
+    return "not known: the server does not tell the probability of both options"
 
 
 def _first_bias(lm: LanguageModel) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hexarec.cli.shared import aside
+from hexarec.cli.shared import aside, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,6 +59,8 @@ class _Lines:
 
     def hear(self, event: dict[str, Any]) -> None:
         """Take one event of `core.run`."""
+        if event.get("kind") == "note":
+            note(self.console, event)
         if event.get("kind") != "progress" or event["seconds"] < PATIENCE:
             return
         label, finished = str(event["label"]), event["done"] == event["total"]
@@ -70,6 +72,11 @@ class _Lines:
             if finished:
                 del self._said[label]
         self.console.print(line(event), markup=False)
+
+
+def note(console: Console, event: dict[str, Any]) -> None:
+    """Something that happened on the way and that who waits should know."""
+    console.print(f"! {printable(str(event['text']))}", style="yellow", markup=False)
 
 
 def line(event: dict[str, Any]) -> str:
@@ -108,6 +115,8 @@ class _Bars:
 
     def hear(self, event: dict[str, Any]) -> None:
         """Take one event of `core.run`; the drawing thread shows it."""
+        if event.get("kind") == "note":
+            note(self.console, event)
         if event.get("kind") != "progress":
             return
         with self._lock:

@@ -40,6 +40,7 @@ def recommend(
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         pipeline = opened(model, config, data, seed)
         queries, notes = asked(pipeline.data, user, history, like or [], where, text, lang)
+        notes += _unspoken(pipeline.data, lang)
         for note in notes:
             warn(note)
         answer = pipeline.recommend(queries, k)
@@ -64,8 +65,6 @@ def opened(model: Path | None, config: Path | None, data: str | None, seed: int)
 
 def served(model: Path, given: str | None) -> Dataset:
     """The data set a saved pipeline serves: the given one, the one it was fitted on, or the films if it is theirs."""
-    import json
-
     from hexarec.cli.work import SOURCE
     from hexarec.core import OptionError, manifest
     from hexarec.data.store import BUNDLED, open_data
@@ -73,20 +72,37 @@ def served(model: Path, given: str | None) -> Dataset:
     about = manifest(model)
     if given is not None:
         return open_data(given)
-    noted = model / SOURCE
-    if noted.is_file():
-        told = json.loads(noted.read_text("utf-8"))
+    noted = noted_source(model / SOURCE)
+    if noted is not None:
         from hexarec.cli.systems import open_configured
         from hexarec.pipeline.config import read_toml
 
-        config = Path(told["config"])
+        path, config = noted
         section = read_toml(config).get("data", {}) if config.is_file() else {}
-        return open_configured({"data": {**section, "path": told["data"]}}, config.parent)
+        return open_configured({"data": {**section, "path": path}}, config.parent)
     from hexarec.data.films import catalog
 
     if about.get("catalog") == catalog().key:
         return open_data(BUNDLED)
     raise OptionError(f"{model} does not say which data set it serves", hint="give --data")
+
+
+def noted_source(place: Path) -> tuple[str, Path] | None:
+    """The data set and the configuration that `fit` noted beside a pipeline; None without a note. Raises StateError."""
+    import json
+
+    from hexarec.core import StateError
+
+    try:
+        told = json.loads(place.read_text("utf-8"))
+        path, config = told["data"], told["config"]
+        if not (isinstance(path, str) and isinstance(config, str)):
+            raise TypeError("data and config are not text")
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StateError(f"{place} is damaged: {error}", hint="delete it, and give --data") from None
+    return path, Path(config)
 
 
 def asked(
@@ -132,6 +148,14 @@ def asked(
     return made if tree is None else made.filtered(tree), []
 
 
+def _unspoken(data: Dataset, lang: str | None) -> list[str]:
+    """A note where the catalog has no words in the language that is wanted."""
+    known = sorted({data.catalog.lang, *(code for _, code in data.catalog.text)})
+    if lang is None or lang in known:
+        return []
+    return [f"{data.name} has no words in {lang!r}, only in {', '.join(known)}"]
+
+
 def _bound(data: Dataset) -> float | None:
     """The smallest rating that counts as liked, where the data set's rule names one."""
     words = data.interactions.like_rule.split()
@@ -160,6 +184,8 @@ def _show(answer: Answer, queries: Queries, trace: bool, json_: bool) -> None:
     say(f"for {rows['user'] or 'somebody'} who liked: {'; '.join(rows['liked'][-5:]) or 'nothing known'}")
     cells = [[it["rank"], it["title"], it["item_id"], it.get("reason", {}).get("text", "")] for it in rows["items"]]
     screen().print(table_of("", ("#", "title", "item", "why"), cells, ("#",)))
+    if not cells:
+        warn("the list is empty: no item passes the filter, or no stage found one (--trace shows what each did)")
     for one in answer.degraded:
         warn(f"degraded: {one.stage} {one.method}: {one.reason}")
     if trace:

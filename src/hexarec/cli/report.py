@@ -99,9 +99,10 @@ def _systems(left: RunLists, right: RunLists, a: str | None, b: str | None) -> t
         return made.baseline, [row.system for row in made.rows if row.system in run.systems]
 
     base, own = order(left)
-    first = a or (base if left is right and base in own else own[-1])
     second = b or order(right)[1][-1]
-    return first, second
+    if left is right and base not in own:
+        base = next((name for name in own if name != second), second)
+    return a or (base if left is right else own[-1]), second
 
 
 def _show(rows: list[Any], left: tuple[RunLists, str], right: tuple[RunLists, str], user: str, liked: set[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,7 +79,15 @@ def _plain(value: Any) -> Any:
 def next_steps(*commands: str) -> None:
     """What to type next, on stderr, so that results can be piped."""
     for command in commands:
-        aside().print(f"next: {printable(command)}", style="dim", markup=False)
+        aside().print(f"next: {printable(typed(command))}", style="dim", markup=False)
+
+
+def typed(command: str) -> str:
+    """A command as it can be typed here: where hexarec is not on the path, by the path it was called with."""
+    called = sys.argv[0]
+    if Path(called).name != "hexarec" or shutil.which("hexarec") is not None:
+        return command
+    return re.sub(r"(^|&& )hexarec ", lambda found: f"{found[1]}{called} ", command)
 
 
 def warn(text: str) -> None:

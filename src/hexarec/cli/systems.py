@@ -112,26 +112,19 @@ def pipeline_of(config: Mapping[str, Any], models: Mapping[str, str] | None = No
 def needed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without the entries of [use] that no slot reaches."""
     from hexarec.core import OptionError
+    from hexarec.pipeline.config import references
 
     uses = config.get("use", {})
     if not isinstance(uses, Mapping):
         raise OptionError("[use] is not a table of names")
     wanted: set[str] = set()
-    left = [name for slot in SLOT_NAMES for name in _references(config.get(slot, []))]
+    left = [name for slot in SLOT_NAMES for name in references(config.get(slot, []))]
     while left:
         name = left.pop()
         if name in uses and name not in wanted:
             wanted.add(name)
-            left += _references(uses[name])
+            left += references(uses[name])
     return {**config, "use": {name: table for name, table in uses.items() if name in wanted}}
-
-
-def _references(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value[1:]] if value.startswith("@") else []
-    if isinstance(value, Mapping):
-        return [name for one in value.values() for name in _references(one)]
-    return [name for one in value for name in _references(one)] if isinstance(value, list) else []
 
 
 @dataclass(frozen=True)

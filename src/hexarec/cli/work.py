@@ -72,6 +72,11 @@ def config_text(data: str, lm: str | None, encoder: str | None, domain: str) -> 
     import json
     from importlib import resources
 
+    from hexarec.lm.open import check_encoder, check_lm
+
+    for name, check in ((lm, check_lm), (encoder, check_encoder)):
+        if name is not None:
+            check(name)
     text = (resources.files("hexarec.pipeline") / "default.toml").read_text("utf-8")
     text = text.partition("\n")[2]  # its first line speaks of the copy this becomes
     for old, new in (("gguf:smollm2", lm), ("minilm", encoder)):
@@ -114,7 +119,7 @@ def fit(
     keep_source(out, data or told.get("data", {}).get("path", ""), config)
     say(f"fitted {pipeline.name} on {dataset.name}: {dataset.n_items:,} items, {len(dataset.interactions):,} events")
     for name, value in facts_of(pipeline).items():
-        say(f"  {name}: {_short(value)}")
+        say(f"  {FACTS.get(name, name)}: {_short(value)}")
     if spent["calls"]:
         say(f"  spent on models: {spent['calls']:,.0f} calls, {spent['tokens_in'] + spent['tokens_out']:,.0f} tokens")
     say(f"written: {out}")
@@ -122,8 +127,19 @@ def fit(
     next_steps(f"hexarec recommend {out} --user {some} --trace")
 
 
+FACTS = {
+    "weight": "weight of the ranker",
+    "curve": "NDCG@10 on validation by weight",
+    "gain": "best gain over weight 0",
+    "error": "standard error of this gain",
+    "asked": "validation users asked",
+}
+
+
 def _short(value: Any) -> str:
-    """A learned value as words, numbers to four digits."""
+    """A learned value as words, numbers to four digits, a curve as x: y."""
+    if isinstance(value, list | tuple) and value and all(isinstance(one, list | tuple) for one in value):
+        return ", ".join(": ".join(_short(part) for part in one) for one in value)
     if isinstance(value, list | tuple):
         return f"({', '.join(_short(one) for one in value)})"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

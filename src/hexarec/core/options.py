@@ -49,6 +49,15 @@ def check_options(cls: type, given: Sequence[str]) -> None:
             )
 
 
+def at_least(stage: Any, **least: float) -> None:
+    """Raise OptionError for the first of these options that is below its least value, or no number; None is left."""
+    for name, low in least.items():
+        value = getattr(stage, name)
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if one is not None and not one >= low:
+                raise OptionError(f"{type(stage).__name__}: {name} is {one}, not at least {low:g}")
+
+
 def is_stage(value: Any) -> bool:
     """Whether a value is a dataclass object the walker descends into."""
     return dataclasses.is_dataclass(value) and not isinstance(value, type)

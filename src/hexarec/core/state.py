@@ -214,7 +214,12 @@ def replace_directory(aside: Path, path: Path) -> None:
         return
     old = aside.with_name(aside.name + "-old")
     path.rename(old)
-    aside.rename(path)
+    try:
+        aside.rename(path)
+    except BaseException:
+        if not path.exists():
+            old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)  # the new one is in place; a leftover is no failure
 
 

@@ -26,6 +26,7 @@ LONG = 1 << 20  # a record of one user with all their games is a long line
 DELIMITERS = (",", "\t", ";", "|")
 _CONTROL = bytes(one for one in range(32) if one < 9 or one > 13)  # what text never holds
 _READING: ContextVar[tuple[str, str]] = ContextVar("hexarec_reading", default=("", ""))  # stated, fallback
+ARCHIVES = frozenset({"zip", "7z", "rar", "tar", "tgz", "bz2", "xz", "zst"})
 _PACKED = {
     b"PK\x03\x04": "a zip archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -195,7 +196,8 @@ def text_of(path: Path) -> tuple[str, str]:
         raise DataError(
             "this is a binary file, not text", file=path.name, hint="give CSV, JSON lines, Parquet or a known folder"
         )
-    return _decoded(data, path.name)
+    text, code = _decoded(data, path.name)
+    return (text.replace("\r", "\n") if "\r" in text and "\n" not in text else text), code  # as old Macs end a line
 
 
 def text_lines(path: Path, every: int = 20000) -> Iterator[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ def _columns(file: str, there: Sequence[str], mapping: Mapping[str, str]) -> dic
         found[ours] = theirs
     for ours in NEEDED:
         if ours not in found:
-            hint = f"say {ours}=<column> in the mapping; the columns are {', '.join(there)}"
+            hint = f"call it {' or '.join(NAMES[ours][:2])}; the columns are {', '.join(there)}"
             raise DataError(f"no column looks like the {ours}", file=file, line=1, field=ours, hint=hint)
     return found
 
@@ -98,13 +99,16 @@ class _Rows:
         return [_listed(value) for value in self.frame[self.found[column]].to_list()]
 
     def number(self, row: int, column: str, text: str) -> float:
-        """A label: empty is unknown. Raises DataError for what is no number."""
+        """A label: empty or NaN is unknown. Raises DataError for what is no number."""
         if text.casefold() in ("true", "false"):
             return float(text.casefold() == "true")
         try:
-            return float(text) if text else float("nan")
+            value = float(text) if text else float("nan")
+            if math.isinf(value):
+                raise ValueError
         except ValueError:
             raise self.wrong(row, column, f"the label {text!r} is no number", "write 1 or 0") from None
+        return value
 
 
 def _listed(value: Any) -> list[str]:

@@ -71,8 +71,16 @@ def _array(path: Path, rejects: list[Reject]) -> Iterator[Row]:
 
 
 def first_record(path: Path) -> dict[str, Any]:
-    """The first record of a file, or {} when its first line is none."""
-    if not head(path).first.lstrip().startswith("{"):
+    """The first record of a file, or of the array it holds; {} when there is none at the start."""
+    top = head(path)
+    if top.first.lstrip().startswith("["):
+        text = "\n".join(top.lines)
+        try:
+            made, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+        except (ValueError, RecursionError):
+            return {}
+        return made if isinstance(made, dict) else {}
+    if not top.first.lstrip().startswith("{"):
         return {}
     first = head(path, 1, LONG).first
     return parsed(first) or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,17 @@ def global_time(data: Dataset, valid: float = 0.1, test: float = 0.1) -> Split:
     notes: dict[str, int] = {"train events": len(train.interactions)}
     tuned = _asked_at(data, first, second, "valid", notes) if valid else None
     tested = _asked_at(data, second, np.inf, "test", notes)
-    rule = (
-        f"global time: train before {first:.0f}, {'validation until ' if valid else ''}test from {second:.0f} (unix s)"
-    )
+    middle = f"validation until {_moment(second)}, test after that" if valid else "test from then on"
+    rule = f"global time: train before {_moment(first)}, {middle} (UTC)"
     return Split(train, tuned, tested, rule, notes)
+
+
+def _moment(seconds: float) -> str:
+    """Date and time of day; the seconds themselves where there is no such date."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.6g} s"
 
 
 def _cut(times: NDArray[np.float64], share: float) -> float:

@@ -52,8 +52,10 @@ def write_dataset(data: Dataset, path: str | Path, report: ImportReport | None =
     """Store a data set as the directory `path`; what was there is replaced only when everything is written.
 
     With an import report, the refused rows are written beside it. Raises DataError when `path` holds something else
-    than a data set, or a value cannot be stored.
+    than a data set, or a value or the whole cannot be stored.
     """
+    import polars as pl
+
     path = Path(path)
     if path.exists() and not (path / ABOUT).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(f"{path} exists and is no data set", hint="choose an empty or new folder")
@@ -71,6 +73,9 @@ def write_dataset(data: Dataset, path: str | Path, report: ImportReport | None =
 
         (aside / ABOUT).write_text(tomli_w.dumps(about), "utf-8")
         replace_directory(aside, path)
+    except pl.exceptions.PolarsError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise DataError(f"cannot be stored: {error}", file=str(path), hint="check the free space") from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

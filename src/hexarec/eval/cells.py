@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,32 +52,44 @@ def _write(path: Path, lists: Lists, about: Mapping[str, Any]) -> None:
     aside.replace(path)
 
 
-def _read(path: Path) -> tuple[Lists, dict[str, Any]]:
+def _read(path: Path, n_items: int | None = None) -> tuple[Lists, dict[str, Any]]:
     """Raises DataError naming the file when it is damaged."""
     try:
-        return _unpacked(path)
-    except (ValueError, KeyError, TypeError, EOFError, BadZipFile, OSError) as error:
+        return _unpacked(path, n_items)
+    except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, OSError) as error:
         raise DataError(
-            f"a damaged cell: {type(error).__name__}", file=str(path), hint="delete it and resume"
+            f"a damaged cell: {type(error).__name__}: {error}", file=str(path), hint="delete it and resume"
         ) from None
 
 
-def _unpacked(path: Path) -> tuple[Lists, dict[str, Any]]:
+def _unpacked(path: Path, n_items: int | None) -> tuple[Lists, dict[str, Any]]:
     with np.load(path, allow_pickle=False) as file:
         about = json.loads(file["about"].tobytes().decode())
         fields = {name[6:]: file[name] for name in file.files if name.startswith("field:")}
         lists = Lists(
             about.pop("key"), file["offsets"], file["items"], file["scores"], fields, tuple(about.pop("notes"))
         )
+    columns = (lists.scores, *fields.values())
+    if (
+        lists.offsets[0] != 0 or (np.diff(lists.offsets) < 0).any() or lists.offsets[-1] != len(lists.items)
+        or any(len(one) != len(lists.items) for one in columns) or (lists.notes and len(lists.notes) != len(lists))
+    ):  # fmt: skip
+        raise ValueError("its columns do not fit each other")
+    if n_items is not None and len(lists.items) and not 0 <= lists.items.min() <= lists.items.max() < n_items:
+        raise ValueError("it names items that the catalog lacks")
     return lists, about
 
 
 @dataclass
 class CellStore:
-    """Finished cells and blocks of unfinished ones under `folder`/cells; without a folder nothing is kept."""
+    """Finished cells and blocks of unfinished ones under `folder`/cells; without a folder nothing is kept.
+
+    n_items: rows of the catalog, where it is known; a cell that names others is damaged.
+    """
 
     folder: str | Path | None
     resume: bool = False
+    n_items: int | None = None
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def _path(self, name: str) -> Path:
@@ -86,7 +99,7 @@ class CellStore:
         if self.folder is None or not self.resume or not self._path(name).exists():
             return None
         try:
-            return _read(self._path(name))
+            return _read(self._path(name), self.n_items)
         except DataError as error:
             current().emit({"kind": "note", "text": f"{error.message}; it is measured again"})
             return None

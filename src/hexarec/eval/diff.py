@@ -125,11 +125,13 @@ def read_run(folder: str | Path) -> RunLists:
     try:
         about = json.loads((place / QUESTIONS).read_text("utf-8"))
         names = {name: about[name] for name in ("users", "liked", "ids", "titles")}
+        if len(names["users"]) != len(names["liked"]) or len(names["ids"]) != len(names["titles"]):
+            raise ValueError("its columns differ in length")
     except FileNotFoundError:
         raise DataError("no questions are kept here", file=str(place), hint="hexarec bench keeps them") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"damaged: {error}", file=str(place / QUESTIONS), hint="run the bench again") from None
-    store = CellStore(place, resume=True)
+    store = CellStore(place, resume=True, n_items=len(names["ids"]))
     files = [one for one in (place / "cells").glob("*.npz") if "-" not in one.stem]
     lists: dict[tuple[str, int], Lists] = {}
     for file in sorted(files, key=lambda one: (one.stat().st_mtime_ns, one.name)):

@@ -74,7 +74,7 @@ class Experiment:
         An interrupted run goes on with resume=True; a cell of other data, options or seed is measured again.
         """
         asked = self.round()
-        store = CellStore(folder, resume)
+        store = CellStore(folder, resume, asked.train.n_items)
         if folder is not None:
             write_questions(folder, asked)
         cells: list[Cell] = []

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import BudgetError, Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
+from hexarec.core import BudgetError, DataError, Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
 from hexarec.data.split import Cases, Split, cold_items, cold_users, global_time, leave_last, system_cold
 from hexarec.eval.floors import FLOORS, AsGiven
 from hexarec.metrics import Metric, Reference, evaluate, measure, validity
@@ -138,12 +138,17 @@ class Ranking:
     metrics: tuple[str, ...] = METRICS + SLICES
 
     def round(self) -> Round:
-        """Cut the data and draw what is to be drawn."""
+        """Cut the data and draw what is to be drawn. Raises DataError when the cut leaves no question."""
         made = self._split()
         cases = made.test if self.part == "test" else made.valid
         if cases is None:
             raise OptionError(f"the split {self.split!r} has no validation part")
         total = len(cases)
+        if not total:
+            raise DataError(
+                f"{self.data.name}: in the {self.split} split nobody of the {self.part} likes anything new afterwards",
+                hint="take another split or more data; hexarec data check says what each split would leave",
+            )
         if self.max_users is not None and total > self.max_users:
             rows = np.sort(rng(self.seed, "max_users").permutation(total)[: self.max_users])
             cases = Cases(cases.queries.take(rows), cases.truth.take(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hexarec.core.printable import printable
@@ -10,7 +11,7 @@ from hexarec.metrics import parse
 from hexarec.metrics.byuser import RESAMPLED
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -61,20 +62,67 @@ def note(report: Report) -> str:
     return said + (" The users are simulated." if report.simulated else "")
 
 
-def table(report: Report, metrics: list[str] | None = None, costs: tuple[str, ...] = COSTS[:6]) -> Table:
-    """A rich table of these metrics (by default the first six) and costs."""
-    from rich.table import Table
-    from rich.text import Text
-
+def table(report: Report, metrics: list[str] | None = None, costs: tuple[str, ...] = COSTS[:6]) -> Tables:
+    """These metrics (by default the first six) and costs, for a terminal."""
     names = metrics or [name for name in report.metrics if "[" not in name][:6]
-    made = Table(title=Text(printable(report.title)), caption=Text(printable(note(report))), caption_justify="left")
-    made.add_column("system", no_wrap=True)
-    for name in [*names, *costs]:
-        made.add_column(name, justify="right")
-    for row in report.rows:
-        values = [cell(row.values.get(name), interval=place == 0) for place, name in enumerate(names)]
-        made.add_row(Text(printable(row.system)), *values, *(cost(row, name) for name in costs))
-    return made
+    columns = [
+        Column(name, tuple(cell(row.values.get(name), interval=place == 0) for row in report.rows))
+        for place, name in enumerate(names)
+    ]
+    columns += [Column(name, tuple(cost(row, name) for row in report.rows)) for name in costs]
+    systems = Column("system", tuple(printable(row.system) for row in report.rows))
+    return Tables(printable(report.title), systems, tuple(columns), printable(note(report)))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A head and a cell for every system."""
+
+    head: str
+    cells: tuple[str, ...]
+
+    @property
+    def narrow(self) -> int:
+        """Characters of the longest word: what is less cuts a number in two."""
+        return max(len(word) for text in (self.head, *self.cells) for word in text.split() or [""])
+
+
+@dataclass(frozen=True)
+class Tables:
+    """One table as wide as the terminal; where its columns do not fit, several below each other."""
+
+    title: str
+    systems: Column
+    columns: tuple[Column, ...]
+    note: str
+
+    def parts(self, width: int) -> list[list[Column]]:
+        """The columns of each table; a column takes its longest word, two blanks and a line."""
+        first = max(len(text) for text in (self.systems.head, *self.systems.cells)) + 4
+        parts: list[list[Column]] = [[]]
+        left = width - first
+        for column in self.columns:
+            if parts[-1] and column.narrow + 3 > left:
+                parts.append([])
+                left = width - first
+            parts[-1].append(column)
+            left -= column.narrow + 3
+        return parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich draws."""
+        from rich.table import Table
+        from rich.text import Text
+
+        for place, part in enumerate(self.parts(options.max_width)):
+            made = Table(title=Text(self.title) if place == 0 else None)
+            made.add_column(self.systems.head, no_wrap=True)
+            for column in part:
+                made.add_column(column.head, justify="right", min_width=column.narrow)
+            for row, system in enumerate(self.systems.cells):
+                made.add_row(Text(system), *(column.cells[row] for column in part))
+            yield made
+        yield Text(self.note, style="table.caption")
 
 
 def markdown(report: Report) -> str:

@@ -130,7 +130,7 @@ def _serve(path: Path, window: int, threads: int, key: str, embedding: bool) -> 
     except ImportError as error:
         raise MissingExtraError("xllamacpp", "local") from error
     if not path.is_file():
-        raise ModelError(f"there is no model file at {path}", hint="run `hexarec models install`")
+        raise ModelError(f"there is no model file at {path}", hint="check the path, or run `hexarec models install`")
     params = _settings(xllamacpp, path, window, threads, key)
     if embedding:
         # an embedding needs its whole text in one physical batch
@@ -140,7 +140,7 @@ def _serve(path: Path, window: int, threads: int, key: str, embedding: bool) -> 
         return xllamacpp.Server(params)
     except RuntimeError as error:
         raise ModelError(
-            f"{path.name} does not load: {error}", hint="check the file: `hexarec models verify`"
+            f"{path.name} does not load: {error}", hint="the file is no whole GGUF model: fetch it again"
         ) from error
 
 

@@ -43,12 +43,10 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
     same model again. Raises OptionError for an unknown name or option, ModelError for a model that is missing or
     damaged, and MissingExtraError for a package that is.
     """
+    check_lm(name)
     kind, _, rest = name.partition(":")
-    opener = _LM.get(kind)
-    if opener is None or not rest:
-        raise _unknown(name, LM_NAMES)
     own = {key: value for key, value in options.items() if key not in LIMITS}
-    made = _opened(name, opener, rest, own)
+    made = _opened(name, _LM[kind], rest, own)
     if len(own) < len(options):
         from hexarec.lm.guard import Guarded
 
@@ -60,14 +58,26 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
 
 def open_encoder(name: str, **options: Any) -> Encoder:
     """Open an encoder by name; `options` go to its constructor. Raises as `open_lm` does."""
+    check_encoder(name)
     kind, _, rest = name.partition(":")
-    opener = _ENCODERS.get(kind)
-    if opener is None or (kind in ("openai", "st", "gguf") and not rest):
-        raise _unknown(name, ENCODER_NAMES)
-    made = _opened(name, opener, rest, options)
+    made = _opened(name, _ENCODERS[kind], rest, options)
     made.options = dict(options)  # so that a saved reference opens the same model again
     opened: Encoder = made
     return opened
+
+
+def check_lm(name: str) -> None:
+    """Raise OptionError for a name that opens no language model; nothing is opened."""
+    kind, _, rest = name.partition(":")
+    if kind not in _LM or not rest:
+        raise _unknown(name, LM_NAMES)
+
+
+def check_encoder(name: str) -> None:
+    """Raise OptionError for a name that opens no encoder; nothing is opened."""
+    kind, _, rest = name.partition(":")
+    if kind not in _ENCODERS or (kind in ("openai", "st", "gguf") and not rest):
+        raise _unknown(name, ENCODER_NAMES)
 
 
 def _opened(name: str, opener: Callable[..., Any], rest: str, options: dict[str, Any]) -> Any:

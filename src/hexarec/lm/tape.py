@@ -51,6 +51,8 @@ class Lines:
                 self._open(path)
 
     def _load(self, path: Path) -> None:
+        if path.is_dir():
+            raise StateError(f"{path} is a folder, not a cassette", hint="name a file")
         if not path.is_file():
             return
         lines = path.read_bytes().split(b"\n")
@@ -60,6 +62,9 @@ class Lines:
                 self._known[entry["key"]] = entry["value"]
             except (ValueError, TypeError, KeyError):
                 self.damaged += 1
+        if self.damaged and not self._known:
+            # somebody else's file: what is kept would be appended to it
+            raise StateError(f"{path} is not a cassette: no line is an answer", hint="remove the file, or name another")
         # what follows the last new line is the half of a line
         self.damaged += bool(lines[-1])
 

@@ -125,9 +125,11 @@ class Ask:
         """Raise CapabilityError unless the model can answer this back end, naming those it can."""
         if NEEDS[self.backend] not in lm.can:
             able = [name for name, need in NEEDS.items() if need in lm.can]
+            hint = f"with this model use {', '.join(able) or 'nothing'}"
+            if lm.name.startswith("openai:"):
+                hint += f"; hexarec models test {lm.name} finds out what a server can beside text"
             raise CapabilityError(
-                f"the back end {self.backend!r} needs {NEEDS[self.backend]!r}, which {lm.name} cannot do",
-                hint=f"with this model use {', '.join(able) or 'nothing'}",
+                f"the back end {self.backend!r} needs {NEEDS[self.backend]!r}, which {lm.name} cannot do", hint=hint
             )
 
     def __call__(self, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:

@@ -79,6 +79,12 @@ def _own_values(catalog: Catalog, mine: set[int]) -> list[str]:
     return [value for value in values if len(value) > 1]
 
 
+def names(text: str, title: str) -> bool:
+    """Whether a text names this title as whole words; a very short one ("Her") only as it is spelled."""
+    how = re.IGNORECASE if len(normal(title)) >= 4 else 0
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(title)}(?![A-Za-z0-9])", text, how) is not None
+
+
 def sound(claims: Sequence[Claim]) -> bool:
     """Whether nothing in the claims is contradicted or unchecked."""
     return all(claim.verdict == "supported" for claim in claims)

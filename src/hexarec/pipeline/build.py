@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,10 +15,10 @@ from hexarec.core.options import check_options
 from hexarec.lm.open import open_encoder, open_lm
 
 COMBINATORS = {
-    "fuse": "hexarec.pipeline.combine:Fuse",
-    "window": "hexarec.pipeline.combine:Window",
-    "cascade": "hexarec.pipeline.combine:Cascade",
-    "blend": "hexarec.pipeline.combine:Blend",
+    "fuse": ("hexarec.pipeline.combine:Fuse", "Several retrievers as one"),
+    "window": ("hexarec.pipeline.combine:Window", "A ranker on the first candidates only"),
+    "cascade": ("hexarec.pipeline.combine:Cascade", "Rankers from cheap to dear"),
+    "blend": ("hexarec.pipeline.combine:Blend", "A ranker mixed with the retrieval score"),
 }
 MODEL_FIELDS = {"lm": open_lm, "encoder": open_encoder}
 
@@ -29,8 +30,8 @@ def cards() -> dict[str, Card]:
     from hexarec.methods import METHODS
 
     made = {card.name: card for card in (*METHODS, *CLASSIC)}
-    for name, where in COMBINATORS.items():
-        made[name] = Card(name, where, "", "stages made of stages", ())
+    for name, (where, title) in COMBINATORS.items():
+        made[name] = Card(name, where, "", title, ())
     for point in entry_points(group="hexarec.methods"):
         card = point.load()
         if not isinstance(card, Card):
@@ -109,6 +110,8 @@ def checked(where: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         raise OptionError(f"{where} = {value!r}: {first['msg'].lower()}") from None
+    if isinstance(made, float) and not math.isfinite(made):
+        raise OptionError(f"{where} = {value!r}: input should be a finite number")
     return tuple(made) if isinstance(made, list) and isinstance(value, tuple) else made
 
 

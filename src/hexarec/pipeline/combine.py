@@ -18,6 +18,7 @@ from hexarec.core import (
     Queries,
     Ranker,
     Retriever,
+    at_least,
     fitted,
     fuse,
     holdout,
@@ -58,6 +59,7 @@ class Fuse:
     def __post_init__(self) -> None:
         if not self.retrievers or (self.weights and len(self.weights) != len(self.retrievers)):
             raise OptionError("Fuse needs retrievers, and as many weights when weights are given")
+        at_least(self, depth=1, constant=0)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit each retriever."""
@@ -84,6 +86,9 @@ class Window:
     """Orders the head."""
     size: int = 20
     """Candidates in the head."""
+
+    def __post_init__(self) -> None:
+        at_least(self, size=1)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit the ranker."""
@@ -112,6 +117,7 @@ class Cascade:
     def __post_init__(self) -> None:
         if len(self.rankers) != len(self.sizes) or not self.rankers:
             raise OptionError("Cascade needs rankers and one size for each")
+        at_least(self, sizes=1)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit each ranker."""
@@ -198,6 +204,7 @@ class Blend:
     def __post_init__(self) -> None:
         if 0.0 not in self.grid or any(not 0.0 <= w <= 1.0 for w in self.grid):
             raise OptionError("grid holds weights between 0 and 1, and 0 among them")
+        at_least(self, window=1, sample=1, share=0)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn the weight on a cut of `data`, then fit the ranker on all of it."""

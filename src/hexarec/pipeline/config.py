@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def _pipeline_from(config: Mapping[str, Any]) -> Pipeline:
             raise OptionError(f"unknown section [{name}]", hint=f"{hint}sections: {', '.join(TOP)}")
     uses: dict[str, Any] = {}
     for name, table in config.get("use", {}).items():
+        _in_order(name, table, list(config["use"]), uses)
         uses[name] = _named(name, table, uses)
     slots: dict[str, list[Any]] = {}
     weights: list[float] = []
@@ -115,6 +116,25 @@ def _pipeline_from(config: Mapping[str, Any]) -> Pipeline:
     )
 
 
+def _in_order(name: str, table: Any, names: Sequence[str], uses: Mapping[str, Any]) -> None:
+    """Raise OptionError for a reference to an entry of [use] that is made later, or to the entry itself."""
+    for one in references(table):
+        if one in names and one not in uses:
+            raise OptionError(
+                f"[use.{name}] refers to @{one}, which comes later or leads back to it",
+                hint=f"write [use.{one}] above [use.{name}]; two that need each other cannot be made",
+            )
+
+
+def references(value: Any) -> list[str]:
+    """The names behind "@" anywhere in a value."""
+    if isinstance(value, str):
+        return [value[1:]] if value.startswith("@") else []
+    if isinstance(value, Mapping):
+        return [name for one in value.values() for name in references(one)]
+    return [name for one in value for name in references(one)] if isinstance(value, list) else []
+
+
 def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
     """One entry of [use]: a model ("model = ..."), an encoder ("encoder = ..."), a stage ("use = ...")."""
     if isinstance(table, str):
@@ -134,6 +154,8 @@ def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
 def _stage(slot: str, table: Any, uses: Mapping[str, Any]) -> Any:
     if not isinstance(table, Mapping) or "use" not in table:
         raise OptionError(f'[{slot}] needs use = "..."', hint="hexarec methods list names what there is")
+    if not isinstance(table["use"], str):
+        raise OptionError(f"[{slot}] use = {table['use']!r} is no name", hint='write use = "popular", one table each')
     rest = {key: value for key, value in table.items() if key not in ("use", "weight")}
     if table["use"].startswith("@"):
         if rest:

@@ -21,6 +21,23 @@ def test_nothing_known_and_nothing_there(tmp_path):
         detect(tmp_path / "gone")
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["steam.zip", "README.md"], "unpack steam.zip and give its folder"),
+        (["a.csv", "b.csv"], "it holds a.csv, b.csv: give the file with the events"),
+        ([f"{n}.tsv" for n in range(9)], "3.tsv, 4.tsv, 5.tsv and 3 more"),
+        (["notes.md"], "with a mapping such as"),
+    ],
+)
+def test_what_may_help_is_said(tmp_path, names, said):
+    for n, name in enumerate(names):
+        write(tmp_path / "d", name, f"x{n},y\n1,2\n")
+    with pytest.raises(DataError, match="no reader knows") as caught:
+        detect(tmp_path / "d")
+    assert said in caught.value.hint
+
+
 def test_a_folder_inside_is_suggested(tmp_path):
     write(tmp_path / "ml" / "part", "u.data", "1\t10\t5\t881250949\n")
     with pytest.raises(DataError, match="did you mean ml/part"):

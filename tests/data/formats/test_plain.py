@@ -88,6 +88,7 @@ def test_without_a_time_the_file_order_stands_in_and_says_so(tmp_path):
         ({"usr": "uid"}, "did you mean 'user'"),
         ({"user": "uid", "item": "sku", "value": "sku", "time": "ts"}, "value is not a number"),
         ({"user": "uid", "item": "sku", "time": "sku"}, "time cannot be read"),
+        ({"user": "uid", "item": "uid"}, "user and item are both read from 'uid'"),
     ],
 )
 def test_a_wrong_mapping_is_one_clear_error(tmp_path, mapping, said):
@@ -99,6 +100,50 @@ def test_columns_nobody_can_guess(tmp_path):
     with pytest.raises(DataError, match="no column looks like the user") as caught:
         import_data(write(tmp_path, "events.csv", "aa,bb\n1,2\n"))
     assert "aa, bb" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user item time\nu i 1\n", "divide them by comma, tab, semicolon or bar"),
+        ("0, 72, 2\n0, 150, 3\n", "looks like data: put one with names above it"),
+    ],
+)
+def test_a_table_without_columns_or_names_says_what_is_missing(tmp_path, text, said):
+    with pytest.raises(DataError, match="no column looks like the user") as caught:
+        import_data(write(tmp_path, "events.csv", text))
+    assert said in caught.value.hint
+
+
+def test_a_first_line_of_numbers_that_is_mapped_is_said_to_be_names(tmp_path):
+    made = import_data(
+        write(tmp_path, "events.csv", "0,72,2\n0,150,3\n"), mapping={"user": "0", "item": "72", "value": "2"}
+    )
+    assert len(made.dataset.interactions) == 1
+    assert any("first line of events.csv is all numbers; it was read as names" in one for one in made.report.notes)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_id_that_is_no_number_is_missing_not_an_id(tmp_path, kind):
+    import polars as pl
+
+    path = tmp_path / f"events.{kind}"
+    if kind == "jsonl":
+        write(tmp_path, path.name, '{"user":"a","item":1.0}\n{"user":"a","item":NaN}\n{"user":NaN,"item":1.0}\n')
+    else:
+        pl.DataFrame({"user": [1.0, 1.0, float("nan")], "item": [1.0, float("nan"), 1.0]}).write_parquet(path)
+    made = import_data(path)
+    assert made.dataset.catalog.items.ids.tolist() == ["1.0"] and made.dataset.n_users == 1
+    assert dict(made.report.rejected) == {"missing item": 1, "missing user": 1}
+
+
+def test_a_name_spelled_nan_is_one_where_all_is_text(tmp_path):
+    assert import_data(write(tmp_path, "events.csv", "user,item\nnan,x\n")).dataset.users.ids.ids.tolist() == ["nan"]
+
+
+def test_an_array_of_records_is_known_by_its_columns(tmp_path):
+    made = import_data(write(tmp_path, "a.json", '[{"user": "u", "item": "i"}]'))
+    assert "columns for users (user) and items (item)" in made.report.why
 
 
 def test_parts_with_one_header_are_one_log_and_others_are_not(tmp_path):

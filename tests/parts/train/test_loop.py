@@ -296,7 +296,8 @@ def test_what_is_refused(base, examples):
         sft(nothing, encode(examples, nothing.tokens))
     with pytest.raises(ModelError, match="diverged"):
         tuned(base, examples, Plan(epochs=4, rate=1e38, clip=1e30, warmup=0.0))
-    for wrong in ({"epochs": 0}, {"rate": 0.0}, {"warmup": 1.0}, {"schedule": "zigzag"}, {"patience": -1}):
+    odd = ({"rate": np.nan}, {"rate": np.inf}, {"clip": np.nan})
+    for wrong in ({"epochs": 0}, {"rate": 0.0}, {"warmup": 1.0}, {"schedule": "zigzag"}, {"patience": -1}, *odd):
         with pytest.raises(OptionError):
             Plan(**wrong)
     with pytest.raises(OptionError):

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from hexarec.core.errors import DataError
-from hexarec.data.formats.base import Fit, Options, Source
+from hexarec.data.files import ARCHIVES, inside, suffix
+from hexarec.data.formats.base import TABLES, Fit, Options, Source
 
 __all__ = ["Fit", "Options", "Source", "detect", "source_named", "sources"]
 
@@ -44,9 +45,22 @@ def detect(path: Path) -> tuple[Source, Fit]:
         raise DataError(
             "no reader knows this layout" + _inner(path),
             file=path.name,
-            hint="give a CSV, JSON lines or Parquet file with a mapping such as user=user_id,item=sku,time=ts",
+            hint=_mend(path),
         )
     return source, fit
+
+
+def _mend(path: Path) -> str:
+    """What may help with a layout nobody knows: unpack it, or name one table of several."""
+    files = inside(path)
+    packed = [one.name for one in files if suffix(one) in ARCHIVES]
+    tables = [one.name for one in files if suffix(one) in (*TABLES, "dat")]
+    if packed and not tables:
+        return f"unpack {packed[0]} and give its folder"
+    if len(tables) > 1:
+        named = ", ".join(tables[:6]) + (f" and {len(tables) - 6} more" if len(tables) > 6 else "")
+        return f"it holds {named}: give the file with the events, and a table of items with items='FILE'"
+    return "give a CSV, JSON lines or Parquet file with a mapping such as user=user_id,item=sku,time=ts"
 
 
 def _inner(path: Path) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from hexarec.core.errors import DataError
 from hexarec.data.tables import RawTables
 
+TABLES = ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet")
+"""Suffixes of plain tables."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import DataError
 from hexarec.data.files import Table, bare_name, delimited, delimiter_of, head, inside, reading, suffix
-from hexarec.data.formats.base import NO, Fit, Options, Source
+from hexarec.data.formats.base import NO, TABLES, Fit, Options, Source
 from hexarec.data.formats.guess import EVENT_KEYS, EVENT_NAMES, ITEM_NAMES, KEYS, USER_NAMES, check_mapping, guess
 from hexarec.data.formats.movielens import movies_dat, users_dat
 from hexarec.data.records import first_record, frame_of, records
@@ -18,7 +19,7 @@ from hexarec.data.tables import RawTables, Reject, event_frame
 if TYPE_CHECKING:
     import polars as pl
 
-TABLES = ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet")
+TYPED = ("jsonl", "ndjson", "json", "parquet")
 _EVENTS = (
     "interactions",
     "events",
@@ -140,11 +141,34 @@ def _wanted(mapping: Mapping[str, str], table: Table, file: str) -> dict[str, st
         found.pop("time" if "order" in mapping else "order", None)
     for key in ("user", "item"):
         if key not in found:
-            raise DataError(
-                f"no column looks like the {key}", file=file, line=1, field=key,
-                hint=f"say {key}=<column> in the mapping; the columns are {', '.join(columns[:20])}",
-            )  # fmt: skip
+            raise DataError(f"no column looks like the {key}", file=file, line=1, field=key, hint=_mend(key, columns))
+    if found["user"] == found["item"]:
+        raise DataError(
+            f"user and item are both read from {found['user']!r}", file=file, field="item",
+            hint="map them to two columns",
+        )  # fmt: skip
     return found
+
+
+def _mend(key: str, columns: Sequence[str]) -> str:
+    """What may help where a column was not found."""
+    if len(columns) == 1:
+        return "its first line is not cut into columns: divide them by comma, tab, semicolon or bar"
+    if _is_data(columns):
+        return "its first line looks like data: put one with names above it, such as user,item,time"
+    return f"say {key}=<column> in the mapping; the columns are {', '.join(columns[:20])}"
+
+
+def _is_data(columns: Sequence[str]) -> bool:
+    """Whether a header is all numbers, as the first row of a table without one is."""
+    return all(re.fullmatch(r"-?\d+(\.\d+)?", name.strip()) for name in columns)
+
+
+def _without_nan(ids: pl.Series, file: str) -> pl.Series:
+    """Ids where a NaN of a typed file, which stands where one is missing, is null."""
+    import polars as pl
+
+    return ids.replace(["nan", "NaN"], [None, None]) if suffix(Path(file)) in TYPED and ids.dtype == pl.String else ids
 
 
 def _all_events(tables: list[Table], found: Mapping[str, str], files: list[Path]) -> pl.DataFrame:
@@ -165,7 +189,8 @@ def _events(table: Table, found: Mapping[str, str], file: str, start: int) -> pl
         column = table.frame[found[key]]
         if isinstance(column.dtype, pl.List):
             raise DataError(f"the column {found[key]!r} holds lists", file=file, field=key)
-        return column.cast(pl.String)
+        made = column.cast(pl.String)
+        return _without_nan(made, file) if key in ("user", "item") else made
 
     order = text("time") if "time" in found else text("order")
     rows = pl.Series("time", range(start, start + len(table.lines)), dtype=pl.Int64).cast(pl.String)
@@ -211,6 +236,8 @@ def _renamed(table: Table, found: Mapping[str, str], path: Path) -> pl.DataFrame
     back = {theirs: ours for ours, theirs in found.items()}
     clash = [n for n in table.frame.columns if n in found and n not in back or n in ("_file", "_line")]
     frame = table.frame.drop(clash).rename(back)
+    ids = [_without_nan(frame[key], path.name) for key in ("user", "item") if key in frame.columns]
+    frame = frame.with_columns(ids)
     return frame.with_columns(pl.lit(path.name).alias("_file"), table.lines.alias("_line"))
 
 
@@ -271,6 +298,8 @@ def _read(path: Path, options: Options) -> RawTables:
     found = _wanted({k: v for k, v in own.items() if k in EVENT_KEYS}, table, log.name)
     raw.guesses |= {k: v for k, v in found.items() if options.mapping.get(k) != v}
     clock = "time" in found
+    if _is_data(table.frame.columns):
+        raw.notes.append(f"the first line of {log.name} is all numbers; it was read as names, not as a row")
     if not clock and "order" not in found:
         raw.notes.append("there is no time: the order in the file stands in for it, and says little unless it was kept")
     if item_file and listed:

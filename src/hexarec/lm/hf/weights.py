@@ -151,7 +151,7 @@ def _dequantise(gguf: Path, place: Path) -> None:
     except Exception as error:  # the reader raises struct, key, value and its own errors for a broken file
         raise ModelError(
             f"{gguf.name} does not load: {type(error).__name__}: {str(error)[:200]}",
-            hint="check the file: `hexarec models test`",
+            hint="the file is no whole GGUF model: fetch it again",
         ) from error
     tied = model.config.tie_word_embeddings
     state = {k: v.contiguous() for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}

@@ -64,7 +64,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         counts = min(self.epochs, self.batch, self.tokens)
-        if counts < 1 or min(self.every, self.patience, self.decay) < 0 or self.rate <= 0 or self.clip <= 0:
+        sizes = min(self.every, self.patience, self.decay)
+        if counts < 1 or sizes < 0 or not 0 < self.rate < math.inf or not self.clip > 0:
             raise OptionError(f"{self} is impossible", hint="epochs, batch, tokens, rate and clip are above 0")
         if not 0 <= self.warmup < 1 or self.schedule not in ("linear", "cosine", "constant"):
             raise OptionError(f"warmup {self.warmup} or schedule {self.schedule!r} is impossible")
