@@ -190,10 +190,10 @@ class Cassette:
         inner = self.lm.slate  # type: ignore[attr-defined]
 
         @wraps(inner)
-        def written(prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, **how: Any) -> list[Any]:
-            within = _trie_hash(trie) + canonical_hash([list(texts), k]) + _told(how)
+        def written(prompt: Prompt, texts: Sequence[str], k: int, **how: Any) -> list[Any]:
+            within = canonical_hash([list(texts), k]) + _told(how)
             key = self._key("slate", prompt, within)
-            made = self._answers([key], [prompt], lambda _: [inner(prompt, trie, texts, k, **how)], _dump_hits)
+            made = self._answers([key], [prompt], lambda _: [inner(prompt, texts, k, **how)], _dump_hits)
             return _load_hits(made[0])
 
         return written

@@ -421,11 +421,12 @@ class Guarded:
         inner = self.lm.slate  # type: ignore[attr-defined]
 
         @wraps(inner)
-        def written(prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Any]:
+        def written(prompt: Prompt, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Any]:
             # each request reads what was written before it
             longest = sorted(texts, key=len)[-k:]
-            need = self._need([prompt] * k, beams * _depth(trie), [longest] * k)
-            return self._again(need, lambda: inner(prompt, trie, texts, k, beams=beams))
+            deepest = int(self.lm.count(longest[-1:])[0]) if longest else 0
+            need = self._need([prompt] * k, beams * (deepest + 2), [longest] * k)
+            return self._again(need, lambda: inner(prompt, texts, k, beams=beams))
 
         return written
 

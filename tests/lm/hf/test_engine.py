@@ -65,7 +65,7 @@ def test_the_masked_path_refuses_what_it_cannot(engine, llama_dir, tmp_path):
         lambda: list(masked.stream(asked)),
         lambda: masked.trie(TITLES),
         lambda: masked.search([asked], trie),
-        lambda: masked.slate(asked, trie, TITLES, 2),
+        lambda: masked.slate(asked, TITLES, 2),
     ):
         with pytest.raises(CapabilityError):
             ask()

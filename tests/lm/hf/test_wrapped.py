@@ -42,8 +42,8 @@ def test_search_slate_and_the_keywords_pass_through(engine, wrap):
         assert [[hit.number for hit in own] for own in found] == [[hit.number for hit in own] for own in wanted]
         odds = [[hit.logprob for hit in own] for own in found]
         assert np.allclose(odds, [[hit.logprob for hit in own] for own in wanted], atol=1e-3)
-    numbers = [hit.number for hit in engine.slate(ASKED[0], trie, TITLES, 3)]
-    assert [hit.number for hit in lm.slate(ASKED[0], trie, TITLES, 3)] == numbers
+    numbers = [hit.number for hit in engine.slate(ASKED[0], TITLES, 3)]
+    assert [hit.number for hit in lm.slate(ASKED[0], TITLES, 3)] == numbers
     closed = engine.score(ASKED[:1], [["Heat"]], closed=True)[0].tokens
     assert lm.score(ASKED[:1], [["Heat"]])[0].tokens + 1 == lm.score(ASKED[:1], [["Heat"]], closed=True)[0].tokens
     assert closed == lm.score(ASKED[:1], [["Heat"]], closed=True)[0].tokens
@@ -71,7 +71,7 @@ def test_a_search_keeps_to_budget_and_deadline(engine):
     with run(budget=Budget(tokens=20_000)) as work:
         lm.search(ASKED, trie, k=2, beams=4)
     assert work.ledger.calls == 3 and work.ledger.cost > 0
-    for ask in (lambda: lm.search(ASKED, trie, k=2), lambda: lm.slate(ASKED[0], trie, TITLES, 4)):
+    for ask in (lambda: lm.search(ASKED, trie, k=2), lambda: lm.slate(ASKED[0], TITLES, 4)):
         with run(budget=Budget(tokens=100)) as work, pytest.raises(BudgetError):
             ask()
         with run(budget=Budget(calls=2)), pytest.raises(BudgetError):
@@ -110,4 +110,4 @@ def test_searches_are_replayed_and_refused(engine, tmp_path):
     with pytest.raises(StateError, match="not on the cassette"):
         again.search(ASKED, engine.trie(TITLES[:-1]), k=2, banned=[[1], [], []])
     with pytest.raises(StateError, match="refused"):
-        Cassette(engine, path, "refuse").slate(ASKED[0], trie, TITLES, 2)
+        Cassette(engine, path, "refuse").slate(ASKED[0], TITLES, 2)

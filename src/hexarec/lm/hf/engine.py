@@ -375,7 +375,7 @@ class HF(Engine):
 class _Unwritten(Writer):
     """What the masked path has of it: nothing. Text, JSON and choices are refused by `can` already."""
 
-    def trie(self, texts: Sequence[str]) -> TokenTrie:
+    def trie(self, texts: Sequence[str], before: str = "", after: str | None = None) -> TokenTrie:
         raise lacks(self._engine.name, "trie")
 
     def search(self, *args: Any, **more: Any) -> list[list[Hit]]:
