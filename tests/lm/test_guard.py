@@ -363,19 +363,26 @@ class Heavy(Overlap):
 
     def __init__(self, ratio, gated=False):
         super().__init__()
-        self.ratio, self.gated = ratio, gated
+        self.ratio, self.gated, self.pause = ratio, gated, 0.005
+        self.running = self.most = 0
+        self.lock = threading.Lock()
 
     def generate(self, prompts, within=None):
         return pool(self.one, prompts, 8) if self.gated else [self.one(prompt) for prompt in prompts]
 
     def one(self, prompt):
         with admitted(prompt):
-            time.sleep(0.005)
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            time.sleep(self.pause)
+            with self.lock:
+                self.running -= 1
             count_call(tokens_in=self.counted(prompt), tokens_out=5)
             return Completion("fine")
 
     def counted(self, prompt):
-        return int(self.count([prompt.text])[0] * self.ratio) + 1
+        return int(self.count([prompt.text])[0] * self.ratio) + 1 if self.ratio else 0
 
 
 LONG = Prompt.user("w " * 100, max_tokens=10)
@@ -410,6 +417,24 @@ def test_50_threads_overspend_one_request_at_most_whatever_the_server_counts(rat
     with run(budget=Budget(cost=5500.0)) as work:
         side_by_side(dear, 50, [LONG] * batch)
     assert work.ledger.cost <= 5500 + price
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_batch_begins_with_one_request_while_nothing_is_known_of_the_server(gated):
+    inner = Heavy(3, gated)
+    with run(budget=Budget(tokens=13_000)) as work:  # room for 50 at a token for each byte
+        Guarded(inner).generate([LONG] * 50)
+    assert work.ledger.tokens_in + work.ledger.tokens_out <= 13_000 + inner.counted(LONG) + 10
+
+
+@pytest.mark.parametrize("ratio", [1.3, 0])
+def test_calls_go_side_by_side_from_the_first_answer_on(ratio):
+    """Also those that waited for it, and where the server counts nothing."""
+    inner = Heavy(ratio)
+    inner.pause = 0.1
+    with run(budget=Budget(tokens=100_000)):
+        assert side_by_side(Guarded(inner), 10, [LONG]) == 0
+    assert inner.most > 1
 
 
 def test_two_models_of_one_budget_overspend_one_request_together():

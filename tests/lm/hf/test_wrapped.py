@@ -8,7 +8,7 @@ from hexarec.core.run import Budget
 from hexarec.lm.base import JsonSchema, Prompt
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Overlap
-from hexarec.lm.guard import Guarded
+from hexarec.lm.guard import Guarded, _depth
 from hexarec.lm.hf.engine import HF
 from hexarec.lm.later import Later
 from hexarec.lm.tokentrie import TokenTrie
@@ -82,12 +82,19 @@ def test_a_search_keeps_to_budget_and_deadline(engine):
 def test_a_search_takes_no_more_tokens_than_were_set_aside(engine):
     lm, trie = Guarded(engine), engine.trie(TITLES)
     depth = max(len(trie.path(n)) for n in range(len(TITLES)))
+    assert _depth(trie) == depth
     with run() as work:
         engine.search(ASKED, trie, k=5, beams=5)
     assert work.ledger.tokens_out <= 3 * 5 * depth
     most = work.ledger.tokens_in + 3 * 5 * depth
     with run(budget=Budget(tokens=most)):
         assert lm.search(ASKED, trie, k=5, beams=5)
+    best = [[hit.number for hit in hits] for hits in engine.search(ASKED, trie, k=2)]
+    bans = [own[:n] for n, own in enumerate(best)]
+    wanted = [[hit.number for hit in hits] for hits in engine.search(ASKED, trie, k=2, banned=bans)]
+    with run(budget=Budget(tokens=100_000)):  # in portions, each with its own bans
+        made = Guarded(engine).search(ASKED, trie, k=2, banned=bans)
+    assert [[hit.number for hit in hits] for hits in made] == wanted
 
 
 def test_json_that_the_length_limit_cut_is_not_good(engine):
@@ -104,9 +111,15 @@ def test_searches_are_replayed_and_refused(engine, tmp_path):
     made = Cassette(engine, path).search(ASKED, trie, k=2, banned=[[1], [], []])
     again = Cassette(engine, path, "replay")
     assert again.search(ASKED, trie, k=2, banned=[{1}, (), ()]) == made
-    for how in ({"k": 3}, {"k": 2, "beams": 5}, {"k": 2, "banned": [[2], [], []]}):
+    for how in ({"k": 3}, {"beams": 5}, {"norm": "local"}, {"banned": [[2], [], []]}):
         with pytest.raises(StateError, match="not on the cassette"):
-            again.search(ASKED, trie, **how)
+            again.search(ASKED, trie, **{"k": 2, "banned": [[1], [], []], **how})
+    Cassette(engine, path).slate(ASKED[0], trie, TITLES, 2)
+    again = Cassette(engine, path, "replay")
+    assert len(again.slate(ASKED[0], trie, TITLES, 2)) == 2
+    for k, how in ((3, {}), (2, {"beams": 5})):
+        with pytest.raises(StateError, match="not on the cassette"):
+            again.slate(ASKED[0], trie, TITLES, k, **how)
     with pytest.raises(StateError, match="not on the cassette"):
         again.search(ASKED, engine.trie(TITLES[:-1]), k=2, banned=[[1], [], []])
     with pytest.raises(StateError, match="refused"):

@@ -105,8 +105,8 @@ def check_base(path: str | Path, made_for: Mapping[str, str], base: Mapping[str,
 
     An artefact of before the chat template was part of it is compared in the other parts only.
     """
-    made_for = {"template": base.get("template", ""), **made_for}
-    differs = sorted(part for part in {*made_for, *base} if made_for.get(part) != base.get(part))
+    parts = {*made_for, *base} - ({"template"} - set(made_for))
+    differs = sorted(part for part in parts if made_for.get(part) != base.get(part))
     if differs:
         raise ModelError(
             f"{path} was tuned for another base: {', '.join(differs)} differ",
