@@ -259,7 +259,8 @@ def test_an_outage_in_the_middle_of_a_batch_sends_no_more_than_the_breaker_allow
     inner = Gated(["ok"] * 20, always="busy", workers=8)
     made = guarded(inner, retries=0)[0].generate(prompts(200))
     assert sum(m.good for m in made) == 20 and not any(m.good for m in made[28:])
-    assert 30 <= inner.sent <= 20 + 10 + 8 and "left alone" in made[-1].error
+    # ten failures in a row shut it, eight are under way then; each of seven good answers that come late forgives nine
+    assert 30 <= inner.sent <= 20 + 10 + 8 + 7 * 9 and "left alone" in made[-1].error
 
 
 def test_the_first_requests_of_a_dead_server_are_no_more_than_the_breaker_allows():
