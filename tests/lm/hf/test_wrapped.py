@@ -114,12 +114,12 @@ def test_searches_are_replayed_and_refused(engine, tmp_path):
     for how in ({"k": 3}, {"beams": 5}, {"norm": "local"}, {"banned": [[2], [], []]}):
         with pytest.raises(StateError, match="not on the cassette"):
             again.search(ASKED, trie, **{"k": 2, "banned": [[1], [], []], **how})
-    Cassette(engine, path).slate(ASKED[0], trie, TITLES, 2)
+    Cassette(engine, path).slate(ASKED[0], TITLES, 2)
     again = Cassette(engine, path, "replay")
-    assert len(again.slate(ASKED[0], trie, TITLES, 2)) == 2
+    assert len(again.slate(ASKED[0], TITLES, 2)) == 2
     for k, how in ((3, {}), (2, {"beams": 5})):
         with pytest.raises(StateError, match="not on the cassette"):
-            again.slate(ASKED[0], trie, TITLES, k, **how)
+            again.slate(ASKED[0], TITLES, k, **how)
     with pytest.raises(StateError, match="not on the cassette"):
         again.search(ASKED, engine.trie(TITLES[:-1]), k=2, banned=[[1], [], []])
     with pytest.raises(StateError, match="refused"):
