@@ -75,7 +75,7 @@ class Ours:
     def reset(self) -> None:
         """Back to a cold start."""
         self.lm.prefixes.forget()
-        self.lm.tokens.text.cache_clear()
+        self.lm.tokens.forget()
 
     def history(self, user: int = 0, tokens: int | None = None) -> str:
         """A film history of about as many tokens as asked for."""
@@ -186,8 +186,8 @@ def gflop(lm: Any, prompts: list[str], choices: list[list[str]]) -> float:
 class Loop:
     """transformers, K candidates each with the whole prompt in front, at a batch size, head only where it is read.
 
-    A loop costs the same for every candidate: ten of them are timed, and multiplied by K / 10; the answer
-    (all of them) comes from the first, untimed run.
+    A loop costs the same for every full batch: whole batches of at least ten candidates are timed, and multiplied
+    by K over their number; the answer for all comes from the first, untimed run.
     """
 
     def __init__(self, work: Work) -> None:
@@ -202,14 +202,16 @@ class Loop:
         names = titles(work.data)
         self.prompt = history(self.tokens.text, names, work.prefix, 0)
         self.own = candidates(self.tokens.text, names, work.k, 0)
-        self.timed = min(work.k, 10)
+        self.timed = min(work.k, -(-10 // work.batch) * work.batch)
         self.scale = 1.0
         self.answer: list[float] | None = None
         self.note = f"transformers loop, logits_to_keep, batch {work.batch}"
+        if self.timed < work.k:
+            self.note += f"; {self.timed} of {work.k} timed, times {work.k / self.timed:g}"
 
     def reset(self) -> None:
         """The first run answers for all candidates."""
-        self.tokens.text.cache_clear()
+        self.tokens.forget()
         self.scale = 1.0 if self.answer is None else self.work.k / self.timed
 
     def run(self) -> dict[str, Any]:

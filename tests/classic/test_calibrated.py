@@ -69,6 +69,8 @@ def test_edges():
     assert wider.genres_[20].tolist() == [1.0, 0.0] and len(stage.genres_) == 20
     for make, error in (
         (lambda: Calibrated(share=-1), OptionError),
+        (lambda: Calibrated(discount=0.0), OptionError),
+        (lambda: Calibrated(decay=1.5), OptionError),
         (lambda: Calibrated(attribute="x"), CapabilityError),
     ):
         with pytest.raises(error):

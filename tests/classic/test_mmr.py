@@ -54,7 +54,7 @@ def test_by_hand():
     assert made.fields["score.before_mmr"][0] == 1.0
     tags = data_of([[0]], 3, genres=[("a", "b"), ("b", "c"), ("d",)])
     stage = MMR(by="attribute").fit(tags)
-    np.testing.assert_allclose(stage._similar(np.array([0]), np.array([[0, 1, 2]])), [[1, 1 / 3, 0]], atol=1e-6)
+    np.testing.assert_allclose(stage.similar(np.array([0]), np.array([[0, 1, 2]])), [[1, 1 / 3, 0]], atol=1e-6)
 
 
 def test_diversity_alternates_the_checkerboard():
@@ -83,3 +83,26 @@ def test_edges():
     for by in ("feature", "attribute"):
         with pytest.raises(CapabilityError):
             MMR(by=by, name="nothing").fit(data)
+
+
+def test_centred_vectors_differ_where_raw_ones_hardly_do():
+    data = with_vectors(data_of([[0]], 4), [[10, 1], [10, -1], [10, 0.9], [10, -0.9]])
+    items = np.array([[0, 1, 2, 3]])
+    raw = MMR(by="feature", name="v", centre=False).fit(data).similar(np.array([0]), items)
+    centred = MMR(by="feature", name="v").fit(data).similar(np.array([0]), items)
+    assert raw.min() > 0.97
+    np.testing.assert_allclose(centred, [[1, -1, 1, -1]], atol=1e-5)
+
+
+def test_an_extended_stage_reads_the_attributes_of_new_items():
+    data = checkerboard()[0]
+    grown = data.with_items([Item("new", "New", attributes={"genres": ("even", "fresh")})])
+    stage = MMR(by="attribute").fit(data)
+    items = np.array([[0, 1, 20]])
+    assert stage.similar(np.array([0]), items).tolist() == [[1, 0, 0]]
+    assert stage.extend(grown.catalog).similar(np.array([0]), items).tolist() == [[1, 0, 1]], (
+        "values not seen are dropped"
+    )
+    assert stage.similar(np.array([0]), items).tolist() == [[1, 0, 0]]
+    by_log = MMR().fit(data)
+    assert by_log.extend(grown.catalog).table_ is by_log.table_

@@ -67,3 +67,28 @@ def test_questions_of_the_old_user_lineage_find_the_right_rows_after_forgetting(
     queries = replace(asking(["a", "b", "c"]), users=TABLE.users)
     values, known = TABLE.forget(["a"]).dense(queries)
     assert values.ravel().tolist() == [0.0, 2.0, 3.0] and known.tolist() == [False, True, True]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "x"]), max_size=4), st.booleans())
+def test_resetting_empties_the_same_rows_but_keeps_the_ids(gone, sparse):
+    table = replace(TABLE, values=csr_array(TABLE.values)) if sparse else TABLE
+    after, forgotten = table.reset(gone), table.forget(gone)
+    assert after.users.ids.tolist() == ["a", "b", "c"] and after.users.key == table.users.key
+    for one, other in zip(after.dense(asking(["a", "b", "c"])), forgotten.dense(asking(["a", "b", "c"])), strict=True):
+        assert np.array_equal(one, other)
+    assert table.dense(asking(["a"]))[0].tolist() == [[1.0]]
+
+
+def test_new_users_get_rows_of_their_own_and_old_ones_stay():
+    assert TABLE.with_users(["b", "a"]) is TABLE
+    after = TABLE.with_users(["x", "b", "y", "x"])
+    assert after.users.ids.tolist() == ["a", "b", "c", "x", "y"] and after.values.ravel().tolist() == [1, 2, 3, 0, 0]
+    values, known = after.dense(asking(["x", "c", "nobody"]))
+    assert known.tolist() == [False, True, False] and values.ravel().tolist() == [0.0, 3.0, 0.0]
+
+
+def test_a_grown_table_does_not_line_up_with_the_log_that_grew_otherwise():
+    """Row 3 is x here and z in a user table of the same lineage: who is asked for counts, not the row."""
+    after = replace(TABLE.with_users(["x"]), known=np.ones(4, bool))
+    queries = replace(asking(["a"]), users=TABLE.users.extend(["z"]), user=np.array([3], np.int32))
+    assert not after.dense(queries)[1][0]

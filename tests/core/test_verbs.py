@@ -16,7 +16,8 @@ from hexarec.pipeline.pipeline import Pipeline
 def test_a_stage_is_what_its_methods_say():
     assert isinstance(EASE(), Retriever) and isinstance(EASE(), Ranker) and isinstance(EASE(), Fitted)
     assert isinstance(IALS(), Backbone) and not isinstance(EASE(), Backbone)
-    assert isinstance(MMR(), Controller) and not isinstance(MMR(), Ranker | Extends)
+    assert isinstance(MMR(), Controller) and not isinstance(MMR(), Ranker)
+    assert isinstance(MMR(), Extends) and not isinstance(EASE(), Extends)
 
 
 def test_stages_of_an_object_and_of_its_class_are_the_same_in_the_order_of_the_slots():

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from hexarec.core.errors import CancelledError, DeadlineError, OptionError, RetryableModelError, StateError
 from hexarec.core.run import Cancel, run
-from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt
+from hexarec.lm.base import Choice, Completion, JsonSchema, LanguageModel, Prompt, canonical_hash
 from hexarec.lm.cassette import Cassette, keeping
 from hexarec.lm.fake import Overlap, Scripted
+from hexarec.lm.guard import Guarded
+from hexarec.lm.later import Later
+from hexarec.lm.tape import open_tape
 from hexarec.lm.tiny import Tiny
 
 
@@ -379,3 +382,88 @@ def test_a_damaged_page_of_a_database_costs_its_answers_only(tmp_path):
     inner = Counted()
     tape = Cassette(inner, path)
     assert tape.generate(prompts(200)) == Overlap().generate(prompts(200)) and inner.asked > 0
+
+
+class Told(Counted):
+    """Says what decides its answers beside the prompt."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights_of = weights
+
+    def identity(self, prompt):
+        return f"{self.weights_of} {prompt.adapter}"
+
+
+@pytest.mark.parametrize("wrap", [lambda lm: lm, Guarded, lambda lm: Guarded(Cassette(lm))])
+def test_keys_know_the_weights_where_the_engine_tells_them(path, wrap):
+    one, other = Told("float32"), Told("int8")
+    Cassette(wrap(one), path).generate(prompts(2))
+    Cassette(wrap(other), path).generate(prompts(2))
+    assert one.asked == other.asked == 2, "numbers of other weights are not replayed"
+    again = Told("float32")
+    Cassette(wrap(again), path).generate(prompts(2))
+    assert again.asked == 0
+    tape = Cassette(one, path)
+    one.weights_of = "tuned again"
+    tape.generate(prompts(2))
+    assert one.asked == 4
+
+
+def test_recordings_of_engines_that_tell_nothing_keep_their_keys(path):
+    asked = prompts(1)[0]
+    kept = {"text": "as recorded", "finish": "stop", "tokens": [1, 2, 0]}
+    open_tape(path, writable=True).put(canonical_hash(["fake:overlap", "generate", asked.digest(), "", ""]), kept)
+    for lm in (Overlap(), Guarded(Overlap()), Later("fake:overlap", can=Overlap().can)):
+        assert Cassette(lm, path, "replay").generate([asked])[0].text == "as recorded"
+
+
+def test_a_finished_stream_is_kept_as_the_answer_it_is(path):
+    asked, other = Prompt.user("x", max_tokens=4), Scripted(lambda _: "another answer")
+    tape = Cassette(Scripted(lambda _: "three short words"), path)
+    assert "".join(tape.stream(asked)) == "three short words" and tape.misses == 1
+    assert "".join(tape.stream(asked)) == "three short words" and tape.hits == 1
+    for mode in ("cache", "replay"):
+        made = Cassette(other, path, mode).generate([asked])[0]
+        assert made == Completion("three short words", "stop", 1, 3), mode
+    long = Prompt.user("y", max_tokens=3)
+    list(tape.stream(long))
+    assert Cassette(other, path, "replay").generate([long])[0].finish == "length"
+    pieces = tape.stream(Prompt.user("broken off"))
+    next(pieces)
+    pieces.close()
+    with pytest.raises(StateError):
+        Cassette(other, path, "replay").generate([Prompt.user("broken off")])
+
+
+def test_a_stream_is_judged_as_any_answer_by_whom_it_was_asked_for():
+    inner = Counted()
+    tape = Cassette(inner)
+    with keeping(lambda prompt, made: isinstance(made, Completion) and "1" in prompt.text):
+        pieces = [tape.stream(prompt) for prompt in prompts(2)]
+    for own in pieces:  # read where the judge is gone
+        list(own)
+    tape.generate(prompts(2))
+    assert inner.asked == 3, "one was of use and stayed, the other is asked again"
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_answer_is_recorded_and_not_cached(path, empty):
+    silent = Scripted(lambda _: empty)
+    tape = Cassette(silent, path)
+    tape.generate(prompts(1))
+    list(tape.stream(prompts(1)[0]))
+    assert tape.misses == 2
+    Cassette(silent, path, "record").generate(prompts(1))
+    assert Cassette(Scripted(lambda _: "words"), path, "replay").generate(prompts(1))[0].text == empty
+
+
+def test_json_that_the_length_limit_cut_is_not_kept():
+    schema = JsonSchema({"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]})
+    said = ['{"x": "cut of', '{"x": "whole"}']
+    tape = Cassette(Scripted(lambda _: Completion(said[0], "length")))
+    made = tape.generate(prompts(1), schema)[0]
+    assert made.finish == "length" and not made.good and made.text == said[0] and "cut" in made.error
+    said.pop(0)
+    assert tape.generate(prompts(1), schema)[0].text == said[0] and tape.misses == 2
+    assert tape.generate(prompts(1), schema)[0].good and tape.misses == 2, "whole JSON at the limit is of use"

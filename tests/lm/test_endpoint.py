@@ -70,6 +70,8 @@ def test_json_and_choices(server):
     for constraint in (SCHEMA, within):
         made = lm(server, "rebel").generate(prompts(1), constraint)[0]
         assert made.finish == "error" and not made.retryable and "constraint" in made.error
+    cut = lm(server, "rebel").generate([Prompt.user("x", max_tokens=2)], SCHEMA)[0]
+    assert (cut.text, cut.finish) == ("echo x", "length") and not cut.good and "cut" in cut.error
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "html", "nochoices", "oddchoices", "nocontent", "reset", "errorbody"])

@@ -4,8 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hexarec.core.errors import CapabilityError, ModelError, OptionError
-from hexarec.lm.base import Choice, JsonSchema, Prompt, Trie
-from hexarec.lm.engine import Engine, check_schema, fits, label_forms, label_tokens, rough_count, unit_rows
+from hexarec.lm.base import Choice, Completion, JsonSchema, Prompt, Trie
+from hexarec.lm.endpoint import Endpoint
+from hexarec.lm.engine import VERBS, Engine, check_schema, fits, label_forms, label_tokens, rough_count, unit_rows
+from hexarec.lm.fake import Counting, Overlap, Scripted
+from hexarec.lm.garbage import Garbage
+from hexarec.lm.gguf import GGUF
+from hexarec.lm.tiny import Tiny
 
 
 class Mute(Engine):
@@ -32,6 +37,59 @@ def test_admit_checks_constraint_and_cargo():
         Mute().admit([Prompt.user("x")], JsonSchema({"type": "nonsense"}))
     with pytest.raises(CapabilityError, match="vectors"):
         Mute().admit([Prompt(raw="x", vectors=np.zeros((1, 1), np.float32))])
+
+
+def gguf():
+    """The back end without its library: what it refuses, it refuses before it asks."""
+    made = GGUF.__new__(GGUF)
+    made.name = made.spec = "gguf:none"
+    return made
+
+
+BACK_ENDS = [
+    lambda: Endpoint("http://127.0.0.1:9/v1#none", can=frozenset({"text", "label"})),
+    gguf,
+    Tiny,
+    Overlap,
+    Counting,
+    Garbage,
+]
+CARGO = [{"adapter": "runs/taste"}, {"vectors": np.ones((1, 4), np.float32)}]
+
+
+@pytest.mark.parametrize("cargo", CARGO)
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("make", BACK_ENDS)
+def test_no_back_end_ignores_an_adapter_or_vectors(make, verb, cargo):
+    engine, loaded = make(), Prompt(raw="x", **cargo)
+    more = {"label": (["Yes", "No"],), "score": ([["Yes"], ["No"]],)}.get(verb, ())
+    with pytest.raises(CapabilityError):
+        made = getattr(engine, verb)(loaded if verb == "stream" else [Prompt.plain("x"), loaded], *more)
+        list(made)
+
+
+SCHEMA = JsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 2})
+
+
+@pytest.mark.parametrize(
+    "text, within, good",
+    [
+        ("[1, 2]", SCHEMA, True),
+        ("[1, 2", SCHEMA, False),
+        ("[1]", SCHEMA, False),
+        ("", SCHEMA, False),
+        ("[" * 100_000, SCHEMA, False),
+        ("Alien", Choice(("Alien", "Aliens")), True),
+        ("Alie", Choice(("Alien", "Aliens")), False),
+        ("Fa", Trie(("Fargo",)), False),
+        ("any words", None, True),
+    ],
+)
+def test_a_cut_answer_is_good_only_where_it_keeps_to_its_constraint(text, within, good):
+    for finish in ("length", "stop"):
+        made = Scripted(lambda _, finish=finish: Completion(text, finish)).generate([Prompt.plain("x")], within)[0]
+        assert (made.text, made.finish) == (text, finish) and made.good == (good or finish == "stop")
+        assert bool(made.error) != made.good
 
 
 WORDS = {"Yes": 1, " Yes": 2, "No": 3, " No": 4, " Odd": 5, ":": 6, "\n": 7, " ": 8, "是": 9, " 是": 10, "：": 11}

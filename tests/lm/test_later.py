@@ -23,3 +23,23 @@ def test_a_model_that_does_not_open_fails_its_question_and_may_open_later(tmp_pa
     for _ in range(2):
         with pytest.raises(ModelError):
             lm.generate([Prompt.user("x")])
+
+
+def test_what_identifies_a_model_opens_it_only_where_its_name_does_not_tell(tmp_path, monkeypatch):
+    gone = Later(f"gguf:{tmp_path / 'gone.gguf'}", can=TEXT)
+    assert gone.identity(Prompt.user("x")) == gone.name, "a replay needs no model"
+
+    class Told(Overlap):
+        def identity(self, prompt):
+            return "these weights"
+
+    monkeypatch.setattr("hexarec.lm.open.open_lm", lambda spec: Told())
+    assert Later("hf:any", can=TEXT).identity(Prompt.user("x")) == "these weights"
+
+
+def test_only_hf_tells_its_weights():
+    from hexarec.lm.endpoint import Endpoint
+    from hexarec.lm.gguf import GGUF
+    from hexarec.lm.tiny import Tiny
+
+    assert not any(hasattr(engine, "identity") for engine in (Endpoint, GGUF, Tiny, Overlap)), "Later knows hf: alone"

@@ -104,3 +104,22 @@ def test_a_saved_trie_is_the_same_and_a_foreign_or_damaged_one_is_refused(tmp_pa
     with pytest.raises(ModelError, match="fit together"):
         TokenTrie.load(file)
     assert [path.name for path in tmp_path.iterdir()] == ["films.npz"], "nothing half-written is left"
+
+
+@pytest.mark.parametrize("number", [-1, 3, 99])
+def test_a_number_that_is_none_is_refused(number):
+    trie = TokenTrie.build([[1, 9], [2, 9], [3, 4, 9]])
+    with pytest.raises(OptionError, match="there is no sequence"):
+        trie.remove([number])
+    with pytest.raises(OptionError, match="there is no sequence"):
+        Allowed(trie, [number])
+
+
+def test_adding_equals_building_anew_also_after_removals():
+    first = [[5, 6, 9], [5, 9], [7, 8, 8, 9], [2, 9]]
+    trie = TokenTrie.build(first, "key").remove([1])
+    grown = trie.add([[5, 6, 7, 9], [300000, 9]])
+    whole = TokenTrie.build([first[0], first[2], first[3], [5, 6, 7, 9], [300000, 9]], "key")
+    assert np.array_equal(grown.token, whole.token) and np.array_equal(grown.first, whole.first)
+    assert [grown.sequence(n) for n in (0, 2, 3, 4, 5)] == [whole.sequence(n) for n in range(5)]
+    assert grown.leaf[1] == -1 and grown.depth == whole.depth == 4

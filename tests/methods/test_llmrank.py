@@ -7,7 +7,8 @@ import pytest
 from hexarec.core import CapabilityError, Catalog, Item, Lists, OptionError, Queries, variant
 from hexarec.data.worlds import world
 from hexarec.lm.fake import Overlap, PositionBiased, Scripted
-from hexarec.methods.llmrank import DOMAINS, VARIANTS, LLMRank, popularity_curve, position_sweep
+from hexarec.methods.llmrank import VARIANTS, LLMRank, popularity_curve, position_sweep
+from hexarec.parts.domain import DOMAINS
 
 WORLD = world("cold")
 DATA = WORLD.data

@@ -13,17 +13,22 @@ from hexarec.core import ragged as rg
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Similarity = Literal["cosine", "jaccard"]
+Similarity = Literal["cosine", "jaccard", "dot"]
 
 
 def similar(both: Floats, ours: Floats, theirs: Floats, kind: Similarity, shrink: float) -> Floats:
-    """Similarities from co-occurrence counts and the two margins, all of one shape or broadcast; 0 / 0 is 0."""
+    """Similarities from co-occurrence counts and the two margins, all of one shape or broadcast; 0 / 0 is 0.
+
+    dot is the count itself; nothing is shrunk in it.
+    """
     if kind == "cosine":
         under = np.sqrt(ours) * np.sqrt(theirs) + np.float32(shrink)
     elif kind == "jaccard":
         under = ours + theirs - both + np.float32(shrink)
+    elif kind == "dot":
+        return both.copy()
     else:
-        raise OptionError(f"similarity is {kind!r}", hint="cosine or jaccard")
+        raise OptionError(f"similarity is {kind!r}", hint="cosine, jaccard or dot")
     return np.divide(both, under, out=np.zeros_like(both), where=under > 0)
 
 

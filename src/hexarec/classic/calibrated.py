@@ -2,8 +2,9 @@
 
 Source: Steck 2018, "Calibrated Recommendations", RecSys, doi:10.1145/3240323.3240372.
 Idea: greedily maximise (1 - share) * summed relevance - share * KL(p || (1 - smooth) q + smooth p), where p is the mix
-of genres in the history and q that of the list so far; an item spreads its weight evenly over its genres.
-Differs: relevance is the given score scaled to [0, 1] within its list; every event of the history weighs the same.
+of genres in the history and q that of the list so far; an item spreads its weight evenly over its genres. Newer events
+(`discount`) and higher places (`decay`) may weigh more.
+Differs: relevance is the given score scaled to [0, 1] within its list; events and places weigh the same unless said.
 Cost: k steps of b x m x g for b lists of m candidates and g genres.
 Needs: a catalog attribute; ratings for users who come without a history.
 """
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from hexarec.classic._attributes import Block, Ints, blocks, flattened, indicators, reordered
 from hexarec.classic._shared import Floats, profiles, remember
 from hexarec.core import Catalog, Dataset, Lists, OptionError, PerUser, Queries, ready, same_lineage, variant
+from hexarec.parts.attributes import indicators
+from hexarec.parts.greedy import Block, Ints, blocks, flattened, greedy, reordered
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -51,14 +53,20 @@ class Calibrated:
     """The catalog attribute whose values are calibrated."""
     smooth: float = 0.01
     """How much of p is mixed into q, so that the divergence stays finite."""
+    discount: float = 1.0
+    """Weight of an event of the history against the one after it; 1 weighs them all alike."""
+    decay: float = 1.0
+    """Weight of a place of the list against the one before it; 1 weighs them all alike."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Read the attribute. Raises OptionError for a bad share, CapabilityError when the catalog lacks it."""
         if not 0.0 <= self.share <= 1.0 or not 0.0 < self.smooth < 1.0:
             raise OptionError(f"share is {self.share}, smooth is {self.smooth}", hint="both between 0 and 1")
+        if not (0.0 < self.discount <= 1.0 and 0.0 < self.decay <= 1.0):
+            raise OptionError(f"discount is {self.discount}, decay is {self.decay}", hint="above 0, at most 1")
         table, self.values_ = indicators(data.catalog, self.attribute)
         self.key_, self.genres_ = data.catalog.key, spread(table)
-        self.users_: PerUser = remember(data)
+        self.users_: PerUser = remember(data, discount=self.discount)
         return self
 
     def extend(self, catalog: Catalog) -> Calibrated:
@@ -69,12 +77,12 @@ class Calibrated:
         return made
 
     def target(self, queries: Queries) -> Floats:
-        """The mix p of each question (n, g): mean over liked items of the history, zeros where nothing is known.
+        """The mix p of each question (n, g): weighted mean over the liked items, zeros where nothing is known.
 
         A known user who comes without a history gets the mix of what fit saw of him.
         """
         ready(self, queries)
-        x = profiles(queries, self.users_)
+        x = profiles(queries, self.users_, discount=self.discount)
         known = min(x.shape[1], len(self.genres_))
         total = np.asarray(x[:, :known] @ self.genres_[:known], np.float32)
         weight = total.sum(1, keepdims=True)
@@ -83,29 +91,37 @@ class Calibrated:
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
         """At most k items of each list, picked greedily; without a target the given order stands."""
         ready(self, queries, ranked)
-        p = self.target(queries)
+        p, share = self.target(queries), np.full(len(queries), self.share, np.float32)
         cells = max(1, CELLS // max(p.shape[1], 1))
-        picks = [self._picked(block, p[block.place], k) for block in blocks(ranked, cells)]
+        picks = [
+            greedy(block, k, Mix(self, block, p[block.place], share[block.place])) for block in blocks(ranked, cells)
+        ]
         return reordered(ranked, *flattened(ranked, picks), "calibrated")
 
-    def _picked(self, block: Block, p: Floats, k: int) -> Ints:
-        rows = np.arange(len(block.items))
-        known = block.items < len(self.genres_)
-        genres = np.where(known[:, :, None], self.genres_[np.where(known, block.items, 0)], 0.0)
-        open_ = block.real.copy()
-        gained = np.zeros((len(rows), 1), np.float32)
-        mix = np.zeros_like(p)
-        out = np.full((len(rows), min(k, block.items.shape[1])), -1, np.int64)
-        for step in range(out.shape[1]):
-            q = ((mix[:, None, :] + genres) / np.float32(step + 1)).astype(np.float32)
-            value: Floats = (1.0 - self.share) * (gained + block.relevance)
-            if self.share > 0.0:
-                value -= np.float32(self.share) * divergence(p[:, None, :], q, self.smooth)
-            value[~open_] = -np.inf
-            pick = value.argmax(1)
-            left = open_.any(1)
-            out[left, step] = pick[left]
-            open_[rows, pick] = False
-            gained += block.relevance[rows, pick][:, None]
-            mix += genres[rows, pick]
-        return out
+
+class Mix:
+    """The objective of a block: (1 - share) * summed relevance - share * divergence of p (b, g), share (b,)."""
+
+    def __init__(self, stage: Calibrated, block: Block, p: Floats, share: Floats) -> None:
+        known = block.items < len(stage.genres_)
+        self.genres = np.where(known[:, :, None], stage.genres_[np.where(known, block.items, 0)], np.float32(0.0))
+        self.stage, self.block, self.p, self.share = stage, block, p[:, None, :], share[:, None]
+        self.mix = np.zeros((len(p), 1, p.shape[1]), np.float32)
+        self.gained, self.weight, self.weights = np.zeros((len(p), 1), np.float32), 1.0, 0.0
+
+    def value(self) -> Floats:
+        """The worth of the list with each candidate on it, (b, m)."""
+        made: Floats = (1.0 - self.share) * (self.gained + self.block.relevance)
+        if (self.share > 0.0).any():
+            weight, total = np.float32(self.weight), np.float32(self.weights + self.weight)
+            q: Floats = np.asarray((self.mix + weight * self.genres) / total, np.float32)
+            made = made - self.share * divergence(self.p, q, self.stage.smooth)
+        return made
+
+    def take(self, pick: Ints) -> None:
+        """The candidates at these places (b,) are picked; the next place weighs `decay` times as much."""
+        rows = np.arange(len(pick))
+        self.gained += self.block.relevance[rows, pick][:, None]
+        self.mix += np.float32(self.weight) * self.genres[rows, pick][:, None]
+        self.weights += self.weight
+        self.weight *= self.stage.decay

@@ -39,7 +39,7 @@ class ItemKNN:
     shrink: float = 10.0
     """Constant added below the fraction: similarities seen in few users count less."""
     similarity: Similarity = "cosine"
-    """cosine or jaccard of the sets of users who liked two items."""
+    """cosine or jaccard of the sets of users who liked two items, or dot: how many they have in common."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn the similarity table. Raises OptionError for an impossible option."""
@@ -83,7 +83,7 @@ class UserKNN:
     shrink: float = 10.0
     """Constant added below the fraction: similarities that rest on few items count less."""
     similarity: Similarity = "cosine"
-    """cosine or jaccard of the sets of items two users liked."""
+    """cosine or jaccard of the sets of items two users liked, or dot: how many they have in common."""
     memory_mb: int = 64
     """Most megabytes that the similarities of one block of questions take; one question always fits."""
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.classic._attributes import Block, Ints, blocks, flattened, indicators, reordered
 from hexarec.classic._shared import Floats
 from hexarec.classic.knn import ItemKNN
-from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, ready
+from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, ready, same_lineage, variant
+from hexarec.parts.attributes import indicators
+from hexarec.parts.greedy import Block, Ints, blocks, flattened, greedy, reordered
+from hexarec.parts.vectors import unit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -39,49 +41,50 @@ class MMR:
     """The attribute or feature table; not used by log."""
     neighbours: int = 200
     """By log: how many similar items each item keeps."""
+    centre: bool = True
+    """By feature: take the catalog's mean vector off first; vectors of texts all point in much the same direction."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn similarities. Raises OptionError for a bad option, CapabilityError for a feature the data lacks."""
         if not 0.0 <= self.share <= 1.0 or self.by not in ("log", "attribute", "feature"):
             raise OptionError(f"share is {self.share}, by is {self.by!r}", hint="0 to 1; log, attribute or feature")
         self.key_ = data.catalog.key
+        self.values_: list[str] = []
         if self.by == "log":
             self.table_: csr_array | Floats = ItemKNN(neighbours=self.neighbours, shrink=0.0).fit(data).similar_
         elif self.by == "attribute":
-            self.table_ = indicators(data.catalog, self.name)[0]
+            self.table_, self.values_ = indicators(data.catalog, self.name)
         else:
             found = data.features.get(self.name)
             if found is None or len(found.rows) != data.n_items:
                 have = ", ".join(sorted(data.features)) or "none"
                 raise CapabilityError(f"the data has no item vectors {self.name!r}", hint=f"features: {have}")
-            rows = np.where(found.mask[:, None], found.rows, 0.0)
-            size = np.linalg.norm(rows, axis=1, keepdims=True)
-            self.table_ = (rows / np.where(size > 0, size, 1.0)).astype(np.float32)
+            middle = found.rows[found.mask].mean(0) if self.centre and found.mask.any() else 0.0
+            self.table_ = unit(np.where(found.mask[:, None], found.rows - middle, 0.0))
         return self
+
+    def extend(self, catalog: Catalog) -> MMR:
+        """The stage for a grown catalog: by attribute new items are read, else they are similar to none."""
+        same_lineage(self.key_, catalog.key)
+        made = variant(self)
+        if self.by == "attribute":
+            made.table_ = indicators(catalog, self.name, self.values_)[0]
+        return made
 
     def control(self, queries: Queries, ranked: Lists, k: int) -> Lists:
         """At most k items of each list, picked greedily; an item the stage does not know is similar to none."""
         ready(self, queries, ranked)
-        picks = [self._picked(block, k) for block in blocks(ranked, CELLS)]
+        share = np.float32(self.share)
+        picks = [
+            greedy(block, k, Marginal(self, block, np.full(len(block.items), share))) for block in blocks(ranked, CELLS)
+        ]
         return reordered(ranked, *flattened(ranked, picks), "mmr")
 
-    def _picked(self, block: Block, k: int) -> Ints:
-        rows = np.arange(len(block.items))
-        open_, nearest = block.real.copy(), np.zeros(block.items.shape, np.float32)
-        out = np.full((len(rows), min(k, block.items.shape[1])), -1, np.int64)
-        for step in range(out.shape[1]):
-            value = self.share * block.relevance - (1.0 - self.share) * nearest
-            value[~open_] = -np.inf
-            pick = value.argmax(1)
-            left = open_.any(1)
-            out[left, step] = pick[left]
-            open_[rows, pick] = False
-            if self.share < 1.0 and step + 1 < out.shape[1]:
-                nearest = np.maximum(nearest, self._similar(block.items[rows, pick], block.items))
-        return out
+    def similar(self, picked: Ints, items: Ints) -> Floats:
+        """Similarity of each picked item (b,) to its list's candidates (b, m), 0 for items the stage does not know.
 
-    def _similar(self, picked: Ints, items: Ints) -> Floats:
-        """Similarity in [0, 1] of each picked item (b,) to its list's candidates (b, m)."""
+        By log and by attribute in [0, 1]; by feature the cosine, in [-1, 1].
+        """
         known = self.table_.shape[0]
         if known == 0:
             return np.zeros(items.shape, np.float32)
@@ -93,7 +96,38 @@ class MMR:
         else:
             made = _jaccard(self.table_, far, near)
         made[(items >= known) | (picked >= known)[:, None]] = 0.0
-        return np.asarray(np.clip(made, 0.0, 1.0), np.float32)
+        return np.asarray(made, np.float32)
+
+    def kernel(self, picked: Ints, items: Ints) -> NDArray[np.float64]:
+        """The same in [0, 1] and positive semi-definite with ones on the diagonal; by log only with all neighbours.
+
+        By feature (1 + cosine) / 2, or opposites would count as copies; unknown items are unlike everything.
+        """
+        made = self.similar(picked, items).astype(np.float64)
+        if self.by == "feature":
+            n = len(self.table_)
+            made = np.where((items < n) & (picked < n)[:, None], (1.0 + made) / 2.0, 0.0)
+        return made
+
+
+class Marginal:
+    """The objective of a block: share * relevance - (1 - share) * likeness to the nearest pick, share (b,)."""
+
+    def __init__(self, stage: MMR, block: Block, share: Floats) -> None:
+        self.stage, self.block, self.share = stage, block, share[:, None]
+        self.nearest = np.zeros(block.items.shape, np.float32)
+
+    def value(self) -> Floats:
+        """Marginal relevance, (b, m)."""
+        made: Floats = self.share * self.block.relevance - (1.0 - self.share) * self.nearest
+        return made
+
+    def take(self, pick: Ints) -> None:
+        """The candidates at these places (b,) are picked; a likeness below 0 counts as none."""
+        if (self.share < 1.0).any():
+            items = self.block.items
+            near = self.stage.similar(items[np.arange(len(items)), pick], items)
+            self.nearest = np.maximum(self.nearest, np.clip(near, 0.0, 1.0))
 
 
 def _jaccard(table: csr_array, far: Ints, near: Ints) -> Floats:

@@ -51,14 +51,13 @@ def init(
     """Write hexarec.toml: the default pipeline with its data and a bench, ready to change."""
     from hexarec.cli.shared import next_steps, say
     from hexarec.core import OptionError
-    from hexarec.methods.llmrank import DOMAINS
+    from hexarec.parts.domain import known_domain
 
     target = folder / CONFIG
     if target.exists() and not force:
         raise OptionError(f"{target} exists", hint="--force overwrites it")
     known = domain or ("film" if data == "films" else "item")
-    if known not in DOMAINS:
-        raise OptionError(f"unknown domain {known!r}", hint=f"use one of {', '.join(DOMAINS)}")
+    known_domain(known)
     folder.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{CONFIG}.part")
     beside.write_text(config_text(data, lm, encoder, known), "utf-8")

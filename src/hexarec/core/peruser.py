@@ -47,19 +47,25 @@ class PerUser:
         values[~known] = 0
         return values, known
 
-    def forget(self, users: Sequence[str]) -> PerUser:
-        """The table with these users' rows emptied, their ids replaced, and marked unknown."""
+    def with_users(self, users: Sequence[str]) -> PerUser:
+        """The table with room for these users too, unknown so far. Values have to be an array."""
+        new = [name for name in dict.fromkeys(users) if name not in self.users]
+        if not new:
+            return self
+        old: Any = self.values
+        # a new key: the rows after the old ones line up with no other table of the lineage
+        table = IdTable.of([*self.users.ids.tolist(), *new])
+        values = np.concatenate([old, np.zeros((len(new), *old.shape[1:]), old.dtype)])
+        return replace(self, users=table, values=values, known=np.append(self.known, np.zeros(len(new), bool)))
+
+    def reset(self, users: Sequence[str]) -> PerUser:
+        """The table with these users' rows emptied and marked unknown; their ids stay."""
         rows = self.users.rows(list(users))
         rows = rows[rows >= 0]
         if not len(rows):
             return self
         known = self.known.copy()
         known[rows] = False
-        ids = self.users.ids.copy()
-        for row in rows.tolist():
-            ids[row] = f"\x00erased:{row}"
-        # a new key: the erased ids are gone, so the table no longer lines up with the old user lineage
-        table = IdTable.of(ids.tolist())
         values: Any = self.values
         if isinstance(values, np.ndarray):
             values = values.copy()
@@ -69,4 +75,16 @@ class PerUser:
 
             values = csr_array(diags_array(known.astype(values.dtype)) @ values)
             values.eliminate_zeros()
-        return replace(self, users=table, values=values, known=known)
+        return replace(self, values=values, known=known)
+
+    def forget(self, users: Sequence[str]) -> PerUser:
+        """The table with these users' rows emptied, their ids replaced, and marked unknown."""
+        rows = self.users.rows(list(users))
+        rows = rows[rows >= 0]
+        if not len(rows):
+            return self
+        ids = self.users.ids.copy()
+        for row in rows.tolist():
+            ids[row] = f"\x00erased:{row}"
+        # a new key: the erased ids are gone, so the table no longer lines up with the old user lineage
+        return replace(self.reset(users), users=IdTable.of(ids.tolist()))

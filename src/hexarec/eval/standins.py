@@ -154,6 +154,11 @@ class _CountingAs(Counting):
         self.need("score")
         return self._metered(lambda: super(_CountingAs, self).score(prompts, choices))
 
+    def count_tuning(self, prompts: Sequence[Prompt], passes: int) -> None:
+        """Counted tuning."""
+        self.need("weights")
+        self._metered(lambda: super(_CountingAs, self).count_tuning(prompts, passes))
+
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """Zeros; the prompts are counted as read."""
         self.need("hidden")

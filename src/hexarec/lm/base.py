@@ -129,6 +129,7 @@ class Prompt:
 class Completion:
     """One answer. `error` is set when `finish` is error; `retryable` says the same request may succeed later.
 
+    It is also set when the length limit cut an answer that had to keep to a constraint: the text is then no whole JSON.
     `retry_after` is in seconds, 0 when the server named none. Token counts are those of this request.
     """
 
@@ -143,8 +144,8 @@ class Completion:
 
     @property
     def good(self) -> bool:
-        """Whether there is an answer worth keeping: finished by itself or at the length limit."""
-        return self.finish in ("stop", "length")
+        """Whether there is an answer worth keeping: finished by itself, or at the length limit and still of use."""
+        return self.finish in ("stop", "length") and not self.error
 
 
 def failed(reason: str, *, retryable: bool = False, retry_after: float = 0.0) -> Completion:
@@ -263,6 +264,15 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, dim) float32 rows of unit length; an empty text has a defined vector too."""
+
+
+def identity(lm: LanguageModel, prompt: Prompt) -> str:
+    """What besides the prompt decides the answers: what `lm.identity(prompt)` says where it is offered, else the name.
+
+    An engine offers it when its name leaves that open: weights in a file, their number type, what an adapter holds.
+    """
+    own = getattr(lm, "identity", None)
+    return lm.name if own is None else str(own(prompt))
 
 
 def lacks(name: str, capability: str) -> CapabilityError:

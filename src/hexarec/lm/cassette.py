@@ -1,16 +1,20 @@
 """`Cassette`: the answers of a language model on file, to replay a run, to save money, or to refuse all asking.
 
-A cassette records good answers only; a cache keeps even fewer: those that the asking stage could use (`keeping`). Keys
-hold the model, the call, the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one
-batch or in several threads, are asked once.
+A cassette records good answers only; a cache keeps even fewer: no empty ones, and of the others those that the asking
+stage could use (`keeping`). Keys
+hold the model (`base.identity`: of `hf:` the weights, their number type and what the adapter's folder holds), the call,
+the prompt with its seed and sample, the constraint and the tenant. Equal requests, in one batch or in several threads,
+are asked once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +25,7 @@ from hexarec.core.run import current
 from hexarec.lm.base import (
     Completion,
     Constraint,
+    Finish,
     Floats,
     Ints,
     LanguageModel,
@@ -28,8 +33,10 @@ from hexarec.lm.base import (
     ScoreRow,
     canonical_hash,
     constraint_key,
+    identity,
 )
 from hexarec.lm.tape import Tape, open_tape
+from hexarec.lm.tokentrie import TokenTrie
 
 Mode = Literal["cache", "record", "replay", "refuse"]
 MODES = ("cache", "record", "replay", "refuse")
@@ -41,8 +48,8 @@ _JUDGE: ContextVar[Judge | None] = ContextVar("hexarec_judge", default=None)
 def keeping(judge: Judge) -> Iterator[None]:
     """Let `judge(prompt, answer)` say which answers of the enclosed calls may stay in a cache.
 
-    The answer is a Completion, a row of log-probabilities or a ScoreRow. A recording keeps the others too, so that a
-    replay repeats the run as it was.
+    The answer is a Completion, a row of log-probabilities, a ScoreRow or a list of hits. A recording keeps the others
+    too, so that a replay repeats the run as it was.
     """
     token = _JUDGE.set(judge)
     try:
@@ -99,6 +106,10 @@ class Cassette:
         """(n,) token counts of the inner model."""
         return self.lm.count(texts)
 
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the inner model's answers."""
+        return identity(self.lm, prompt)
+
     def weights(self) -> tuple[Any, Any]:
         """The inner model's module and tokenizer; never recorded."""
         return self.lm.weights()
@@ -111,12 +122,14 @@ class Cassette:
         )
         return [made if isinstance(made, Completion) else _load_completion(made) for made in answers]
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
-        """(n, n_labels) log-probabilities; a row of NaN only is not kept."""
-        keys = [self._key("label", prompt, canonical_hash(list(labels))) for prompt in prompts]
-        rows = self._answers(
-            keys, prompts, lambda rows: list(self.lm.label([prompts[row] for row in rows], labels)), _dump_numbers
-        )
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
+        """(n, n_labels) log-probabilities; a row of NaN only is not kept. `how` is what the model takes beside."""
+        keys = [self._key("label", prompt, canonical_hash(list(labels)) + _told(how)) for prompt in prompts]
+
+        def ask(rows: list[int]) -> list[Floats]:
+            return list(self.lm.label([prompts[row] for row in rows], labels, **how))
+
+        rows = self._answers(keys, prompts, ask, _dump_numbers)
         return _table(rows, len(labels))
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
@@ -127,20 +140,72 @@ class Cassette:
         )
         return _table(rows, len(rows[0]) if rows else 0)
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
-        """Score rows; a prompt with its choices is one request."""
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
+        """Score rows; a prompt with its choices is one request. `how` is what the model takes beside."""
         pairs = list(zip(prompts, choices, strict=True))
-        keys = [self._key("score", prompt, canonical_hash(list(texts))) for prompt, texts in pairs]
+        keys = [self._key("score", prompt, canonical_hash(list(texts)) + _told(how)) for prompt, texts in pairs]
 
         def ask(rows: list[int]) -> list[ScoreRow]:
-            return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows])
+            return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows], **how)
 
         made = self._answers(keys, prompts, ask, _dump_score)
         return [row if isinstance(row, ScoreRow) else _load_score(row) for row in made]
 
+    @property
+    def trie(self) -> Callable[..., Any]:
+        """`trie` of an inner model that searches, never recorded; another has none, and so has this one."""
+        return self.lm.trie  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def search(self) -> Callable[..., list[list[Any]]]:
+        """`search` of an inner model that has it, from the tape or from the model: as `HF.search`."""
+        inner = self.lm.search  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def searched(
+            prompts: Sequence[Prompt],
+            trie: TokenTrie,
+            *,
+            banned: Sequence[Iterable[int]] | None = None,
+            **how: Any,
+        ) -> list[list[Any]]:
+            bans = [sorted(set(own)) for own in banned or [()] * len(prompts)]
+            within = _trie_hash(trie) + _told(how)
+            pairs = zip(prompts, bans, strict=True)
+            keys = [self._key("search", prompt, within + canonical_hash(own)) for prompt, own in pairs]
+
+            def ask(rows: list[int]) -> list[list[Any]]:
+                found: list[list[Any]] = inner(
+                    [prompts[row] for row in rows], trie, banned=[bans[row] for row in rows], **how
+                )
+                return found
+
+            return [_load_hits(made) for made in self._answers(keys, prompts, ask, _dump_hits)]
+
+        return searched
+
+    @property
+    def slate(self) -> Callable[..., list[Any]]:
+        """`slate` of an inner model that has it, from the tape or from the model: as `HF.slate`."""
+        inner = self.lm.slate  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompt: Prompt, texts: Sequence[str], k: int, **how: Any) -> list[Any]:
+            within = canonical_hash([list(texts), k]) + _told(how)
+            key = self._key("slate", prompt, within)
+            made = self._answers([key], [prompt], lambda _: [inner(prompt, texts, k, **how)], _dump_hits)
+            return _load_hits(made[0])
+
+        return written
+
     def stream(self, prompt: Prompt) -> Iterator[str]:
-        """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept."""
-        key = self._key("generate", prompt, "")
+        """The answer in pieces; a recorded one comes as a single piece. An answer broken off is not kept.
+
+        A whole one is an answer as any other: who asks for it by `generate` finds it, and `keeping` judges it.
+        """
+        return self._pieces(self._key("generate", prompt, ""), prompt, _JUDGE.get())
+
+    def _pieces(self, key: str, prompt: Prompt, judge: Judge | None) -> Iterator[str]:
         known = self._look(key)
         if known is not None:
             self.hits += 1
@@ -153,11 +218,11 @@ class Cassette:
             yield piece
         text = "".join(pieces)
         used_in, used_out = (int(n) for n in self.lm.count([prompt.text, text]))
-        finish = "length" if used_out >= prompt.sample.max_tokens else "stop"
-        self.tape.put(key, {"text": text, "finish": finish, "tokens": [used_in, used_out, 0]})
+        finish: Finish = "length" if used_out >= prompt.sample.max_tokens else "stop"
+        self._keep(key, prompt, Completion(text, finish, used_in, used_out), _dump_completion, judge)
 
     def _key(self, call: str, prompt: Prompt, more: str) -> str:
-        return canonical_hash([self.name, call, prompt.digest(), more, current().tenant])
+        return canonical_hash([self.identity(prompt), call, prompt.digest(), more, current().tenant])
 
     def _look(self, key: str) -> Any:
         return None if self.mode in ("record", "refuse") else self.tape.get(key)
@@ -188,7 +253,7 @@ class Cassette:
                 rows = [row for row, _ in mine.values()]
                 for (key, (row, flight)), made in zip(mine.items(), ask(rows), strict=True):
                     found[key] = flight.made = made
-                    self._keep(key, prompts[row], made, dump)
+                    self._keep(key, prompts[row], made, dump, _JUDGE.get())
         except ModelError as error:
             for _, flight in mine.values():
                 flight.error = error
@@ -211,10 +276,12 @@ class Cassette:
     ) -> Any:
         return self._answers([key], [prompts[row]], lambda _: ask([row]), dump)[0]
 
-    def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any]) -> None:
-        judge = _JUDGE.get()
-        if self.mode == "cache" and judge is not None and not judge(prompt, made):
-            return
+    def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any], judge: Judge | None) -> None:
+        if self.mode == "cache":
+            if isinstance(made, Completion) and not made.text.strip():
+                return
+            if judge is not None and not judge(prompt, made):
+                return
         if (value := dump(made)) is not None:
             self.tape.put(key, value)
 
@@ -244,6 +311,33 @@ class Cassette:
             for key, (_, flight) in mine.items():
                 del self._asking[key]
                 flight.done.set()
+
+
+def _told(how: Mapping[str, Any]) -> str:
+    """What is asked beside the plain call, for the key; "" where that is nothing, as of old."""
+    told = {name: value for name, value in how.items() if value}
+    return canonical_hash(told) if told else ""
+
+
+def _trie_hash(trie: TokenTrie) -> str:
+    """What a trie holds, for the key."""
+    held = hashlib.sha256(trie.key.encode())
+    for numbers in (trie.token, trie.first, trie.leaf):
+        held.update(np.ascontiguousarray(numbers).tobytes())
+    return held.hexdigest()
+
+
+def _dump_hits(made: Sequence[Any]) -> Any:
+    return {"hits": [[int(hit.number), float(hit.logprob)] for hit in made]} if made else None
+
+
+def _load_hits(made: Any) -> list[Any]:
+    """Hits, fresh ones as they are."""
+    if not isinstance(made, dict):
+        return list(made)
+    from hexarec.lm.hf.beam import Hit
+
+    return [Hit(number, logprob) for number, logprob in made["hits"]]
 
 
 def _dump_completion(made: Completion) -> Any:

@@ -90,6 +90,8 @@ class Endpoint(Engine):
 
     def need(self, capability: str) -> None:
         """Raise CapabilityError unless the server is known to have `capability`."""
+        if capability == "vectors":
+            super().need(capability)  # no server has it, whatever a probe finds
         if capability not in self.can:
             raise CapabilityError(
                 f"{self.name} is not known to do {capability!r}",

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from hexarec.core.errors import ModelError, OptionError
-from hexarec.lm.base import Choice, Constraint, Floats, Ints, JsonSchema, Prompt, ScoreRow, Trie, lacks
+from hexarec.lm.base import Choice, Completion, Constraint, Floats, Ints, JsonSchema, Prompt, ScoreRow, Trie, lacks
+
+VERBS = ("generate", "stream", "label", "score", "hidden")
+Verb = Callable[..., Any]
 
 
 class Engine:
-    """What a back end starts from: a call it does not override is one it cannot do, and says so."""
+    """What a back end starts from: a call it does not override is one it cannot do, and says so.
+
+    Every verb of a back end refuses prompts with vectors or an adapter that it cannot honour. A completion that the
+    length limit cut short of its constraint keeps its text and finish, and carries an error, so that it is not `good`.
+    """
 
     name: str = ""
     spec: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # here and not in each verb: one that forgets to look would answer as if nothing had been asked for
+        for verb in VERBS:
+            if verb in vars(cls):
+                setattr(cls, verb, _looking(vars(cls)[verb]))
+        if "generate" in vars(cls):
+            cls.generate = _telling_cut(vars(cls)["generate"])  # type: ignore[attr-defined]
 
     @property
     def can(self) -> frozenset[str]:
@@ -39,6 +58,10 @@ class Engine:
             self.need({Choice: "choice", Trie: "trie", JsonSchema: "json"}[type(within)])
             if isinstance(within, JsonSchema):
                 check_schema(within.schema)
+        self.check_cargo(prompts)
+
+    def check_cargo(self, prompts: Sequence[Prompt]) -> None:
+        """Raise CapabilityError when a prompt carries vectors or an adapter, and this engine can honour neither."""
         if any(prompt.vectors is not None or prompt.adapter is not None for prompt in prompts):
             self.need("vectors")
 
@@ -57,6 +80,44 @@ class Engine:
     def weights(self) -> tuple[Any, Any]:
         """Not offered; raises CapabilityError."""
         raise lacks(self.name, "weights")
+
+
+def _looking(verb: Verb) -> Verb:
+    """The verb, which looks first at what its prompts carry."""
+
+    @wraps(verb)
+    def looked(self: Engine, prompts: Any, *rest: Any, **options: Any) -> Any:
+        self.check_cargo([prompts] if isinstance(prompts, Prompt) else prompts)
+        return verb(self, prompts, *rest, **options)
+
+    return looked
+
+
+def _telling_cut(generate: Verb) -> Verb:
+    """The verb, whose answers say when the length limit cut them short of their constraint."""
+
+    @wraps(generate)
+    def told(self: Engine, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Completion]:
+        return [_cut(made, within) for made in generate(self, prompts, within)]
+
+    return told
+
+
+def _cut(made: Completion, within: Constraint | None) -> Completion:
+    if made.finish != "length" or within is None or keeps(made.text, within):
+        return made
+    what = "JSON" if isinstance(within, JsonSchema) else "option"
+    return replace(made, error=f"the answer was cut after {made.tokens_out} tokens, before its {what} was whole")
+
+
+def keeps(text: str, within: Constraint) -> bool:
+    """Whether a text keeps to a constraint: one of its strings, or JSON that `fits` its schema."""
+    if not isinstance(within, JsonSchema):
+        return text in (within.options if isinstance(within, Choice) else within.sequences)
+    try:
+        return fits(json.loads(text), within.schema)
+    except (ValueError, RecursionError):
+        return False
 
 
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"

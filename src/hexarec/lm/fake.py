@@ -236,6 +236,11 @@ class Counting(Double):
         """All options alike: the answer keeps the prompt's order."""
         return [0.0] * len(page.options)
 
+    def count_tuning(self, prompts: Sequence[Prompt], passes: int) -> None:
+        """Count what tuning on prompts reads in `passes` epochs; a step forward and back costs three readings."""
+        tokens = math.ceil(self.inflate * int(rough_count([prompt.text for prompt in prompts]).sum()))
+        count_call(len(prompts) * passes, tokens_in=3 * passes * tokens)
+
     def _count(self, prompt: Prompt, made: Completion, within: Constraint | None) -> Completion:
         used_in = math.ceil(self.inflate * int(rough_count([prompt.text])[0]))
         used_out = math.ceil(self.share * prompt.sample.max_tokens)

@@ -29,7 +29,7 @@ from hexarec.lm.base import (
     count_call,
     failed,
 )
-from hexarec.lm.engine import Engine, fits, label_tokens, unit_rows
+from hexarec.lm.engine import Engine, keeps, label_tokens, unit_rows
 
 CAN = frozenset({"text", "json", "choice", "label", "hidden"})
 _TOP = (512, 8192)
@@ -316,13 +316,7 @@ def _checked(made: Completion, within: Constraint | None) -> Completion:
     """The completion, or an error when a finished answer does not keep to the constraint."""
     if within is None or made.finish != "stop":
         return made
-    if isinstance(within, JsonSchema):
-        try:
-            kept = fits(json.loads(made.text), within.schema)
-        except (ValueError, RecursionError):
-            kept = False
-    else:
-        kept = isinstance(within, Choice) and made.text in within.options
+    kept = keeps(made.text, within)
     reason = "the engine could not follow this schema" if isinstance(within, JsonSchema) else "no such option"
     return made if kept else Completion("", "error", made.tokens_in, made.tokens_out, made.tokens_cached, reason)
 

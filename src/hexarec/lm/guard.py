@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import wraps
 from typing import Any, TypeVar
 
-from hexarec.core.errors import BudgetError, DeadlineError, RetryableModelError
-from hexarec.core.run import Ledger, current, held
+import numpy as np
+
+from hexarec.core.errors import BudgetError, DeadlineError, OptionError, RetryableModelError
+from hexarec.core.run import Ledger, Run, current, held
 from hexarec.core.seeds import rng
-from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed
+from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed, identity
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
 from hexarec.lm.gate import apart, gate, stoppable
+from hexarec.lm.tokentrie import TokenTrie
+from hexarec.lm.toll import Need, Toll, alone
 
 T = TypeVar("T")
+BEAMS = 20  # of a search that names none
 
 
 class Guarded:
@@ -22,10 +28,15 @@ class Guarded:
 
     `rate_per_minute` and `tokens_per_minute` slow requests down; `retries` is the most for one request, and all retries
     together stay within `retry_budget` of the last 100 first attempts; `breaker` failures in a row stop all requests,
-    but for one probe every `cooldown` seconds. Prices are in US dollars per million tokens. The tokens of the prompts
-    and their whole `max_tokens` are set aside in the run's budgets before each call, so calls side by side cannot
-    overrun them together. No call outlasts the run's deadline, or its cancel by more than 0.2 s, whatever the engine
-    does. `generate` answers failed requests by completions; it raises only when nothing could be sent.
+    but for one probe every `cooldown` seconds. Prices are in US dollars per million tokens.
+
+    Under a budget of tokens or money the most that requests may take is set aside before they are sent: a token for
+    each byte of a prompt, and the whole `max_tokens`. Where that is more than is left, and before the first answer has
+    shown how the server counts, a request goes alone with what it is likely to take. So calls side by side cannot
+    overrun a budget together; a server that counts more than was guessed overruns it by one request at most.
+
+    No call outlasts the run's deadline, or its cancel by more than 0.2 s, whatever the engine does. `generate` answers
+    failed requests by completions; it raises only when nothing could be sent.
     """
 
     def __init__(
@@ -50,7 +61,7 @@ class Guarded:
         self._retries, self._allowance = retries, Allowance(retry_budget)
         self._breaker = Breaker(breaker, cooldown, clock)
         self._prices, self._sleep = (price_in / 1e6, price_out / 1e6), sleep
-        self._gated, self._heavier = bool(getattr(lm, "gated", False)), 1.0
+        self._gated, self._toll = bool(getattr(lm, "gated", False)), Toll()
 
     @staticmethod
     def _given(lm: LanguageModel, values: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +91,10 @@ class Guarded:
     def count(self, texts: Sequence[str]) -> Ints:
         """(n,) token counts of the inner model."""
         return self.lm.count(texts)
+
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the inner model's answers."""
+        return identity(self.lm, prompt)
 
     def weights(self) -> tuple[Any, Any]:
         """The inner model's module and tokenizer."""
@@ -111,10 +126,13 @@ class Guarded:
     def _round(
         self, todo: list[int], prompts: Sequence[Prompt], within: Constraint | None, answers: dict[int, Completion]
     ) -> None:
-        """Ask the rows of `todo` once: as they are by a gated engine, in portions by any other."""
+        """Ask the rows of `todo` once, in the portions that budget and rate allow."""
         start = 0
         while start < len(todo):
-            count = self._admissible(len(todo) - start)
+            left = [prompts[row] for row in todo[start:]]
+            count = self._admissible(
+                self._portion(lambda n, left=left: self._need(left[:n]), len(left), fresh=not start)  # type: ignore[misc]
+            )
             if not count:
                 if not answers:
                     raise self._closed()
@@ -122,7 +140,15 @@ class Guarded:
                     answers[row] = answers.get(row, failed(str(self._closed()), retryable=True))
                 return
             rows = todo[start : start + count]
-            for row, completion in zip(rows, self._asked([prompts[row] for row in rows], within), strict=True):
+            try:
+                made = self._asked([prompts[row] for row in rows], within)
+            except BudgetError as error:
+                if not answers:
+                    raise
+                for row in todo[start:]:
+                    answers[row] = answers.get(row, failed(error.message))
+                return
+            for row, completion in zip(rows, made, strict=True):
                 if not self._gated:
                     self._breaker.note(not completion.retryable)
                 answers[row] = completion
@@ -133,7 +159,8 @@ class Guarded:
         if self._gated:
             # the gate asks the breaker for every single request
             return 0 if self._breaker.shut else wanted
-        while not (count := self._breaker.ask(min(wanted, self._portion()))):
+        most = wanted if self._requests is None else int(self._requests.capacity)
+        while not (count := self._breaker.ask(min(wanted, most))):
             if self._breaker.open:
                 return 0
             current().check()
@@ -143,62 +170,107 @@ class Guarded:
     def _asked(self, prompts: Sequence[Prompt], within: Constraint | None) -> list[Completion]:
         """The inner model's answers; a fault of the whole call becomes a failure of each request."""
         try:
-            return self._metered(prompts, lambda: self.lm.generate(prompts, within))
+            return self._metered(self._need(prompts), lambda: self.lm.generate(prompts, within))
         except RetryableModelError as error:
             after = float(getattr(error, "after", 0.0))
             return [failed(error.message, retryable=True, retry_after=after)] * len(prompts)
 
-    def _portion(self) -> int:
-        """How many requests may go out together."""
-        return 1 << 30 if self._requests is None else int(self._requests.capacity)
+    def _portion(self, needs: Callable[[int], Need], count: int, *, fresh: bool) -> int:
+        """How many of `count` requests may go out together: all, or under a budget those that it bears at their most.
 
-    def _metered(self, prompts: Sequence[Prompt], call: Callable[[], T], *, more: int = 0, whole: bool = False) -> T:
-        """Do `call` within budget, rate and time, and add its price to the ledger.
-
-        `more` are further input tokens; `whole` calls answer with one token a prompt and count as one request.
+        Before the first answer that is one, and it is one where the budget bears none. `needs(n)` is what the first n
+        take. `fresh` says that none of them was sent yet: BudgetError is raised where all are likely to be too much.
         """
-        worst = self._worst(prompts, more, not whole)
+        n = count
+        while n > 1 and current().limited and not self._bears(needs(n)):
+            n = n // 2 if self._toll.proven else 1
+        if fresh and n < count:
+            whole = needs(count)
+            with held(*self._amounts(whole, self._toll.likely(whole))):
+                pass
+        return n
+
+    def _bears(self, need: Need) -> bool:
+        if not self._toll.proven:
+            return False
+        try:
+            current().check_budget(*self._amounts(need, self._toll.most(need)))
+        except BudgetError:
+            return False
+        return True
+
+    def _metered(self, need: Need, call: Callable[[], T], *, whole: bool = False) -> T:
+        """Do `call` within budget, rate and time, and add its price to the ledger; `whole` calls are one request."""
 
         def asked() -> T:
             # what is set aside is free again when the call has ended, not when nobody waits for it any more
-            with held(len(prompts), sum(worst), self._price(*worst)) as metered:
+            with self._set_aside(need, sure=self._toll.proven) as metered:
                 try:
-                    if not self._gated:
-                        return call()
-                    with gate(self):
-                        return call()
+                    with gate(self) if self._gated else contextlib.nullcontext():
+                        made = call()
                 finally:
-                    self._charge(metered.ledger, worst[0])
+                    self._charge(metered.ledger, need)
+                self._toll.proven = True  # also by a server that counts nothing
+                return made
 
         try:
             if not self._gated:
-                self._pace(len(prompts), sum(worst))
+                self._pace(need.requests, self._toll.likely(need) + need.out)
             return stoppable(asked, self.name)
         except RetryableModelError:
             raise
         except BaseException as error:
             if not self._gated:
                 # a wrong key says that the server is there; anything else says nothing
-                for _ in range(1 if whole else len(prompts)):
+                for _ in range(1 if whole else need.requests):
                     self._breaker.note(None, sent=not isinstance(error, BudgetError | DeadlineError))
             raise
 
-    def _worst(self, prompts: Sequence[Prompt], more: int, answers: bool) -> tuple[int, int]:
-        """The most tokens in and out that these requests may take; in is counted only where somebody limits it."""
+    def _need(
+        self, prompts: Sequence[Prompt], out: int | None = None, more: Sequence[Sequence[str]] | None = None
+    ) -> Need:
+        """What requests take; tokens in are counted only where somebody limits them.
+
+        `out` are the tokens of one answer, None for the prompt's own `max_tokens`; `more` are further texts of each.
+        """
         current().check()
-        tokens_out = sum(prompt.sample.max_tokens if answers else 1 for prompt in prompts)
+        tokens = sum(prompt.sample.max_tokens if out is None else out for prompt in prompts)
         if self._tokens is None and not current().limited:
-            return more, tokens_out
-        guess = int(self.lm.count([prompt.text for prompt in prompts]).sum()) + more
-        return math.ceil(guess * self._heavier), tokens_out
+            return Need(len(prompts), out=tokens)
+        texts = [prompt.text for prompt in prompts] + [text for own in (more or ()) for text in own]
+        return Need.of(prompts, texts, self.lm.count(texts), tokens)
+
+    def _amounts(self, need: Need, tokens_in: int) -> tuple[int, int, float]:
+        """Calls, tokens and dollars."""
+        return need.requests, tokens_in + need.out, self._price(tokens_in, need.out)
+
+    @contextlib.contextmanager
+    def _set_aside(self, need: Need, *, sure: bool) -> Iterator[Run]:
+        """The most that a call may take, set aside for it; or what is likely, while no other call has only that.
+
+        `sure` is False where nothing is known of how the server counts: then the call goes alone, unless another's
+        first answer comes before its turn.
+        """
+        with contextlib.ExitStack() as stack:
+            yield self._room(stack, need, sure)
+
+    def _room(self, stack: contextlib.ExitStack, need: Need, sure: bool) -> Run:
+        if current().limited:
+            if sure:
+                with contextlib.suppress(BudgetError):
+                    return stack.enter_context(held(*self._amounts(need, self._toll.most(need))))
+            stack.enter_context(alone())
+            if self._toll.proven and not sure:
+                stack.close()
+                return self._room(stack, need, True)
+        return stack.enter_context(held(*self._amounts(need, self._toll.likely(need))))
 
     def _price(self, tokens_in: float, tokens_out: float) -> float:
         return tokens_in * self._prices[0] + tokens_out * self._prices[1]
 
-    def _charge(self, used: Ledger, guess: int) -> None:
+    def _charge(self, used: Ledger, need: Need) -> None:
         """Add the price to the ledger, and learn by how much the server counts more tokens than we do."""
-        if guess and used.tokens_in > guess:
-            self._heavier *= used.tokens_in / guess
+        self._toll.learn(used.tokens_in, need)
         price = self._price(used.tokens_in, used.tokens_out)
         if price:
             used.add(cost=price)
@@ -207,8 +279,8 @@ class Guarded:
         """The gate: return when the rates and the breaker let one request out. Raises RetryableModelError when shut."""
         if self._breaker.shut:
             raise self._closed()
-        tokens = 0 if self._tokens is None else sum(self._worst([prompt], 0, True))
-        self._pace(1, tokens)
+        need = Need(1) if self._tokens is None else self._need([prompt])
+        self._pace(1, self._toll.likely(need) + need.out)
         while not self._breaker.ask():
             if self._breaker.open:
                 raise self._closed()
@@ -256,15 +328,41 @@ class Guarded:
     def _closed(self) -> RetryableModelError:
         return RetryableModelError(f"{self.name} failed too often and is left alone for a while", hint="try later")
 
-    def _whole(self, prompts: Sequence[Prompt], call: Callable[[], T], more: int = 0) -> T:
+    def _whole(
+        self,
+        prompts: Sequence[Prompt],
+        call: Callable[[slice], T],
+        *,
+        out: int = 1,
+        more: Sequence[Sequence[str]] | None = None,
+    ) -> list[T]:
+        """A call that succeeds or fails as a whole, in the portions of prompts that the budget allows.
+
+        `out` are the tokens of an answer, `more` further texts that are read behind each prompt.
+        """
+
+        def needs(n: int) -> Need:
+            rows = slice(start, start + n)
+            return self._need(prompts[rows], out, None if more is None else more[rows])
+
+        made: list[T] = []
+        start = 0
+        while start < len(prompts) or not made:
+            n = self._portion(needs, len(prompts) - start, fresh=not start)
+            rows = slice(start, start + n)
+            made.append(self._again(needs(n), lambda rows=rows: call(rows)))  # type: ignore[misc]
+            start += n
+        return made
+
+    def _again(self, need: Need, call: Callable[[], T]) -> T:
         """Do a call that succeeds or fails as a whole, again while it fails in passing."""
-        requests = len(prompts) if self._gated else 1
+        requests = need.requests if self._gated else 1
         self._allowance.first(requests)
         for attempt in range(self._retries + 1):
             if not self._admissible(1):
                 raise self._closed()
             try:
-                made = self._metered(prompts, call, more=more, whole=True)
+                made = self._metered(need, call, whole=True)
             except RetryableModelError as error:
                 self._noted(False)
                 if attempt == self._retries or self._breaker.open or not self._allowance.again(requests, whole=True):
@@ -280,20 +378,57 @@ class Guarded:
         if not self._gated:
             self._breaker.note(well)
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
-        """(n, n_labels) log-probabilities of the inner model."""
-        return self._whole(prompts, lambda: self.lm.label(prompts, labels))
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
+        """(n, n_labels) log-probabilities of the inner model; `how` is what it takes beside (`relative` of `hf:`)."""
+        return np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels, **how)))
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
-        """Score rows of the inner model."""
-        more = 0
-        if self._tokens is not None or current().limited:
-            more = int(sum(self.lm.count(list(texts)).sum() for texts in choices))
-        return self._whole(prompts, lambda: self.lm.score(prompts, choices), more)
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
+        """Score rows of the inner model; `how` is what it takes beside (`closed` of `hf:`)."""
+        if len(prompts) != len(choices):
+            raise OptionError(f"{len(prompts)} prompts but {len(choices)} lists of choices")
+        parts = self._whole(prompts, lambda rows: self.lm.score(prompts[rows], choices[rows], **how), more=choices)
+        return [row for part in parts for row in part]
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states of the inner model."""
-        return self._whole(prompts, lambda: self.lm.hidden(prompts, layer, pool))
+        return np.concatenate(self._whole(prompts, lambda rows: self.lm.hidden(prompts[rows], layer, pool)))
+
+    @property
+    def trie(self) -> Callable[..., Any]:
+        """`trie` of an inner model that searches; another has none, and so has this one."""
+        return self.lm.trie  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def search(self) -> Callable[..., list[list[Any]]]:
+        """`search` of an inner model that has it, within the limits of all calls: as `HF.search`."""
+        inner = self.lm.search  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def searched(prompts: Sequence[Prompt], trie: TokenTrie, **how: Any) -> list[list[Any]]:
+            def call(rows: slice) -> list[list[Any]]:
+                own = how if how.get("banned") is None else {**how, "banned": how["banned"][rows]}
+                found: list[list[Any]] = inner(prompts[rows], trie, **own)
+                return found
+
+            parts = self._whole(prompts, call, out=how.get("beams", BEAMS) * _depth(trie))
+            return [hits for part in parts for hits in part]
+
+        return searched
+
+    @property
+    def slate(self) -> Callable[..., list[Any]]:
+        """`slate` of an inner model that has it, one call of k requests within the limits: as `HF.slate`."""
+        inner = self.lm.slate  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompt: Prompt, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Any]:
+            # each request reads what was written before it
+            longest = sorted(texts, key=len)[-k:]
+            deepest = int(self.lm.count(longest[-1:])[0]) if longest else 0
+            need = self._need([prompt] * k, beams * (deepest + 2), [longest] * k)
+            return self._again(need, lambda: inner(prompt, texts, k, beams=beams))
+
+        return written
 
     def stream(self, prompt: Prompt) -> Iterator[str]:
         """The answer in pieces; a broken stream is not tried again, since part of it was said."""
@@ -301,8 +436,9 @@ class Guarded:
 
     def _pieces(self, prompt: Prompt) -> Generator[str, None, None]:
         self._allowance.first(1)
-        worst = self._worst([prompt], 0, True)
-        with held(1, sum(worst), self._price(*worst)) as metered:
+        need = self._need([prompt])
+        # not alone before the first answer: who reads the pieces may ask other things between two of them
+        with self._set_aside(need, sure=True) as metered:
             self.enter(prompt)
             try:
                 yield from self.lm.stream(prompt)
@@ -312,4 +448,12 @@ class Guarded:
             else:
                 self._breaker.note(True)
             finally:
-                self._charge(metered.ledger, worst[0])
+                self._charge(metered.ledger, need)
+
+
+def _depth(trie: TokenTrie) -> int:
+    """The most tokens of a sequence: no beam makes more."""
+    depth, begin, end = -1, 0, 1
+    while begin < end:
+        depth, begin, end = depth + 1, end, int(trie.first[end])
+    return depth

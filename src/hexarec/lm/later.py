@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow
+from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, identity
 from hexarec.lm.engine import rough_count
 
 
@@ -47,17 +47,36 @@ class Later:
         """One completion for each prompt."""
         return self.open().generate(prompts, within)
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
-        """(n, n_labels) log-probabilities."""
-        return self.open().label(prompts, labels)
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
+        """(n, n_labels) log-probabilities; `how` is what the model takes beside."""
+        return self.open().label(prompts, labels, **how)
 
-    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]]) -> list[ScoreRow]:
-        """Score rows."""
-        return self.open().score(prompts, choices)
+    def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
+        """Score rows; `how` is what the model takes beside."""
+        return self.open().score(prompts, choices, **how)
+
+    @property
+    def trie(self) -> Callable[..., Any]:
+        """`trie` of a model that searches; opens it, another has none."""
+        return self.open().trie  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def search(self) -> Callable[..., list[list[Any]]]:
+        """`search` of a model that has it; opens it."""
+        return self.open().search  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def slate(self) -> Callable[..., list[Any]]:
+        """`slate` of a model that has it; opens it."""
+        return self.open().slate  # type: ignore[attr-defined, no-any-return]
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states."""
         return self.open().hidden(prompts, layer, pool)
+
+    def identity(self, prompt: Prompt) -> str:
+        """What besides the prompt decides the answers. It opens an `hf:` model; the others are known by their names."""
+        return identity(self.open(), prompt) if self.spec.startswith("hf:") else self.name
 
     def weights(self) -> tuple[Any, Any]:
         """The module and its tokenizer."""

@@ -41,10 +41,14 @@ class TokenTrie:
 
         Raises OptionError for an empty or repeated sequence, and for one that begins another, naming both.
         """
-        names = [np.asarray(sequence, dtype=">u4").tobytes() for sequence in sequences]
+        return cls._of([np.asarray(sequence, dtype=">u4").tobytes() for sequence in sequences], key)
+
+    @classmethod
+    def _of(cls, names: list[bytes], key: str) -> TokenTrie:
+        """The trie of sequences given as big-endian bytes, which sort as their tokens do."""
         order = sorted(range(len(names)), key=names.__getitem__)
         _refuse(names, order)
-        lengths = np.array([len(sequences[row]) for row in order], np.int64)
+        lengths = np.array([len(names[row]) // 4 for row in order], np.int64)
         flat = np.frombuffer(b"".join(names[row] for row in order), dtype=">u4").astype(np.int32)
         offsets = np.concatenate([[0], np.cumsum(lengths)])[:-1]
         token, parent = [np.array([-1], np.int32)], [np.array([-1], np.int64)]
@@ -92,6 +96,11 @@ class TokenTrie:
             begin, end = end, int(self.first[end])
         return levels
 
+    @property
+    def depth(self) -> int:
+        """Tokens of the longest sequence."""
+        return len(self._levels) - 1
+
     @cached_property
     def item(self) -> Ints:
         """int32 (nodes,), the number of the sequence that ends at a node, -1 elsewhere."""
@@ -114,17 +123,31 @@ class TokenTrie:
 
     def remove(self, numbers: Iterable[int]) -> TokenTrie:
         """Without these sequences; the numbers of the others stay."""
+        gone = [_within(number, len(self)) for number in numbers]
         leaf = self.leaf.copy()
-        leaf[list(numbers)] = -1
+        leaf[gone] = -1
         return TokenTrie(self.token, self.first, leaf, self.key)
 
     def add(self, sequences: Sequence[Sequence[int]]) -> TokenTrie:
         """With these sequences, numbered from `len(self)` on. Raises as `build` does."""
         kept = np.flatnonzero(self.leaf >= 0)
-        made = TokenTrie.build([*(self.sequence(int(n)) for n in kept), *sequences], self.key)
+        fresh = [np.asarray(sequence, dtype=">u4").tobytes() for sequence in sequences]
+        made = TokenTrie._of([*self._names(kept), *fresh], self.key)
         leaf = np.full(len(self) + len(sequences), -1, np.int32)
         leaf[kept], leaf[len(self) :] = made.leaf[: len(kept)], made.leaf[len(kept) :]
         return TokenTrie(made.token, made.first, leaf, self.key)
+
+    def _names(self, numbers: NDArray[np.int64]) -> list[bytes]:
+        """The sequences of these numbers as big-endian bytes, all paths walked up at once."""
+        nodes = self.leaf[numbers].astype(np.int64)
+        up, lengths = [], np.zeros(len(nodes), np.int64)
+        while (nodes > 0).any():
+            up.append(self.token[nodes])
+            lengths += nodes > 0
+            nodes = np.maximum(self.parent[nodes], 0)
+        rows = np.stack(up[::-1], 1).astype(">u4") if up else np.zeros((len(nodes), 0), ">u4")
+        # a short path reached the root early: its own tokens are the last of its row
+        return [row[len(row) - n :].tobytes() for row, n in zip(rows, lengths.tolist(), strict=True)]
 
     def save(self, file: Path) -> None:
         """Write an npz file, aside and then renamed."""
@@ -165,7 +188,7 @@ class Allowed:
 
     def ban(self, number: int) -> None:
         """Take a sequence out; once is enough. A removed one is out already."""
-        if number in self._banned:
+        if _within(number, len(self.trie)) in self._banned:
             return
         self._banned.add(number)
         for node in self.trie.path(number):
@@ -199,6 +222,13 @@ class Allowed:
             return found[count > 0]
         less = np.array([self._less.get(child, 0) for child in range(begin, end)], np.int32)
         return found[count > less]
+
+
+def _within(number: int, n: int) -> int:
+    """The number, unless there is no such sequence: then OptionError."""
+    if not 0 <= number < n:
+        raise OptionError(f"there is no sequence {number}: the trie has {n}")
+    return number
 
 
 def _refuse(names: list[bytes], order: list[int]) -> None:

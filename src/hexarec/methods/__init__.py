@@ -14,6 +14,27 @@ def _tiny_llmrank() -> Any:
     return LLMRank(open_lm("fake:overlap"), backend="list", rounds=2)
 
 
+def _tiny_nir() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.nir import NIR
+
+    return NIR(open_lm("fake:overlap"), picks=4)
+
+
+def _tiny_tallrec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.tallrec import TALLRec
+
+    return TALLRec(
+        open_lm("hf:tiny", dtype="float32", prefix_mb=0.0),
+        shots=8,
+        epochs=1,
+        history=3,
+        most_valid=8,
+        negatives="drawn",
+    )
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -35,6 +56,18 @@ METHODS: tuple[Card, ...] = (
         tiny=_tiny_llmrank,
     ),
     Card(
+        name="nir",
+        where="hexarec.methods.nir:NIR",
+        paper="Wang and Lim 2023, arXiv:2304.03153",
+        title="Filtered candidates, three questions, pairs",
+        stages=("retrieve", "rank", "explain"),
+        sections=("1.1",),
+        paradigms=frozenset({1}),
+        needs=frozenset({"ratings", "text"}),
+        fidelity="paper",
+        tiny=_tiny_nir,
+    ),
+    Card(
         name="frozen_encoder",
         where="hexarec.methods.frozen_encoder:FrozenEncoder",
         paper="the common part of arXiv:2405.03988, 2305.06566, 2306.10933",
@@ -45,6 +78,29 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text", "encoder"}),
         fidelity="inferred",
         tiny=_tiny_frozen_encoder,
+    ),
+    Card(
+        name="tallrec",
+        where="hexarec.methods.tallrec:TALLRec",
+        paper="Bao et al. 2023, RecSys, arXiv:2305.00447",
+        title="A low-rank adapter from a few labelled histories",
+        stages=("rank",),
+        sections=("3.1",),
+        paradigms=frozenset({3}),
+        needs=frozenset({"ratings", "text", "label", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_tallrec,
+    ),
+    Card(
+        name="diversity",
+        where="hexarec.methods.diversity:Diversity",
+        paper="Chen et al. 2018, NeurIPS, arXiv:1709.05135; Steck 2018, RecSys",
+        title="Varied lists under a strength per user, with quotas",
+        stages=("control", "learn"),
+        sections=("6",),
+        paradigms=frozenset({6}),
+        needs=frozenset({"ratings"}),
+        fidelity="inferred",
     ),
 )
 """One row per method."""

@@ -14,7 +14,7 @@ Needs:   text, json, label or score, by back end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ragged, ready, rng, variant
 from hexarec.lm.base import LanguageModel
 from hexarec.parts.ask import Ask, Asked, Backend, Question
+from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
 
@@ -80,17 +81,6 @@ PROMPTS = Prompts(
     },
 )
 
-# domain -> (past verb, plural noun, verb) in English and Chinese
-DOMAINS: dict[str, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
-    "film": (("watched", "films", "watch"), ("看过", "电影", "看")),
-    "product": (("purchased", "products", "purchase"), ("购买过", "商品", "购买")),
-    "game": (("played", "games", "play"), ("玩过", "游戏", "玩")),
-    "book": (("read", "books", "read"), ("读过", "书", "读")),
-    "news": (("read", "news articles", "read"), ("读过", "新闻", "读")),
-    "music": (("listened to", "tracks", "listen to"), ("听过", "音乐", "听")),
-    "item": (("chosen", "items", "choose"), ("选择过", "物品", "选择")),
-}
-
 
 @dataclass(frozen=True)
 class _Page:
@@ -98,12 +88,11 @@ class _Page:
 
     prompts: Prompts
     lang: str
-    words: tuple[str, str, str]
+    words: Mapping[str, str]
     condition: str
 
     def _text(self, piece: str, **slots: str | int) -> str:
-        verb, noun, act = self.words
-        return self.prompts.text(self.lang, piece, condition=self.condition, verb=verb, noun=noun, act=act, **slots)
+        return self.prompts.text(self.lang, piece, condition=self.condition, **self.words, **slots)
 
     def listwise(self, options: str, n: int, *, json: bool = False) -> str:
         """The question for a full order, as lines or as JSON."""
@@ -160,8 +149,7 @@ class LLMRank:
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise OptionError(f"unknown variant {self.variant!r}", hint=f"use one of {', '.join(VARIANTS)}")
-        if self.domain not in DOMAINS:
-            raise OptionError(f"unknown domain {self.domain!r}", hint=f"use one of {', '.join(DOMAINS)}")
+        known_domain(self.domain)
         if self.history < 1:
             raise OptionError("history must be at least 1")
         self._ask.check(self.lm)
@@ -206,7 +194,7 @@ class LLMRank:
 
     def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> _Page:
         lang = queries.lang[i]
-        words = DOMAINS[self.domain][1 if lang.startswith("zh") else 0]
+        words = domain_words(self.domain, lang)
         part = slice(*queries.history.offsets[i : i + 2])
         past = queries.history.item[part][queries.history.liked[part]][-self.history :]
         past = self._controlled(past, queries, name, seed, shown)
@@ -228,16 +216,14 @@ class LLMRank:
             return rng(seed, name, "fake").choice(alive, len(past), replace=len(alive) < len(past)).astype(np.int32)
         return past
 
-    def _condition(self, past: Sequence[str], lang: str, words: tuple[str, str, str]) -> str:
-        verb, noun, _ = words
-        slots: dict[str, Any] = {"verb": verb, "noun": noun}
+    def _condition(self, past: Sequence[str], lang: str, words: Mapping[str, str]) -> str:
         if not past:
-            return self.prompts.text(lang, "none", verb=verb)
+            return self.prompts.text(lang, "none", **words)
         if self.variant == "icl" and len(past) > 1:
-            return self.prompts.text(lang, "icl", history=numbered(past[:-1], 0), last=past[-1], **slots)
-        text = self.prompts.text(lang, "history", history=numbered(past, 0), **slots)
+            return self.prompts.text(lang, "icl", history=numbered(past[:-1], 0), last=past[-1], **words)
+        text = self.prompts.text(lang, "history", history=numbered(past, 0), **words)
         if self.variant == "recency":
-            text += self.prompts.text(lang, "recency", last=past[-1], verb=verb)
+            text += self.prompts.text(lang, "recency", last=past[-1], **words)
         return text
 
 

@@ -345,11 +345,11 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
 
 def _points(row: Scores) -> Scores:
     """m for the best value down to 1; equal values share the mean of their places; NaN stays NaN."""
-    from scipy.stats import rankdata
-
     out = np.full(len(row), np.nan)
     known = ~np.isnan(row)
-    out[known] = rankdata(row[known]) + (~known).sum()
+    _, which, counts = np.unique(row[known], return_inverse=True, return_counts=True)
+    highest = np.cumsum(counts)
+    out[known] = (highest - (counts - 1) / 2.0)[which] + (~known).sum()
     return out
 
 
@@ -433,10 +433,11 @@ def _likelihood(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> l
             prior |= {
                 (lead, o): float(v) for o, v in zip(wanted, row.logprobs / np.maximum(row.tokens, 1), strict=True)
             }
-        rows = [
-            row - np.array([prior[lead, option] for option in own])
-            for row, lead, own in zip(rows, bare, choices, strict=True)
-        ]
+        with np.errstate(invalid="ignore"):  # a title ruled out with and without the history has no score: NaN
+            rows = [
+                row - np.array([prior[lead, option] for option in own])
+                for row, lead, own in zip(rows, bare, choices, strict=True)
+            ]
     scores = iter(rows)
     by_round = [np.asarray(next(scores) if q.options else [], np.float64)[None, :] for q in questions]
     return [_asked(how, q, how.orders(q), values) for q, values in zip(questions, by_round, strict=True)]

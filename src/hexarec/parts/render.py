@@ -31,7 +31,7 @@ _ROLE_MARK = re.compile(
     re.IGNORECASE,
 )
 # letters, marks and symbols that show nothing; variation selectors and joiners can carry hidden text
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def clean(text: str, cap: int = CAP) -> str:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Lists, Queries, ragged, rng
+from hexarec.classic import ItemKNN
+from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
-from hexarec.lm.fake import Double, PositionBiased
+from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
+from hexarec.metrics import Reference
+from hexarec.metrics.diversity import calibration
+from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
+from hexarec.parts.pointwise import shots, split_cases
 
 OPTIONS = 8  # candidates of a list, one of them right
 TOP = 2
@@ -33,9 +38,48 @@ def recall_at(k: int) -> Callable[[Any, World], float]:
     return measure
 
 
+def auc_of_later_cases(stage: Any, place: World) -> float:
+    """AUC of a ranker over the newest tenth of the events, each beside an item its user never met."""
+    cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
+    ranked = stage.rank(cases.queries, cases.lists)
+    return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
 def biased() -> PositionBiased:
     """A model that looks at nothing but the place of an option."""
     return PositionBiased(strength=1.0)
+
+
+def plain() -> Overlap:
+    """A model that likes options whose words stand in the history."""
+    return Overlap()
+
+
+@dataclass
+class Filtered:
+    """A stage that ranks its own `depth` candidates, or the whole catalog when that is None."""
+
+    stage: Any
+    depth: int | None
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> Self:
+        """Fit the stage."""
+        self.stage_ = self.stage.fit(data, seed=seed)
+        return self
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """The first k of what the stage ranked."""
+        if self.depth is not None:
+            given: Lists = self.stage_.retrieve(queries, self.depth)
+            return self._ranked(queries, given, k)
+        everything = best(
+            queries, lambda part: np.zeros((len(part), len(part.catalog)), np.float32), len(queries.catalog)
+        )
+        return self._ranked(queries, everything, k)
+
+    def _ranked(self, queries: Queries, given: Lists, k: int) -> Lists:
+        ranked: Lists = self.stage_.rank(queries, given)
+        return ranked.top_k(k)
 
 
 @dataclass(frozen=True)
@@ -143,3 +187,38 @@ def prior_correlation(stage: Any, place: World) -> float:
     ranked = stage.rank(queries.take(some), candidates.take(some))
     names = place.data.catalog.titles[ranked.items]
     return float(abs(np.corrcoef(ranked.scores, [liking(name) for name in names])[0, 1]))
+
+
+def _controlled(stage: Any, place: World, queries: Queries) -> Lists:
+    """Six items of each question out of all, in the order of likeness to the last three of the history."""
+    lists: Lists = stage.control(queries, ItemKNN(last=3).fit(place.data).retrieve(queries, 60), 6)
+    return lists
+
+
+def _kinds(lists: Lists) -> float:
+    """Mean number of different topics in a list."""
+    return float(np.mean([len(set((one.items % 6).tolist())) for one in lists]))
+
+
+def kinds_shown(stage: Any, place: World) -> float:
+    """Mean number of different topics that a controller leaves in lists of six."""
+    return _kinds(_controlled(stage, place, place.queries))
+
+
+def kinds_for_broad_taste(stage: Any, place: World) -> float:
+    """Topics in the lists of users who liked four topics, less those of users who liked four items of one."""
+    broad = [[6 * i + (u + i) % 6 for i in range(4)] for u in range(6)]
+    narrow = [[6 * i + u for i in range(4)] for u in range(6)]
+    shown = []
+    for rows in (broad, narrow):
+        past = place.data.queries().history.take(np.arange(6)).last(4)
+        past = replace(past, item=np.array(rows, np.int32).ravel())
+        asked = place.queries.take(slice(0, 6)).with_history(past).excluding(past.item, past.offsets)
+        shown.append(_kinds(_controlled(stage, place, asked)))
+    return shown[0] - shown[1]
+
+
+def miscalibration(stage: Any, place: World) -> float:
+    """Mean divergence of the topics in lists of six from those of the history."""
+    lists = _controlled(stage, place, place.queries)
+    return calibration(lists, Reference.of(place.data, place.queries, tags="genres"), 6).value

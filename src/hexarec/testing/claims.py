@@ -78,6 +78,38 @@ def _llmrank(lm: Builder, **options: Any) -> Builder:
     return build
 
 
+def _nir() -> Any:
+    from hexarec.methods.nir import NIR
+
+    return measures.Filtered(NIR(measures.plain(), picks=3), depth=6)
+
+
+def _nir_without_a_filter() -> Any:
+    from hexarec.methods.nir import NIR
+
+    return measures.Filtered(NIR(measures.plain(), picks=3), depth=None)
+
+
+def _tallrec(shots: int) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.tallrec import TALLRec
+
+        lm = open_lm("hf:tiny", dtype="float32")
+        return TALLRec(lm, shots, negatives="drawn", history=2, epochs=6, batch=8, rate=1e-2, dropout=0.0, patience=0)
+
+    return build
+
+
+def _diversity(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.diversity import Diversity
+
+        return Diversity(**options)
+
+    return build
+
+
 def _as_released() -> Any:
     return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
 
@@ -86,6 +118,7 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
+CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
 
@@ -119,6 +152,10 @@ CLAIMS: tuple[Claim, ...] = (
         _llmrank(measures.TitlePrior, backend="pmi"),
         _llmrank(measures.TitlePrior, backend="likelihood"),
         measures.prior_correlation, 0.5, shrinks=True,
+    ),
+    Claim(
+        "candidates of a filter make a model useful where titles tell nothing", "Wang and Lim 2023, arXiv:2304.03153",
+        "checkerboard", _nir, _nir_without_a_filter, measures.recall_at(3), 0.2,
     ),
     Claim(
         "text finds what has no events (against item-kNN)", LEARN, "cold",
@@ -157,8 +194,28 @@ CLAIMS: tuple[Claim, ...] = (
         _classic("ItemKNN", last=3), _classic("ItemKNN"), measures.recall_at(5), 0.2,
     ),
     Claim(
+        "a determinant shows more kinds than relevance alone", CHEN, "drift",
+        _diversity(direction="fixed", strength=0.5), _diversity(direction="fixed", strength=0.0),
+        measures.kinds_shown, 2.0,
+    ),
+    Claim(
+        "following taste varies the lists of broad users most, exploring those of narrow ones", CALIBRATED, "drift",
+        _diversity(direction="follow", ridge=0.1), _diversity(direction="explore", ridge=0.1),
+        measures.kinds_for_broad_taste, 1.5,
+    ),
+    Claim(
+        "a calibrated list has the history's mix", CALIBRATED, "drift",
+        _diversity(how="calibrated", direction="fixed", strength=0.9),
+        _diversity(how="calibrated", direction="fixed", strength=0.0),
+        measures.miscalibration, 0.3, shrinks=True,
+    ),
+    Claim(
         "a transformer reads the order", "Kang and McAuley 2018, arXiv:1808.09781", "order",
         _classic("SASRec", **SASREC), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
+    ),
+    Claim(
+        "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
+        _tallrec(64), _tallrec(0), measures.auc_of_later_cases, 0.2,
     ),
 )  # fmt: skip
 """One row per claim."""

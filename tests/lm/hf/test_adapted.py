@@ -1,5 +1,7 @@
 """An adapter per request over one base: the engine against the tuned model that was saved."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from hexarec.core import run
 from hexarec.core.errors import ModelError
 from hexarec.lm.base import Prompt
+from hexarec.lm.cassette import Cassette
 from hexarec.lm.hf.engine import HF
 from hexarec.lm.hf.weights import load
 from hexarec.parts.train.examples import Example, Form, encode
@@ -84,3 +87,21 @@ def test_an_adapter_of_another_base_is_refused(qwen2_dir, tuned):
     with pytest.raises(ModelError):
         odds(engine, "no/such/folder")
     assert torch.isfinite(torch.tensor(odds(engine))).all()
+
+
+def test_a_cassette_tells_weights_number_types_and_retuned_adapters_apart(llama_dir, tuned, tmp_path):
+    engine, folder = HF(str(llama_dir), dtype="float32"), tmp_path / "taste"
+    tape = Cassette(engine)
+    bare = odds(tape)
+    for kind in ("lora", "bottleneck"):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(tuned[kind][0], folder)
+        wanted = tuned[kind][1][:, 0] - tuned[kind][1][:, 1]
+        assert np.allclose(odds(tape, str(folder)), wanted, atol=1e-3), f"these are not the odds of {kind}"
+    assert tape.hits == 0 and np.array_equal(odds(tape), bare) and tape.hits == len(PROMPTS)
+    asked = Prompt(raw="x", adapter=str(folder))
+    names = {engine.identity(asked), engine.identity(Prompt.plain("x"))}
+    assert len(names | {HF(str(llama_dir), dtype="bfloat16").identity(asked)}) == 3
+    shutil.rmtree(folder)
+    with pytest.raises(ModelError, match="no tuned weights"):
+        odds(tape, str(folder))

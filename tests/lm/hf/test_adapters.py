@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -181,6 +182,20 @@ def test_another_base_is_refused_and_the_difference_named(llama_dir, qwen2_dir, 
         Adapters(fresh(llama_dir).model, told).load(tmp_path / "a")
 
 
+def test_another_chat_template_is_refused_and_an_older_artefact_is_not(llama_dir, tmp_path):
+    other = shutil.copytree(llama_dir, tmp_path / "other")
+    (other / "chat_template.jinja").write_text("{% for turn in messages %}### {{ turn.content }}{% endfor %}")
+    stirred(fresh(llama_dir), LoRA(r=4), tmp_path / "a")
+    base = fresh(other)
+    with pytest.raises(ModelError, match="another base: template differ"):
+        Adapters(base.model, base.fingerprint).load(tmp_path / "a")
+    rewrite(lambda told: told["base"].pop("template"))(tmp_path / "a")
+    assert Adapters(base.model, base.fingerprint).load(tmp_path / "a").kind == "lora"
+    rewrite(lambda told: told["base"].pop("tokenizer"))(tmp_path / "a")
+    with pytest.raises(ModelError, match="another base: tokenizer differ"):
+        Adapters(base.model, base.fingerprint).load(tmp_path / "a")
+
+
 def damage_weights(path):
     data = bytearray((path / "adapter.safetensors").read_bytes())
     data[-1] ^= 1
@@ -208,6 +223,10 @@ def rewrite(change):
         (rewrite(lambda told: told.update(format=99)), "format 99"),
         (rewrite(lambda told: told["options"].update(r=3)), "does not fit its own manifest"),
         (rewrite(lambda told: told["options"].update(targets=["k_proj"])), "does not fit its own manifest"),
+        (
+            rewrite(lambda told: told["options"].update(targets=["q_proj", "lm_head"])),
+            "lm_head is no layer of the decoder",
+        ),
         (rewrite(lambda told: told.update(kind="prefix")), "does not fit its own manifest"),
         (rewrite(lambda told: told.pop("base")), "is damaged"),
     ],

@@ -8,9 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hexarec.core import Cancel, run
-from hexarec.core.errors import CancelledError, DeadlineError, ModelError, OptionError
-from hexarec.lm.base import SLOT, Prompt, Turn
+from hexarec.core.errors import CancelledError, CapabilityError, DeadlineError, ModelError, OptionError
+from hexarec.lm.base import SLOT, Choice, JsonSchema, Prompt, Trie, Turn
 from hexarec.lm.hf.engine import HF
+from hexarec.lm.hf.weights import load
+from hexarec.parts.train.kinds import PrefixTuning, PromptTuning
+from hexarec.parts.train.tunable import Tunable
 
 TITLES = ["Toy Story (1995)", "Toy Soldiers (1991)", "Heat (1995)", "The Godfather (1972)", "The Godfather", "Fargo"]
 HISTORY = "The user liked these films: " + ", ".join(f"Film {n} ({1950 + n})" for n in range(12)) + ". Next: "
@@ -48,6 +51,31 @@ def test_scores_equal_the_unpacked_model(any_dir, path):
         assert np.allclose(row.logprobs, wanted, atol=1e-3, rtol=0)
         assert row.tokens.tolist() == [len(engine.tokens.text(text)) for text in texts]
     assert rows[2].logprobs[6] == 0 and rows[2].tokens[6] == 0, "an empty choice is sure"
+
+
+def test_the_masked_path_refuses_what_it_cannot(engine, llama_dir, tmp_path):
+    masked, asked = HF(str(llama_dir), dtype="float32", path="masked"), Prompt.plain(HISTORY, max_tokens=4)
+    trie = engine.trie(TITLES)
+    assert masked.can == {"score", "label", "hidden", "vectors", "weights"}
+    for ask in (
+        lambda: masked.generate([asked]),
+        lambda: masked.generate([asked], Choice(("Heat", "Fargo"))),
+        lambda: masked.generate([asked], Trie(("Heat", "Fargo"))),
+        lambda: masked.generate([asked], JsonSchema({"enum": ["Heat"]})),
+        lambda: list(masked.stream(asked)),
+        lambda: masked.trie(TITLES),
+        lambda: masked.search([asked], trie),
+        lambda: masked.slate(asked, TITLES, 2),
+    ):
+        with pytest.raises(CapabilityError):
+            ask()
+    Tunable(load(str(llama_dir), dtype="float32"), PrefixTuning(3), seed=1).save(tmp_path / "prefix")
+    with pytest.raises(CapabilityError, match="prefix adapter"):
+        masked.score([Prompt(raw=HISTORY, adapter=str(tmp_path / "prefix"))], [TITLES])
+    Tunable(load(str(llama_dir), dtype="float32"), PromptTuning(3), seed=1).save(tmp_path / "soft")
+    soft = Prompt(raw=HISTORY, adapter=str(tmp_path / "soft"))
+    wanted = engine.score([soft], [TITLES])[0].logprobs
+    assert np.allclose(masked.score([soft], [TITLES])[0].logprobs, wanted, atol=1e-3)
 
 
 def test_bfloat16_is_near_and_int8_keeps_the_order_mostly(llama_dir):
@@ -303,3 +331,164 @@ def test_a_model_that_would_give_wrong_numbers_is_refused(llama_dir, tmp_path):
     (scaled / "config.json").write_text(json.dumps({**config, "logits_scaling": 8.0}))
     with pytest.raises(ModelError, match="logits_scaling"):
         HF(str(scaled))
+
+
+# ---------------------------------------------------------------- what a forward holds
+def forwards_of(engine, monkeypatch):
+    """The tokens of each forward from now on."""
+    seen, old = [], engine.worker.body.run
+
+    def counted(requests, **kwargs):
+        seen.append(sum(request.tokens for request in requests))
+        return old(requests, **kwargs)
+
+    monkeypatch.setattr(engine.worker.body, "run", counted)
+    return seen
+
+
+def test_no_forward_has_more_rows_than_allowed_and_stretches_change_nothing(any_dir, monkeypatch):
+    small, whole = (HF(str(any_dir), dtype="float32", prefix_mb=0, rows=rows) for rows in (64, 4096))
+    prompts = [Prompt.plain(HISTORY + HISTORY), Prompt.user("Which film next?"), Prompt.plain(f"{HISTORY} again")]
+    wanted = whole.score(prompts, [TITLES * 3] * 3)
+    told = whole.label(prompts, ["Yes", "No"])
+    seen = forwards_of(small, monkeypatch)
+    found = small.score(prompts, [TITLES * 3] * 3)
+    for one, other in zip(found, wanted, strict=True):
+        assert np.allclose(one.logprobs, other.logprobs, atol=1e-4)
+    assert np.allclose(small.label(prompts, ["Yes", "No"]), told, atol=1e-4)
+    assert small.generate(prompts)[0].text == whole.generate(prompts)[0].text
+    assert max(seen) <= 64 and len(seen) > 12
+
+
+def test_vectors_stand_in_their_slots_in_any_stretch(llama_dir):
+    vectors = np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
+    prompt = Prompt(raw=f"{SLOT} {HISTORY} {SLOT} {HISTORY} {SLOT}:", vectors=vectors)
+    rows = [HF(str(llama_dir), dtype="float32", rows=n).label([prompt], ["Yes", "No"]) for n in (64, 4096)]
+    assert np.allclose(*rows, atol=1e-4)
+
+
+def test_a_call_holds_the_keys_of_a_forward_and_not_of_all_its_prompts(llama_dir):
+    import gc
+    import weakref
+
+    from hexarec.lm.hf import jobs
+
+    engine, alive, most = HF(str(llama_dir), dtype="float32", prefix_mb=0, rows=256), weakref.WeakSet(), []
+    old = jobs.Jobs._start
+
+    def counted(self, setting):
+        made = old(self, setting)
+        gc.collect()
+        alive.add(made)
+        most.append(len(alive))
+        return made
+
+    jobs.Jobs._start = counted
+    try:
+        engine.score([Prompt.plain(f"{n} {HISTORY}") for n in range(24)], [TITLES] * 24)
+    finally:
+        jobs.Jobs._start = old
+    assert max(most) <= 4, most
+
+
+def test_what_prompts_of_one_call_have_in_common_is_computed_once(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    prompts = [Prompt.plain(HISTORY)] * 3 + [Prompt.plain(f"{HISTORY}Film {n}: ") for n in range(3)]
+    size = len(engine.tokens.prompt(prompts[0]))
+    with run() as work:
+        rows = engine.score(prompts, [TITLES] * 6)
+    assert work.ledger.tokens_cached >= 5 * (size - 16)
+    alone = HF(str(llama_dir), dtype="float32", prefix_mb=0)
+    for prompt, row in zip(prompts, rows, strict=True):
+        assert np.allclose(row.logprobs, alone.score([prompt], [TITLES])[0].logprobs, atol=1e-4)
+
+
+def test_requests_of_different_adapters_or_layers_are_not_merged(llama_dir):
+    from contextlib import nullcontext
+
+    from hexarec.lm.hf.worker import _Task
+
+    engine = HF(str(llama_dir), dtype="float32")
+    asked = engine.job(Prompt.plain("x"))
+    from hexarec.lm.hf.forward import Piece, Request
+
+    def task(adapter, layers):
+        return _Task(
+            Request([Piece(engine.worker.body.prefix(), asked.tokens)]), lambda s: s, nullcontext, adapter, layers
+        )
+
+    first, same, other, deep = task("a", False), task("a", False), task("b", False), task("a", True)
+    for one in (other, same, deep):
+        engine.worker._tasks.put(one)
+    taken, left = engine.worker.together(first)
+    assert taken == [first, same] and left == [other, deep]
+
+
+# ---------------------------------------------------------------- in time
+def test_a_first_request_is_not_refused_by_a_guess_and_a_slow_moment_does_not_refuse_for_ever(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32", prefix_mb=0)
+    prompt = Prompt.plain(HISTORY)
+    with run(seconds=20.0):
+        engine.score([prompt], [TITLES])
+    engine.worker.rate = 0.5  # a stall
+    refused = 0
+    for _ in range(60):
+        try:
+            with run(seconds=20.0):
+                engine.score([prompt], [TITLES])
+            break
+        except DeadlineError:
+            refused += 1
+    assert 0 < refused < 30 and engine.worker.rate > 1
+
+
+def test_an_adapter_that_is_loaded_waits_for_no_forward_to_be_asked_for(llama_dir, tmp_path):
+    from hexarec.lm.hf.weights import load
+    from hexarec.parts.train.kinds import LoRA
+    from hexarec.parts.train.tunable import Tunable
+
+    tunable = Tunable(load(str(llama_dir), dtype="float32"), LoRA(r=2), seed=1)
+    for one in tunable.parameters.values():
+        one.data.add_(0.1)
+    path = str(tunable.save(tmp_path / "one"))
+    engine = HF(str(llama_dir), dtype="float32")
+    asked = Prompt(raw="Next:", adapter=path)
+    engine.label([asked], ["Yes", "No"])
+    stop, ended = Cancel(), []
+
+    def ask():
+        with run(cancel=stop):
+            try:
+                engine.label([asked], ["Yes", "No"])
+            except CancelledError:
+                ended.append(True)
+
+    with engine.worker.lock:  # a forward under way
+        thread = threading.Thread(target=ask)
+        thread.start()
+        stop.set()
+        thread.join(5.0)
+        assert ended == [True] and not thread.is_alive()
+    other = str(tunable.save(tmp_path / "two"))
+    stop, ended = Cancel(), []
+    asked = Prompt(raw="Next:", adapter=other)
+    with engine.worker.lock:  # one that must be loaded hears the cancel too
+        thread = threading.Thread(target=ask)
+        thread.start()
+        stop.set()
+        thread.join(5.0)
+        assert ended == [True]
+
+
+# ---------------------------------------------------------------- text is text
+def test_a_slot_character_in_a_text_without_vectors_is_text(llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    engine.tokens.slot = engine.tokens.end  # as in a tokenizer without an unknown or a padding token
+    ids, places = engine.tokens.read(Prompt.plain(f"Heat{SLOT} and Fargo"))
+    assert engine.tokens.end not in ids and places == []
+    assert engine.tokens.decode(ids) == f"Heat{SLOT} and Fargo"
+    # and with vectors the slot is found though its token ends chats too
+    row = engine.label([Prompt.user(f"liked {SLOT}?")], ["Yes", "No"])
+    vectors = np.ones((1, 64), np.float32)
+    turn = Prompt(turns=(Turn("user", f"liked {SLOT}?"),), vectors=vectors)
+    assert np.abs(engine.label([turn], ["Yes", "No"]) - row).max() > 1e-4

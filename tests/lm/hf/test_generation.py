@@ -119,14 +119,17 @@ def test_a_ban_changes_nothing_but_what_it_names(engine):
 
 
 def test_a_slate_never_repeats_and_each_place_sees_those_before(engine):
-    trie = engine.trie(CATALOG)
-    hits = engine.slate(Prompt.plain("My list:\n"), trie, CATALOG, 30)
+    hits = engine.slate(Prompt.plain("My list:\n"), CATALOG, 30)
     assert sorted(hit.number for hit in hits) == list(range(len(CATALOG)))
-    asked = Prompt.plain(f"My list:\n1.{CATALOG[hits[0].number]}\n2.")
+    # as a list reads: a space before each title, a new line and not the end of an answer behind it
+    trie = engine.trie(CATALOG, before=" ", after="\n")
+    asked = Prompt.plain(f"My list:\n1. {CATALOG[hits[0].number]}\n2.")
     second = engine.search([asked], trie, k=1, beams=4, banned=[[hits[0].number]])[0][0]
     assert second.number == hits[1].number
+    scored = engine.score([Prompt.plain("My list:\n1.")], [[f" {CATALOG[hits[0].number]}\n"]])[0]
+    assert abs(scored.logprobs[0] - hits[0].logprob) < 1e-3
     with pytest.raises(OptionError, match="raw"):
-        engine.slate(Prompt.user("x"), trie, CATALOG, 2)
+        engine.slate(Prompt.user("x"), CATALOG, 2)
 
 
 def test_a_trie_of_another_tokenizer_is_refused(engine):
@@ -208,3 +211,31 @@ def test_tokens_are_counted(engine):
         answer = engine.generate([Prompt.plain("The film", max_tokens=7)])[0]
     assert (work.ledger.calls, work.ledger.tokens_in) == (1, answer.tokens_in)
     assert work.ledger.tokens_out == answer.tokens_out
+
+
+def test_many_prompts_within_a_choice_or_a_trie_are_one_scoring_and_one_search(engine, monkeypatch):
+    prompts = [Prompt.plain(f"{n} {PROMPT.raw or 'Next'}") for n in range(5)]
+    single = {
+        within: [engine.generate([prompt], within)[0].text for prompt in prompts]
+        for within in (Choice(("Heat", "Fargo", "Heat 2")), Trie(tuple(CATALOG)))
+    }
+    for within, expected in single.items():
+        engine.prefixes.forget()
+        before = engine.worker.forwards
+        made = engine.generate(prompts, within)
+        assert [one.text for one in made] == expected and all(one.tokens_in > 0 for one in made)
+        alone = engine.worker.forwards - before
+        engine.prefixes.forget()
+        before = engine.worker.forwards
+        for prompt in prompts:
+            engine.generate([prompt], within)
+        assert alone < engine.worker.forwards - before
+
+
+def test_a_search_does_not_run_past_the_window(llama_dir):
+    lm = HF(str(llama_dir), dtype="float32", window=64)
+    trie = lm.trie(CATALOG)
+    prompt = Prompt.plain("x " * 30)
+    assert lm.length(prompt) < 64 < lm.length(prompt) + trie.depth
+    with pytest.raises(ModelError, match="has room for"):
+        lm.search([prompt], trie, k=1)

@@ -77,6 +77,24 @@ def test_broken_weights_are_refused(copied, keep):
     assert "does not load" in refused(copied)
 
 
+def settings(folder, **changed):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changed}))
+
+
+def test_weights_without_a_place_are_refused(copied, qwen2_dir, tmp_path):
+    settings(copied, num_hidden_layers=1)
+    assert "has no place for 9 weights, such as model.layers.1." in refused(copied)
+    biased = shutil.copytree(qwen2_dir, tmp_path / "biased")
+    settings(biased, model_type="llama", architectures=["LlamaForCausalLM"])  # which knows no biases by default
+    assert "bias" in refused(biased)
+
+
+def test_weights_that_are_missing_are_refused(copied):
+    settings(copied, num_hidden_layers=3)
+    assert "lacks 9 weights, such as model.layers.2." in refused(copied)
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "\x00\xff"])
 def test_broken_settings_are_refused(copied, name, text):

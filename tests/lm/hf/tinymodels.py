@@ -49,20 +49,21 @@ def tokenizer():
 
 def llama(path):
     """A Llama with tied embeddings at `path`; the path."""
-    return _saved(LlamaForCausalLM, LlamaConfig(**_shape(tied=True)), path)
+    return saved(LlamaForCausalLM, LlamaConfig(**shape(tied=True)), path)
 
 
 def qwen2(path):
     """A Qwen2, with its biases and a head of its own, at `path`; the path."""
-    return _saved(Qwen2ForCausalLM, Qwen2Config(**_shape(tied=False)), path)
+    return saved(Qwen2ForCausalLM, Qwen2Config(**shape(tied=False)), path)
 
 
 def qwen3(path):
     """A Qwen3, with its norms of queries and keys and a head dimension of its own, at `path`; the path."""
-    return _saved(Qwen3ForCausalLM, Qwen3Config(**_shape(tied=True), head_dim=24), path)
+    return saved(Qwen3ForCausalLM, Qwen3Config(**shape(tied=True), head_dim=24), path)
 
 
-def _shape(tied):
+def shape(tied, **more):
+    """The sizes of a configuration, and what else it has."""
     return {
         "vocab_size": VOCABULARY,
         "hidden_size": WIDTH,
@@ -75,10 +76,12 @@ def _shape(tied):
         "bos_token_id": None,
         "eos_token_id": 2,
         "pad_token_id": None,
+        **more,
     }
 
 
-def _saved(cls, config, path):
+def saved(cls, config, path):
+    """A model of this class with random weights and the tokenizer, at `path`; the path."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(7)
         model = cls(config)

@@ -156,3 +156,19 @@ def test_sides_must_match(base):
     with pytest.raises(DataError, match="must match"):
         Preferences(tunable, chosen, rejected, np.zeros((5, 2), np.float32))
     assert np.isnan(Preferences(tunable, chosen, rejected, np.zeros((6, 2), np.float32)).accuracy)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_beta_and_smoothing_reach_the_loss(base, smoothing):
+    tunable = Tunable(base, LoRA(r=4, dropout=0.0), seed=1)
+    pairs = [Pair(Prompt.user(f"Next after {n}?"), "Heat", "The Godfather (1972)") for n in range(4)]
+    sides = encode_pairs(pairs, tunable)
+    given = np.array([[-3.0, -9.0], [-20.0, -1.0], [-5.0, -5.0], [0.0, -30.0]], np.float32)
+    objective = Preferences(tunable, *sides, given, 0.5, smoothing)
+    with torch.no_grad():
+        wanted, _ = dpo_loss(objective.policy(range(4)), torch.from_numpy(given), 0.5, smoothing)
+        assert objective.loss(range(4)).item() == pytest.approx(wanted.sum().item(), rel=1e-5)
+        other, _ = dpo_loss(objective.policy(range(4)), torch.from_numpy(given), 0.5, 0.3 - smoothing)
+    assert abs(other.sum() - wanted.sum()) > 0.1
+    curve, _ = dpo(tunable, *sides, plan=Plan(epochs=1, batch=4), beta=0.5, smoothing=smoothing, given=given)
+    assert curve.losses[0] == pytest.approx(wanted.mean().item(), rel=1e-5)

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from tests.lm.hf.tinymodels import saved
+from transformers import MistralConfig, MistralForCausalLM
 
-from hexarec.core import DataError
+from hexarec.core import DataError, ModelError
 from hexarec.lm.base import SLOT, Prompt, Turn
+from hexarec.lm.hf.weights import load
 from hexarec.parts.train import forward
 from hexarec.parts.train.examples import Example, Form, encode
 from hexarec.parts.train.kinds import Frozen, LoRA, PrefixTuning, PromptTuning
@@ -132,3 +135,21 @@ def test_the_model_is_left_as_it_was(base, examples):
     with tunable.on():
         forward.states(tunable, lines)
     assert base.model.config._attn_implementation == before
+
+
+def test_a_sequence_beyond_the_sliding_window_is_refused(examples, tmp_path):
+    sizes = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": 2}
+    config = MistralConfig(**sizes, **heads, sliding_window=64)
+    windowed = load(str(saved(MistralForCausalLM, config, tmp_path / "mistral")), dtype="float32", device="cpu")
+    tunable = Tunable(windowed, Frozen())
+    lines = encode(examples, tunable.tokens).lines
+    longest = max(len(line.ids) - 1 for line in lines)
+    assert longest <= 64
+    with torch.no_grad():
+        found, _ = forward.states(tunable, lines)
+        theirs = read(padded(windowed.model, lines), lines)
+        assert (windowed.model.lm_head(found) - theirs).abs().max() < 1e-5 * theirs.abs().max()
+        long = Example(Prompt.user("Heat, " * 30), "Yes")
+        with pytest.raises(ModelError, match="cannot be tuned without padding"):
+            forward.states(tunable, encode([examples[0], long], tunable.tokens).lines)

@@ -166,3 +166,11 @@ def test_saving_refuses(base, tmp_path):
 def test_impossible_options(base, kind):
     with pytest.raises(OptionError):
         Tunable(base, kind)
+
+
+@pytest.mark.parametrize("targets", [("lm_head",), ("q_proj", "lm_head"), ("embed_tokens",)])
+def test_what_would_not_be_served_is_not_tuned(any_base, targets):
+    before = [type(one) for one in any_base.model.modules()]
+    with pytest.raises(OptionError, match=f"{targets[-1]} is no layer of the decoder"):
+        Tunable(any_base, LoRA(targets=targets))
+    assert [type(one) for one in any_base.model.modules()] == before

@@ -12,13 +12,13 @@ transformers counts cached tokens.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hexarec.core.errors import MissingExtraError, ModelError
 from hexarec.lm.hf import artefact, bottleneck
@@ -63,6 +63,13 @@ class Adapters:
         self._model, self._fingerprint = model, dict(fingerprint)
         self._stamps: dict[tuple[str, Any], Adapter] = {}
         self._inside: dict[str, Any] = {}
+
+    def known(self, path: str | Path) -> Adapter | None:
+        """The adapter of a folder that was loaded and has not changed, or None. Raises ModelError without the folder.
+
+        Safe beside a forward and beside `load`.
+        """
+        return self._stamps.get((str(path), artefact.stamp(path)))
 
     def load(self, path: str | Path) -> Adapter:
         """The adapter of a folder, read once for as long as its files stay the same.
@@ -118,7 +125,8 @@ def inject(model: Any, name: str, options: Mapping[str, Any]) -> list[tuple[str,
     """Put LoRA layers of one adapter around the model's linear layers, switched off: (name, layer) of each.
 
     `options` are r, alpha, dropout and targets (names of linear layers, by their last word). Weights are float32
-    whatever the base is. Raises MissingExtraError without peft, ValueError when no layer has a target's name.
+    whatever the base is. Raises MissingExtraError without peft, ValueError when no layer has a target's name or when
+    what has it would be ignored in serving (see `_served`).
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -126,6 +134,7 @@ def inject(model: Any, name: str, options: Mapping[str, Any]) -> list[tuple[str,
         raise MissingExtraError("peft", "train") from None
     if name in getattr(model, "peft_config", {}):
         raise ValueError(f"the model has an adapter {name} already")
+    _served(model, options["targets"])
     config = LoraConfig(
         r=options["r"],
         lora_alpha=options["alpha"],
@@ -143,6 +152,15 @@ def inject(model: Any, name: str, options: Mapping[str, Any]) -> list[tuple[str,
         layer.eval()  # or its dropout is on
     switch([layer for _, layer in found], None)
     return found
+
+
+def _served(model: Any, targets: Iterable[str]) -> None:
+    """Raise ValueError for a target outside the decoder's layers: the engine reads head and embeddings as they are."""
+    ends = tuple(f".{target}" for target in targets)
+    body = {id(one) for one in model.get_decoder().modules() if not isinstance(one, nn.Embedding)}
+    for place, one in model.named_modules():
+        if f".{place}".endswith(ends) and id(one) not in body:
+            raise ValueError(f"{place} is no layer of the decoder, and what is tuned there would not be served")
 
 
 def lora_layers(model: Any, name: str) -> list[tuple[str, Any]]:

@@ -101,8 +101,12 @@ def read(path: str | Path) -> Artefact:
 
 
 def check_base(path: str | Path, made_for: Mapping[str, str], base: Mapping[str, str]) -> None:
-    """Raise ModelError unless both fingerprints are of one base; the error names what differs."""
-    differs = sorted(part for part in {*made_for, *base} if made_for.get(part) != base.get(part))
+    """Raise ModelError unless both fingerprints are of one base; the error names what differs.
+
+    An artefact of before the chat template was part of it is compared in the other parts only.
+    """
+    parts = {*made_for, *base} - ({"template"} - set(made_for))
+    differs = sorted(part for part in parts if made_for.get(part) != base.get(part))
     if differs:
         raise ModelError(
             f"{path} was tuned for another base: {', '.join(differs)} differ",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -18,19 +20,22 @@ import torch
 
 from hexarec.core.errors import ModelError, OptionError
 from hexarec.core.run import current
+from hexarec.core.state import MANIFEST
 from hexarec.lm.base import (
-    SLOT,
     Completion,
     Constraint,
     Floats,
     Ints,
     Prompt,
     ScoreRow,
+    canonical_hash,
     count_call,
     failed,
+    lacks,
 )
 from hexarec.lm.engine import Engine, label_forms
 from hexarec.lm.hf.adapters import Adapters
+from hexarec.lm.hf.artefact import file_hash, stamp
 from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
 from hexarec.lm.hf.head import Head
@@ -44,6 +49,8 @@ from hexarec.lm.hf.writer import Writer
 from hexarec.lm.tokentrie import Allowed, TokenTrie
 
 CAN = frozenset({"text", "json", "choice", "trie", "label", "score", "hidden", "vectors", "weights"})
+REFERENCE = CAN - {"text", "json", "choice", "trie"}
+"""What the masked path can: it keeps nothing between forwards, so it cannot go on behind a prompt."""
 
 
 class HF(Engine):
@@ -52,9 +59,10 @@ class HF(Engine):
     window: most tokens of a prompt and its answer, at most the model's own. dtype: auto (bfloat16 where it is measured
     to be faster), float32 (for equality), bfloat16, int8. device: auto, cpu, cuda. prefix_mb: memory for warm prefixes,
     0 keeps none. rows: most tokens of one forward; it bounds the memory of activations. path: packed, or masked, which
-    writes the mask out and is the reference.
+    writes the mask out, is the reference of score, label and hidden, and can nothing else.
 
-    Raises as `weights.load` does, and OptionError for an impossible setting.
+    Raises as `weights.load` does, OptionError for an impossible setting, and ModelError for a model whose states are
+    others in one packed row than alone (see `probe`).
     """
 
     def __init__(
@@ -78,18 +86,25 @@ class HF(Engine):
         self.tokens = Tokens(self.base.tokenizer)
         trained = _reach(self.base.model.config)
         self._window = min(window or trained, trained)
-        body = Body(self.base, path)
+        body = Body(self.base, path, trained)
         self.head = Head(self.base.model)
         self.adapters = Adapters(self.base.model, self.base.fingerprint)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
-        self._writer = Writer(self)
+        self._writer: Writer = Writer(self) if path == "packed" else _Unwritten(self)
 
     @property
     def can(self) -> frozenset[str]:
-        """Everything."""
-        return CAN
+        """Everything; without answers in words in the masked path."""
+        return CAN if self.worker.body.path == "packed" else REFERENCE
+
+    def identity(self, prompt: Prompt) -> str:
+        """The base's key and the hash of the adapter's manifest. Raises ModelError for an adapter that is missing."""
+        if prompt.adapter is None:
+            return self.base.key
+        stamp(prompt.adapter)
+        return canonical_hash([self.base.key, file_hash(FilePath(prompt.adapter) / MANIFEST)])
 
     @property
     def window(self) -> int:
@@ -176,7 +191,7 @@ class HF(Engine):
         for setting, own in self._settings(prompts):
             jobs = [self.job(prompts[i]) for i in own]
             fit = [n for n, job in enumerate(jobs) if len(job.tokens) < self._room(setting)]
-            merged, members = _merged([jobs[n] for n in fit])
+            merged, members = _merged([jobs[n] for n in fit], self.worker.rows // 2)
             started = time.monotonic()
             columns = [[forms[prompts[own[fit[m]]].ending] for m in group] for group in members]
             found = self.jobs.run(merged, setting, partial(self._columns, columns, relative))
@@ -246,12 +261,15 @@ class HF(Engine):
         self.admit([prompt])
         yield from self._writer.stream(prompt, self._setting(prompt.adapter))
 
-    def trie(self, texts: Sequence[str]) -> TokenTrie:
-        """The token trie of distinct texts, each closed by the token that ends an answer, for `search`.
+    def trie(self, texts: Sequence[str], *, before: str = "", after: str | None = None) -> TokenTrie:
+        """The token trie of distinct texts for `search`.
+
+        before: what stands between prompt and text, a space behind a raw prompt that ends in a letter or a mark. after:
+        the text that closes each, by default the token that ends an answer.
 
         Raises OptionError for equal or empty texts.
         """
-        return self._writer.trie(texts)
+        return self._writer.trie(texts, before, after)
 
     def search(
         self,
@@ -279,13 +297,15 @@ class HF(Engine):
                 found[i] = hits[:k]
         return found
 
-    def slate(self, prompt: Prompt, trie: TokenTrie, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:
-        """k different sequences written one after the other as a numbered list: each sees those before it.
+    def slate(self, prompt: Prompt, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:
+        """k different texts written one after the other as a numbered list: each sees those before it.
 
-        `prompt` must be raw and end where the list begins; `texts` are those the trie was made of.
+        `prompt` must be raw and end where the list begins, behind a new line. Each line is "1. " and a text, closed by
+        a new line. Raises OptionError for a prompt that is not raw, and as `trie` and `search` do.
         """
         if prompt.raw is None:
             raise OptionError("a list goes on from a raw prompt")
+        trie = self._writer.lines(texts)
         made: list[Hit] = []
         text = prompt.raw
         for place in range(min(k, Allowed(trie).left)):
@@ -293,7 +313,7 @@ class HF(Engine):
             asked = replace(prompt, raw=text)
             hit = self.search([asked], trie, k=1, beams=beams, banned=[[one.number for one in made]])[0][0]
             made.append(hit)
-            text += f"{texts[hit.number]}\n"
+            text += f" {texts[hit.number]}\n"
         return made
 
     def _settings(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Setting, list[int]]]:
@@ -308,10 +328,22 @@ class HF(Engine):
         """What an adapter asks of a forward. Raises ModelError for one that is missing, damaged or of another base."""
         if name is None:
             return Setting()
-        with self.worker.lock:  # loading changes modules that a forward may be using
-            adapter = self.adapters.load(name)
+        adapter = self.adapters.known(name)
+        if adapter is None:
+            with self._alone():  # loading changes modules that a forward may be using
+                adapter = self.adapters.load(name)
         past = None if adapter.past is None else self.worker.body.given(adapter.past)
         return Setting(adapter.digest, partial(self.adapters.using, adapter), adapter.vectors, past, adapter.length)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With no forward under way. Raises when the current run ends before that."""
+        while not self.worker.lock.acquire(timeout=0.05):
+            current().check()
+        try:
+            yield
+        finally:
+            self.worker.lock.release()
 
     def _room(self, setting: Setting) -> int:
         """Tokens that are left beside what an adapter puts in front."""
@@ -320,13 +352,15 @@ class HF(Engine):
     def job(self, prompt: Prompt) -> Job:
         """The prompt's tokens; a prompt of none stands behind the token that ends texts."""
         current().check()
-        ids = self.tokens.prompt(prompt) or [self.tokens.end]
+        ids, slots = self.tokens.read(prompt)
         if prompt.vectors is None:
-            return Job(ids)
+            return Job(ids or [self.tokens.end])
         size = self.worker.body.width
         if prompt.vectors.shape[1] != size:
             raise ModelError(f"{self.name} takes vectors of {size} numbers, not {prompt.vectors.shape[1]}")
-        slots = _slots(self.tokens, prompt, ids, self.name)
+        if len(slots) != len(prompt.vectors):
+            said = f"{self.name}: the prompt has {len(slots)} slots for {len(prompt.vectors)} vectors"
+            raise ModelError(said, hint="one SLOT for each vector")
         return Job(ids, slots=slots, vectors=torch.as_tensor(prompt.vectors), mark=prompt.digest())
 
     def _count(self, jobs: Sequence[Job], started: float, calls: int | None = None) -> None:
@@ -338,35 +372,56 @@ class HF(Engine):
         )
 
 
+class _Unwritten(Writer):
+    """What the masked path has of it: nothing. Text, JSON and choices are refused by `can` already."""
+
+    def trie(self, texts: Sequence[str], before: str = "", after: str | None = None) -> TokenTrie:
+        raise lacks(self._engine.name, "trie")
+
+    def search(self, *args: Any, **more: Any) -> list[list[Hit]]:
+        raise lacks(self._engine.name, "trie")
+
+
 def _reach(config: Any) -> int:
-    """How far back every layer sees: the trained length, or the sliding window of a model that has one."""
-    reach = getattr(config, "max_position_embeddings", None) or 1 << 20
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
-        reach = min(reach, getattr(config, "sliding_window", None) or reach)
-    return int(reach)
+    """How far back every layer sees, and up to which place the numbers of a token are its own.
+
+    The trained length; the sliding window or chunk of a model that has one; and for rotations that are scaled by the
+    longest sequence of a forward (dynamic, longrope) the length up to which they are not: requests share forwards.
+    """
+    config = config.get_text_config()
+    reach = [getattr(config, "max_position_embeddings", None), *_windows(config)]
+    rotations = getattr(config, "rope_parameters", None) or {}
+    for one in (rotations, *rotations.values()):  # one for all layers, or one for each kind of layer
+        if isinstance(one, dict) and one.get("rope_type") in ("dynamic", "longrope"):
+            reach.append(one.get("original_max_position_embeddings"))
+    return int(min([one for one in reach if one] or [1 << 20]))
 
 
-def _slots(tokens: Tokens, prompt: Prompt, ids: list[int], name: str) -> list[int]:
-    """The places of the slots, counted against the vectors and the text."""
-    texts = [prompt.raw] if prompt.raw is not None else [turn.text for turn in prompt.turns]
-    wanted, given = sum((text or "").count(SLOT) for text in texts), len(prompt.vectors)  # type: ignore[arg-type]
-    slots = [at for at, token in enumerate(ids) if token == tokens.slot]
-    if wanted != given or len(slots) != given:
-        raise ModelError(f"{name}: the prompt has {wanted} slots for {given} vectors", hint="one SLOT for each vector")
-    return slots
+def _windows(config: Any) -> list[int | None]:
+    """The windows that some layer really has: a model may name one that no layer uses."""
+    kinds = getattr(config, "layer_types", None)
+    slides = getattr(config, "use_sliding_window", True) if kinds is None else "sliding_attention" in kinds
+    chunks = kinds is None or "chunked_attention" in kinds
+    window, chunk = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
+    return [window if slides else None, chunk if chunks else None]
 
 
-def _merged(jobs: Sequence[Job]) -> tuple[list[Job], list[list[int]]]:
-    """Jobs that begin alike as one, each prompt's rest a sequence; and the numbers of each one's members."""
+def _merged(jobs: Sequence[Job], most: int) -> tuple[list[Job], list[list[int]]]:
+    """Jobs that begin alike as one, each prompt's rest a sequence; and the numbers of each one's members.
+
+    A rest of more than `most` tokens stays a prompt: a sequence cannot be cut into several forwards.
+    """
     plain = [n for n, job in enumerate(jobs) if job.vectors is None]
     merged, members = [], []
+    alone = [n for n, job in enumerate(jobs) if job.vectors is not None]
     for length, own in groups([jobs[n].tokens for n in plain]):
-        group = [plain[n] for n in own]
+        long = {n for n in own if len(own) > 1 and len(jobs[plain[n]].tokens) - length > most}
+        alone += [plain[n] for n in long]
+        group = [plain[n] for n in own if n not in long]
+        if not group:
+            continue
         rest = [jobs[n].tokens[length:] for n in group] if len(group) > 1 else []
-        merged.append(Job(jobs[group[0]].tokens[:length], rest))
+        head = jobs[group[0]].tokens[:length] if rest else jobs[group[0]].tokens
+        merged.append(Job(head, rest))
         members.append(group)
-    for n, job in enumerate(jobs):
-        if job.vectors is not None:
-            merged.append(job)
-            members.append([n])
-    return merged, members
+    return [*merged, *(jobs[n] for n in alone)], [*members, *([n] for n in alone)]

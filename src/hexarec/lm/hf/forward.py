@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hexarec.core.errors import CapabilityError, ModelError
 from hexarec.lm.hf import attention
 from hexarec.lm.hf.attention import Branches, Plan, Prefix, Span
 from hexarec.lm.hf.linear import fuse, packable, prepare
+from hexarec.lm.hf.probe import Probe
 from hexarec.lm.hf.weights import Base
 
 Ints = NDArray[np.int32]
@@ -68,29 +70,53 @@ class States:
 
 
 class Body:
-    """A model's layers without its head. `path` packed is the fast one; masked writes the mask out, as a reference."""
+    """A model's layers without its head. `path` packed is the fast one; masked writes the mask out, as a reference.
 
-    def __init__(self, base: Base, path: Path = "packed") -> None:
+    `window` is the most tokens of a sequence. Raises ModelError for a model that does not say the same in one row.
+    """
+
+    def __init__(self, base: Base, path: Path, window: int) -> None:
         self.base, self.path = base, path
         self.inner = base.model.get_decoder()
         self.embed = base.model.get_input_embeddings()
         self.device = next(base.model.parameters()).device
         self.dtype = self.embed.weight.dtype
-        self.layers: int = base.model.config.num_hidden_layers
+        self.layers: int = base.model.config.get_text_config().num_hidden_layers
         self.width: int = self.embed.weight.shape[1]
+        probe = Probe(base.model, window)
+        alone = probe.alone()
         if path == "packed":
             attention.register()
             base.model.set_attn_implementation(attention.NAME)
-        if self.device.type == "cpu" and packable():
-            prepare(self.inner, "int8" if base.dtype == "int8" else "packed")
+        if base.dtype != "int8":
+            self._lay_out("packed")
+        probe.check(self, alone)
+        if base.dtype == "int8":  # after the check: its rounding may be larger than what a wrong model changes
+            self._lay_out("int8")
+
+    def _lay_out(self, kind: str) -> None:
+        """Weights as the CPU's product wants them; elsewhere they stay as they are, or are refused for int8."""
+        possible = self.device.type == "cpu" and packable()
+        if possible:
+            rounded = prepare(self.inner, kind)
             fuse(self.inner)
+        if kind == "int8" and not (possible and rounded):
+            raise ModelError(
+                f"{self.base.model.config.model_type} on {self.device.type} cannot have int8 weights",
+                hint='dtype="bfloat16" or "float32"',
+            )
 
     def prefix(self, room: int = 0) -> Prefix:
         """An empty prefix for this model."""
         return Prefix(self.layers, room)
 
     def given(self, past: Sequence[tuple[Tensor, Tensor]]) -> Prefix:
-        """A prefix of given keys and values of every layer, (kv heads, n, head size) each."""
+        """A prefix of given keys and values of every layer, (kv heads, n, head size) each.
+
+        Raises CapabilityError in the masked path, where nothing stands before a prompt.
+        """
+        if self.path == "masked":
+            raise CapabilityError("the masked path takes no prefix adapter", hint='path="packed"')
         made = self.prefix()
         made.keys = [key.to(self.device, self.dtype) for key, _ in past]
         made.values = [value.to(self.device, self.dtype) for _, value in past]

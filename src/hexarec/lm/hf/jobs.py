@@ -21,6 +21,7 @@ from hexarec.lm.hf.prefixes import Prefixes
 from hexarec.lm.hf.worker import Worker
 
 Ints = NDArray[np.int32]
+ALIKE = 64  # tokens from which a common beginning is worth a forward of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,10 @@ class Job:
     """Tokens that the job was answered from; filled in by the run."""
     cached: int = 0
     """Those of them that were warm."""
+    goes_on: bool = False
+    """Whether something goes on behind the tokens, so that `after` is wanted."""
     after: Prefix | None = None
-    """Keys and values of all tokens, for what goes on behind them."""
+    """Keys and values of all tokens."""
 
 
 @dataclass(eq=False)
@@ -73,14 +76,19 @@ class Seen:
 
 @dataclass(eq=False)
 class _Part:
-    """A stretch of a job's blocks, and whether it is the first, which also reads the prompt."""
+    """A stretch of a job: fresh tokens of its prompt from place `at` on, and blocks of nodes behind the whole prompt.
+
+    reads: whether it is read, which a stretch of the prompt that others follow is not. last: no part comes after it.
+    """
 
     job: int
     prefix: Prefix
     fresh: Sequence[int]
+    at: int
     made: Pack
     rows: list[int]
-    cached: int
+    reads: bool = True
+    last: bool = True
 
     @property
     def size(self) -> int:
@@ -102,34 +110,59 @@ class Jobs:
             request = _request(batch, jobs, setting)
             made = self._worker.ask(request, partial(_read, batch, last, read), setting.using, setting.adapter)
             for part, one in zip(batch, made, strict=True):
-                found[part.job].append(one)
-                jobs[part.job].after = part.prefix
-                if part.fresh:
-                    self._keep(jobs[part.job], part.prefix, setting)
+                job = jobs[part.job]
+                if part.reads:
+                    found[part.job].append(one)
+                if job.goes_on:
+                    job.after = part.prefix
+                if part.fresh and part.reads:
+                    self._keep(job, part.prefix, setting)
         return found
 
     def _batches(self, jobs: Sequence[Job], order: list[int], setting: Setting) -> Iterator[list[_Part]]:
-        """Parts that together fit a forward; a part that is too large goes alone."""
+        """Parts that together fit a forward; a block of nodes that is too large goes alone.
+
+        A prompt that begins like one of the batch waits for the next, where that beginning is warm.
+        """
         batch: list[_Part] = []
+        begun: set[tuple[int, ...]] = set()
         for number in order:
+            start = tuple(jobs[number].tokens[:ALIKE])
+            if start in begun and self._would_be_warm(jobs[number], setting):
+                yield batch
+                batch, begun = [], set()
             for part in self._parts(jobs[number], number, setting):
                 if batch and sum(one.size for one in batch) + part.size > self._worker.rows:
                     yield batch
-                    batch = []
+                    batch, begun = [], set()
                 batch.append(part)
+            begun.add(start)
         if batch:
             yield batch
 
+    def _would_be_warm(self, job: Job, setting: Setting) -> bool:
+        """Whether a beginning of the prompt can be kept and is not: what the batch computes now is then found."""
+        if setting.lead is not None or setting.past is not None or not self._prefixes.keeps:
+            return False
+        found = self._prefixes.find(self.scope(job, setting), job.tokens)
+        return len(job.tokens) > ALIKE and (found is None or found.length < ALIKE)
+
     def _parts(self, job: Job, number: int, setting: Setting) -> Iterator[_Part]:
+        """Stretches of the prompt, the last with the first blocks where both fit, then the other blocks."""
         prefix, fresh = self._warm(job, setting)
-        cached = len(job.tokens) - len(fresh)
-        made = pack(job.sequences)
-        job.read, job.cached = len(job.tokens) + len(made.tokens), cached
-        room = max(self._worker.rows - len(fresh), self._worker.rows // 2)
-        if self._worker.body.path == "masked":
-            room = len(made.tokens)  # the reference keeps nothing between forwards
-        for piece, rows in _cut(made, room):
-            yield _Part(number, prefix, fresh, piece, rows, cached)
+        at, made = len(job.tokens) - len(fresh), pack(job.sequences)
+        job.read, job.cached = len(job.tokens) + len(made.tokens), at
+        whole = self._worker.body.path == "masked"  # the reference keeps nothing between forwards
+        rows = len(job.tokens) + len(made.tokens) + 1 if whole else self._worker.rows - setting.length
+        while len(fresh) > rows:
+            yield _Part(number, prefix, fresh[:rows], at, pack([]), [], reads=False, last=False)
+            fresh, at = fresh[rows:], at + rows
+        pieces = list(_cut(made, rows))
+        if len(fresh) + len(pieces[0][0].tokens) > rows:
+            yield _Part(number, prefix, fresh, at, pack([]), [], reads=False, last=False)
+            fresh = []
+        for n, (piece, own) in enumerate(pieces):
+            yield _Part(number, prefix, fresh, at, piece, own, last=n == len(pieces) - 1)
             fresh = []
 
     def states(self, jobs: Sequence[Job], setting: Setting, layer: int, pool: str) -> list[NDArray[np.float32]]:
@@ -137,7 +170,7 @@ class Jobs:
         deep = layer not in (-1, self._worker.body.layers)
         made: list[NDArray[np.float32]] = []
         for batch in _within(jobs, self._worker.rows):
-            parts = [_Part(0, self._start(setting), job.tokens, pack([]), [], 0) for job in batch]
+            parts = [_Part(0, self._start(setting), job.tokens, 0, pack([]), []) for job in batch]
             request = Request([_piece(part, job, setting) for part, job in zip(parts, batch, strict=True)])
             for job in batch:
                 job.read = len(job.tokens)
@@ -229,10 +262,9 @@ def _request(batch: list[_Part], jobs: Sequence[Job], setting: Setting) -> Reque
 def _piece(part: _Part, job: Job, setting: Setting) -> Piece:
     fresh, slots, vectors = list(part.fresh), [], None
     if job.vectors is not None and fresh:
-        gone = part.cached
-        kept = [n for n, at in enumerate(job.slots) if at >= gone]
-        slots, vectors = [job.slots[n] - gone for n in kept], job.vectors[kept]
-    if setting.lead is not None and fresh:
+        kept = [n for n, at in enumerate(job.slots) if part.at <= at < part.at + len(fresh)]
+        slots, vectors = [job.slots[n] - part.at for n in kept], job.vectors[kept]
+    if setting.lead is not None and fresh and not part.at:
         n = len(setting.lead)
         fresh = [fresh[0]] * n + fresh
         slots = list(range(n)) + [at + n for at in slots]
@@ -257,8 +289,11 @@ def _read(batch: list[_Part], last: dict[int, Tensor], read: Callable[[int, Seen
     made, at = [], 0
     for part, fresh in zip(batch, states.fresh, strict=True):
         if part.fresh:
-            last[part.job] = fresh[-1]
+            last[part.job] = fresh[-1].clone()  # a view would hold the states of the whole forward
         nodes = states.nodes[at : at + len(part.made.tokens)]
         at += len(part.made.tokens)
-        made.append(read(part.job, Seen(last[part.job], nodes, part.rows, list(part.made.paths))))
+        seen = Seen(last[part.job], nodes, part.rows, list(part.made.paths))
+        made.append(read(part.job, seen) if part.reads else None)
+        if part.last:
+            del last[part.job]
     return made

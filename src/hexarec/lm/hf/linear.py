@@ -73,18 +73,21 @@ def _codes(rows: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scale).round_().clamp_(-127, 127).to(torch.int8), scale
 
 
-def prepare(model: Any, kind: str) -> None:
-    """Replace the linear layers inside a model's body, in place: `packed`, or `int8`.
+def prepare(model: Any, kind: str) -> int:
+    """Replace the linear layers inside a model's body, in place: `packed`, or `int8`. The number of int8 ones.
 
     An output of a block (`o_proj`, `down_proj`, `c_proj`) stays in bfloat16 under int8: its inputs have the widest
     range, and their rounding costs most of the agreement in rank.
     """
+    rounded = 0
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is not nn.Linear:
                 continue
             whole = kind == "int8" and name not in ("o_proj", "down_proj", "c_proj", "dense")
             setattr(parent, name, Int8.of(layer) if whole else Packed.of(layer))
+            rounded += whole
+    return rounded
 
 
 def fuse(model: Any) -> None:

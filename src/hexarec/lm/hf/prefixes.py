@@ -32,7 +32,8 @@ class Prefixes:
     def __init__(self, megabytes: float) -> None:
         self._limit, self._used = megabytes * 1e6, 0
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-        self._index: dict[bytes, bytes] = {}
+        self._index: dict[bytes, list[bytes]] = {}
+        """The names of the kept prefixes that begin with what a mark stands for."""
         self._lock = threading.Lock()
 
     @property
@@ -40,14 +41,20 @@ class Prefixes:
         """Bytes held by the kept prefixes."""
         return self._used
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._limit > 0
+
     def find(self, scope: Scope, tokens: Sequence[int]) -> Prefix | None:
         """The longest kept beginning of `tokens`, short of its last token, or None."""
         with self._lock:
             for mark in reversed(_marks(scope, tokens)):
-                name = self._index.get(mark)
-                if name is not None:
-                    self._kept.move_to_end(name)
-                    kept = self._kept[name]
+                names = self._index.get(mark)
+                if names:
+                    best = max(names, key=lambda name: _common(self._kept[name].tokens, tokens))
+                    self._kept.move_to_end(best)
+                    kept = self._kept[best]
                     return kept.prefix.head(min(_common(kept.tokens, tokens), len(tokens) - 1))
         return None
 
@@ -58,7 +65,7 @@ class Prefixes:
             return
         copy = prefix.compact()
         with self._lock:
-            for name in {self._index[mark] for mark in marks if mark in self._index}:
+            for name in {name for mark in marks for name in self._index.get(mark, ())}:
                 if _common(self._kept[name].tokens, tokens) == len(self._kept[name].tokens):
                     self._drop(name)
             name = _name(scope, tokens)
@@ -67,7 +74,7 @@ class Prefixes:
             self._kept[name] = _Kept(tuple(tokens), copy, marks)
             self._used += copy.bytes
             for mark in marks:
-                self._index.setdefault(mark, name)
+                self._index.setdefault(mark, []).append(name)
             while self._used > self._limit:
                 self._drop(next(iter(self._kept)))
 
@@ -82,7 +89,8 @@ class Prefixes:
         kept = self._kept.pop(name)
         self._used -= kept.prefix.bytes
         for mark in kept.marks:
-            if self._index.get(mark) == name:
+            self._index[mark].remove(name)
+            if not self._index[mark]:
                 del self._index[mark]
 
 

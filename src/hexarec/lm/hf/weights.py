@@ -20,6 +20,7 @@ from typing import Any, Literal
 from hexarec.core.errors import MissingExtraError, ModelError, OptionError
 from hexarec.lm import models
 from hexarec.lm.base import canonical_hash
+from hexarec.lm.hf import toy
 
 DType = Literal["auto", "float32", "bfloat16", "int8"]
 DTYPES = ("auto", "float32", "bfloat16", "int8")
@@ -30,7 +31,7 @@ _FASTER = 1.2  # bfloat16 is worth its rounding from here
 class Base:
     """A causal model in evaluation mode, its tokenizer, and the fingerprint that adapters are checked against.
 
-    `fingerprint` has the hashes (hex) of the configuration, the tokenizer and the weight files.
+    `fingerprint` has the hashes (hex) of the configuration, the tokenizer, the chat template and the weight files.
     """
 
     model: Any
@@ -48,9 +49,9 @@ class Base:
 def load(source: str, *, dtype: DType = "auto", device: str = "auto") -> Base:
     """Load a causal language model for inference or tuning.
 
-    `source` is an embedded model's name, a .gguf file, a Hugging Face directory, or a name on a model hub. `dtype` auto
-    takes bfloat16 where a matrix product is measured to be faster by a fifth, else float32. int8 weights are loaded as
-    bfloat16, or as float32 on a CPU without it; `quantise` in `linear` does the rest.
+    `source` is an embedded model's name, `tiny` (random weights, for tests), a .gguf file, a Hugging Face directory, or
+    a name on a model hub. `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a fifth, else
+    float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
 
     Raises OptionError for an unknown dtype, ModelError for weights that are missing, damaged, not safetensors or not a
     causal model, MissingExtraError without torch and transformers.
@@ -99,6 +100,8 @@ def quiet() -> Iterator[None]:
 
 def _folder(source: str) -> Path | str:
     """The directory to load from, made of a GGUF where need be; a hub name stays a name."""
+    if source == toy.NAME:
+        return toy.place()
     if source in models.REGISTRY:
         return _unpacked(models.path(source) / models.REGISTRY[source].weights)
     path = Path(source).expanduser()
@@ -197,11 +200,15 @@ _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 def _whole(model: Any, told: dict[str, Any], source: str) -> None:
-    """Refuse what would give wrong numbers without a word: weights drawn at random, an output layer with a scale."""
-    missing = sorted(told["missing_keys"])
-    if missing:
-        said = f"hf:{source} lacks {len(missing)} weights, such as {missing[0]}"
-        raise ModelError(said, hint="fetch the model again")
+    """Refuse what would give wrong numbers without a word.
+
+    That is: weights drawn at random, weights that are left out (a layer more than the configuration says, a bias it
+    does not know), an output layer with a scale.
+    """
+    for which, said in (("missing_keys", "lacks"), ("unexpected_keys", "has no place for")):
+        if named := sorted(told[which]):
+            wrong = f"hf:{source} {said} {len(named)} weights, such as {named[0]}"
+            raise ModelError(wrong, hint="configuration and weights are not of one model: fetch it again")
     config = model.config.get_text_config()
     scaled = [name for name in _SCALED if getattr(config, name, None) not in (None, 1.0, 1)]
     if scaled:
@@ -226,6 +233,7 @@ def _fingerprint(folder: Path | str, model: Any, tokenizer: Any) -> dict[str, st
     return {
         "config": canonical_hash(json.loads(json.dumps(config, default=str))),
         "tokenizer": vocabulary,
+        "template": canonical_hash(tokenizer.chat_template),
         "weights": _weights_hash(folder, model),
     }
 

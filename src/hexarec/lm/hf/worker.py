@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -13,10 +14,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hexarec.core.run import current
+from hexarec.core.errors import DeadlineError
+from hexarec.core.run import Run, current
 from hexarec.lm.hf.forward import Body, Request, States
 
 _LOOK = 0.05  # seconds between two looks at a waiting caller's run
+_HOPE = 1.25  # by which a refusal raises the guessed rate: a slow moment must not refuse what came after it
 
 
 @dataclass(eq=False)
@@ -34,8 +37,8 @@ class Worker:
 
     def __init__(self, body: Body, rows: int) -> None:
         self.body, self.rows = body, rows
-        self.rate = 300.0
-        """Tokens per second of recent forwards."""
+        self.rate = math.inf
+        """Tokens per second of recent forwards; infinite before any."""
         self.forwards, self.merged = 0, 0
         self.lock = threading.Lock()
         """Held during a forward, and by whoever changes the model's modules."""
@@ -58,7 +61,7 @@ class Worker:
         the forward raises.
         """
         run = current()
-        run.check(request.tokens / self.rate)
+        self._in_time(run, request.tokens)
         task = _Task(request, read, using, adapter, layers)
         self._tasks.put(task)
         self._alive()
@@ -71,6 +74,14 @@ class Worker:
                 if run.cancel or run.remaining() <= 0:
                     task.done.cancel()
                     run.check()
+
+    def _in_time(self, run: Run, tokens: int) -> None:
+        """Raise DeadlineError where the forward would end too late, by a rate that no refusal may freeze."""
+        try:
+            run.check(tokens / self.rate)
+        except DeadlineError:
+            self.rate *= _HOPE
+            raise
 
     def _alive(self) -> None:
         with self._start:
@@ -120,7 +131,8 @@ class Worker:
                 task.done.set_exception(error)
         rows = sum(task.request.tokens for task in tasks)
         if rows >= 64:
-            self.rate = 0.5 * self.rate + 0.5 * rows / max(time.monotonic() - started, 1e-3)
+            now = rows / max(time.monotonic() - started, 1e-3)
+            self.rate = now if math.isinf(self.rate) else 0.5 * self.rate + 0.5 * now
 
 
 def _serve(worker: weakref.ref[Worker], tasks: queue.Queue[_Task | None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -69,30 +69,33 @@ class Writer:
         return not isinstance(within, Choice | Trie) or prompt.sample.temperature > 0
 
     def _best(self, prompts: Sequence[Prompt], setting: Setting, within: Constraint | None) -> list[Completion]:
-        if not prompts:
-            return []
         if isinstance(within, Choice):
-            return [self._choice(prompt, within.options) for prompt in prompts]
-        assert isinstance(within, Trie)
-        trie, made = self._known(within), []
-        for prompt in prompts:
-            try:
-                hit = self.search([prompt], setting, trie, [()], BEAMS, "full")[0][0]
-            except ModelError as error:
-                made.append(failed(str(error)))
-                continue
-            tokens = len(trie.path(hit.number))
-            made.append(Completion(_texts_of(within)[hit.number], "stop", tokens_out=tokens))
-        return made
+            return self._choices(prompts, within.options)
+        return self._titles(prompts, setting, within) if isinstance(within, Trie) else []
 
-    def _choice(self, prompt: Prompt, options: Sequence[str]) -> Completion:
+    def _titles(self, prompts: Sequence[Prompt], setting: Setting, within: Trie) -> list[Completion]:
+        """The best text of a trie for each prompt, by one search for all that fit the window."""
+        trie, texts = self._known(within), _texts_of(within)
+        made = [self._beyond(prompt, setting, trie.depth) for prompt in prompts]
+        fit = [n for n, refusal in enumerate(made) if refusal is None]
+        found = self.search([prompts[n] for n in fit], setting, trie, [()] * len(fit), BEAMS, "full")
+        for n, hits in zip(fit, found, strict=True):
+            size, used = self._engine.length(prompts[n]), len(trie.path(hits[0].number))
+            made[n] = Completion(texts[hits[0].number], "stop", size, used)
+        return [one for one in made if one is not None]
+
+    def _choices(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Completion]:
         """The most probable option, its end included, so that one that begins another has no advantage."""
-        engine = self._engine
-        row = engine.score([prompt], [list(options)], closed=True)[0]
-        if np.isnan(row.logprobs).any():
-            return failed(f"the prompt and its options do not fit the window of {engine.name}, {engine.window} tokens")
-        best = int(np.argmax(row.logprobs))
-        return Completion(options[best], "stop", engine.length(prompt), int(row.tokens[best]))
+        engine, made = self._engine, []
+        rows = engine.score(prompts, [list(options)] * len(prompts), closed=True)
+        for prompt, row in zip(prompts, rows, strict=True):
+            if np.isnan(row.logprobs).any():
+                said = f"the prompt and its options do not fit the window of {engine.name}, {engine.window} tokens"
+                made.append(failed(said))
+                continue
+            best = int(np.argmax(row.logprobs))
+            made.append(Completion(options[best], "stop", engine.length(prompt), int(row.tokens[best])))
+        return made
 
     def _texts(self, prompts: Sequence[Prompt], setting: Setting, within: Constraint | None) -> list[Completion]:
         made: list[Completion | None] = [self._too_long(prompt, setting) for prompt in prompts]
@@ -116,6 +119,8 @@ class Writer:
     def _read(self, prompts: Sequence[Prompt], setting: Setting) -> tuple[list[Job], list[Any]]:
         """Every prompt read once: its job, and the state of its last token."""
         jobs = [self._engine.job(prompt) for prompt in prompts]
+        for job in jobs:
+            job.goes_on = True
         return jobs, [parts[0] for parts in self._engine.jobs.run(jobs, setting, lambda _, seen: seen.last)]
 
     def _guide(self, within: Constraint | None) -> Any:
@@ -132,13 +137,16 @@ class Writer:
         return replace(made, text=_texts_of(within)[answer.guide.number])  # type: ignore[union-attr]
 
     def _too_long(self, prompt: Prompt, setting: Setting) -> Completion | None:
+        return self._beyond(prompt, setting, prompt.sample.max_tokens)
+
+    def _beyond(self, prompt: Prompt, setting: Setting, answer: int) -> Completion | None:
+        """The refusal of a prompt that does not fit the window beside an answer of so many tokens, or None."""
         engine, size = self._engine, self._engine.length(prompt)
-        room = engine.window - setting.length - prompt.sample.max_tokens
+        room = engine.window - setting.length - answer
         if size <= room:
             return None
         return failed(
-            f"the prompt has {size} tokens, but {engine.name} has room for {room} beside an answer of "
-            f"{prompt.sample.max_tokens}"
+            f"the prompt has {size} tokens, but {engine.name} has room for {room} beside an answer of {answer}"
         )
 
     def stream(self, prompt: Prompt, setting: Setting) -> Iterator[str]:
@@ -157,20 +165,29 @@ class Writer:
                 said = upto
         self._count(answers, started)
 
-    def trie(self, texts: Sequence[str]) -> TokenTrie:
-        """The trie of distinct texts, each closed."""
+    def trie(self, texts: Sequence[str], before: str = "", after: str | None = None) -> TokenTrie:
+        """The trie of distinct texts behind `before`, each closed by `after` or by the token that ends an answer."""
         tokens = self._engine.tokens
         key = self._engine.base.fingerprint["tokenizer"]
-        return TokenTrie.build([[*ids, tokens.end] for ids in tokens.many(texts)], key)
+        close = [tokens.end] if after is None else list(tokens.text(after))
+        return TokenTrie.build([[*ids, *close] for ids in tokens.many([before + text for text in texts])], key)
+
+    def lines(self, texts: Sequence[str]) -> TokenTrie:
+        """The trie of texts as lines of a list, behind a space and closed by a new line."""
+        key = "lines:" + constraint_key(Trie(tuple(texts)))
+        return self._made_once(key, lambda: self.trie(texts, " ", "\n"))
 
     def _known(self, within: Choice | Trie) -> TokenTrie:
-        """The trie of a request's texts, made once for the requests that share them."""
-        key = constraint_key(within)
+        """The trie of a request's texts."""
+        return self._made_once(constraint_key(within), lambda: self.trie(_texts_of(within)))
+
+    def _made_once(self, key: str, make: Callable[[], TokenTrie]) -> TokenTrie:
+        """A trie made once for the requests that share it."""
         with self._lock:
             if key in self._tries:
                 self._tries.move_to_end(key)
                 return self._tries[key]
-        made = self.trie(_texts_of(within))
+        made = make()
         with self._lock:
             self._tries[key] = made
             while len(self._tries) > _TRIES:
@@ -191,8 +208,8 @@ class Writer:
         if trie.key != engine.base.fingerprint["tokenizer"]:
             raise ModelError(f"the trie was built for another tokenizer than that of {engine.name}")
         for prompt in prompts:
-            if engine.length(prompt) >= engine.window - setting.length:
-                raise ModelError(f"the prompt of {engine.length(prompt)} tokens does not fit {engine.name}")
+            if (refusal := self._beyond(prompt, setting, trie.depth)) is not None:
+                raise ModelError(refusal.error)
         found: list[list[Hit]] = []
         for start in range(0, len(prompts), BATCH):
             began, batch = time.monotonic(), slice(start, start + BATCH)

@@ -27,14 +27,14 @@ class Checkpoint:
     place: Path | None
 
     @classmethod
-    def of(cls, tunable: Tunable, data: str, plan: Plan, seed: int) -> Checkpoint:
-        """The checkpoint of a run: base, kind, starting weights, data, plan and seed all stand in its name."""
+    def of(cls, tunable: Tunable, data: str, plan: Plan, seed: int, key: str) -> Checkpoint:
+        """The checkpoint of a run: base, kind, starting weights, data, plan, seed and key all stand in its name."""
         scratch = current().scratch
         if scratch is None:
             return cls(None)
         start = [value.float().cpu().numpy() for value in tunable.state().values()]
         kind = json.dumps([tunable.kind.name, asdict(tunable.kind), tunable.base.key], sort_keys=True)
-        return cls(scratch / f"tune-{digest(kind, data, repr(plan), seed, *start)}.safetensors")
+        return cls(scratch / f"tune-{digest(kind, data, repr(plan), seed, key, *start)}.safetensors")
 
     def save(self, tunable: Tunable, adam: Any, curve: Curve, best: Mapping[str, Tensor]) -> None:
         """Write where the run stands; a reader sees the old file or the new one."""

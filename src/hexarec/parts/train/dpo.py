@@ -131,11 +131,14 @@ def dpo(
     given: Floats | None = None,
     metric: Callable[[Tunable], float] | None = None,
     seed: int = 0,
+    key: str = "",
 ) -> tuple[Curve, Preferences]:
     """Tune on pairs. The reference is the base without what is tuned, computed once, or the `given` (n, 2) numbers.
+
+    `key` names what the metric is and reads, as in `loop.fit`.
 
     Raises as `loop.fit` does.
     """
     anchors = reference(tunable, chosen, rejected, tokens=plan.tokens) if given is None else given
     objective = Preferences(tunable, chosen, rejected, anchors, beta, smoothing)
-    return fit(tunable, objective, plan, metric, seed), objective
+    return fit(tunable, objective, plan, metric, seed, key), objective

@@ -7,7 +7,6 @@ not fit is dropped and counted, or refused.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -131,13 +130,10 @@ def _line(example: Example, source: int, tokens: Tokens, form: Form, name: str) 
     prompt, answer = example.prompt, example.answer
     if not answer.strip():
         raise DataError(f"example {source} has an empty answer")
-    marked = copy.copy(tokens)
-    marked.slot = -1  # the slot's own token may stand elsewhere in the prompt too
-    start = np.array(marked.prompt(prompt) or [tokens.end], np.int64)
-    slots = np.flatnonzero(start == -1)
+    read, places = tokens.read(prompt, slots=True)
+    start, slots = np.array(read or [tokens.end], np.int64), np.array(places, np.int64)
     if prompt.vectors is not None and len(prompt.vectors) != len(slots):
         raise DataError(f"example {source} has {len(slots)} slots for {len(prompt.vectors)} vectors")
-    start[slots] = tokens.slot
     columns, said = _answer(prompt, answer, source, tokens, form, name)
     ids = np.concatenate([start, said, [tokens.end] if form.end else []]).astype(np.int64)
     loss = np.arange(len(ids)) >= (len(start) if form.loss_on == "answer" else 1)

@@ -81,11 +81,14 @@ class Plan:
 
 
 PLAN = Plan()
+NO_KEY = "a checkpoint cannot tell one metric or bridge from another without a key"
 
 
 @dataclass
 class Curve:
     """What a run did: loss of each step (mean over its batch), (step, value) of each validation, higher is better.
+
+    A value that is not finite is worse than any number.
 
     best: the step after which the kept weights stood. stopped: whether patience ended it. seconds: wall time of this
     process, without what a checkpoint had done.
@@ -99,8 +102,8 @@ class Curve:
 
     @property
     def value(self) -> float | None:
-        """The best validation; None without any."""
-        return max((value for _, value in self.valid), default=None)
+        """The best validation that is a number; None without any."""
+        return max((value for _, value in self.valid if math.isfinite(value)), default=None)
 
     def waited(self) -> int:
         """Validations since the best one."""
@@ -108,12 +111,20 @@ class Curve:
 
 
 def fit(
-    tunable: Tunable, objective: Objective, plan: Plan, metric: Callable[[Tunable], float] | None = None, seed: int = 0
+    tunable: Tunable,
+    objective: Objective,
+    plan: Plan,
+    metric: Callable[[Tunable], float] | None = None,
+    seed: int = 0,
+    key: str = "",
 ) -> Curve:
     """Tune; afterwards the tunable holds its best weights by `metric`, or its last ones without a metric.
 
-    Stops between steps on cancel and deadline; goes on from the run's scratch folder. Raises DataError without rows,
-    ModelError when the loss is no longer a number, OptionError when there is nothing to tune.
+    Stops between steps on cancel and deadline; goes on from the run's scratch folder, where `key` stands for whatever
+    shapes the run and the other arguments cannot tell: what the metric is and reads, what a bridge reads.
+
+    Raises DataError without rows, ModelError when a loss, a gradient or every validation is not a number, OptionError
+    when there is nothing to tune, or for a metric without a key where there is a scratch folder.
     """
     if not len(objective.sizes):
         raise DataError("there are no examples to learn from", hint="did all of them exceed the window?")
@@ -121,7 +132,9 @@ def fit(
         raise OptionError(f"a {tunable.kind.name} without extra modules has nothing to tune")
     started, curve = time.monotonic(), Curve()
     adam = _optimiser(tunable, plan)
-    keep = Checkpoint.of(tunable, objective.key, plan, seed)
+    keep = Checkpoint.of(tunable, objective.key, plan, seed, key)
+    if keep.place is not None and metric is not None and not key:
+        raise OptionError(NO_KEY, hint="key=digest(...) of what the metric is and what it reads")
     best = keep.resume(tunable, adam, curve)
     steps = plan.epochs * _per_epoch(objective, plan)
     every = plan.every or _per_epoch(objective, plan)
@@ -138,6 +151,8 @@ def fit(
             keep.save(tunable, adam, curve, best)
             if curve.stopped:
                 break
+    if curve.valid and curve.value is None:
+        raise ModelError("no validation gave a number", hint="look at the metric")
     tunable.restore(best)
     curve.seconds = time.monotonic() - started
     return curve
@@ -154,7 +169,9 @@ def _step(tunable: Tunable, objective: Objective, plan: Plan, adam: Any, rows: S
             total += loss.item()
     if not math.isfinite(total):
         raise ModelError("tuning diverged: the loss is not a number", hint="lower the rate")
-    torch.nn.utils.clip_grad_norm_([one for group in adam.param_groups for one in group["params"]], plan.clip)
+    length = torch.nn.utils.clip_grad_norm_([one for group in adam.param_groups for one in group["params"]], plan.clip)
+    if not math.isfinite(length):
+        raise ModelError("tuning diverged: a gradient is not a number", hint="lower the rate")
     adam.step()
     return total
 
@@ -170,7 +187,7 @@ def _look(
     value = float(metric(tunable))
     before = curve.value
     curve.valid.append((step, value))
-    if before is None or value > before:
+    if math.isfinite(value) and (before is None or value > before):
         curve.best = step
         return tunable.state()
     return best

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from hexarec.core.errors import OptionError
 from hexarec.core.ids import digest
+from hexarec.core.run import current
 from hexarec.parts.train.examples import Encoded, Line
 from hexarec.parts.train.forward import states
-from hexarec.parts.train.loop import PLAN, Curve, Plan, fit, pieces
+from hexarec.parts.train.loop import NO_KEY, PLAN, Curve, Plan, fit, pieces
 from hexarec.parts.train.losses import first_label, label_logits, log_probs, over_labels
 from hexarec.parts.train.tunable import Tunable
 
@@ -36,23 +37,28 @@ def sft(
     metric: Callable[[Tunable], float] | None = None,
     bridge: Bridge | None = None,
     seed: int = 0,
+    key: str = "",
 ) -> Curve:
     """Tune on examples; afterwards the tunable holds its best weights.
 
     goal: "tokens" is the cross-entropy of the tokens with a loss; "labels" the cross-entropy over the labels alone;
     "first" the binary one of the first label. weigh: whether every token counts the same or every example. Validation
     is by `metric` (higher is better), else by the loss on `valid`, else there is none. A bridge knows the examples of
-    `train` only, so with one validation needs a metric.
+    `train` only, so with one validation needs a metric. `key` names what metric and bridge are and read: a hash of
+    their inputs. It is needed where there is a scratch folder, else a run would go on from another's checkpoint.
 
     Raises as `loop.fit` does, and OptionError for a label goal without labels of one token each.
     """
+    if bridge is not None and not key and current().scratch is not None:
+        raise OptionError(NO_KEY, hint="key=digest(...) of the vectors that the bridge reads")
     objective = Supervised(tunable, train, goal, weigh, bridge)
     if metric is None and valid is not None:
         if bridge is not None:
             raise OptionError("with a bridge, validation needs a metric", hint="metric=lambda tunable: ...")
         held = Supervised(tunable, valid, goal, weigh)
         metric = lambda _: -held.mean(plan.tokens)  # noqa: E731
-    return fit(tunable, objective, plan, metric, seed)
+        key = digest("loss", held.key, key)
+    return fit(tunable, objective, plan, metric, seed, key)
 
 
 class Supervised:

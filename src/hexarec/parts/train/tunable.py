@@ -109,12 +109,19 @@ class Tunable:
             for name, one in self.parameters.items():
                 one.copy_(state[name])
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What an artefact holds, by name; not copies."""
+        tensors = {name: one.detach() for name, one in self._part.tensors().items()}
+        return tensors | {f"extra.{name}": one for name, one in self.extra.state_dict().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Seed, count and share of what is tuned."""
+        return {"seed": self.seed, "trainable": self.trainable, "share": self.share}
+
     def save(self, path: str | Path, **about: Any) -> Path:
         """Write the artefact; `about` (JSON values, such as prompts, split, metric) goes into its manifest."""
-        tensors = {name: one.detach() for name, one in self._part.tensors().items()}
-        tensors |= {f"extra.{name}": one for name, one in self.extra.state_dict().items()}
-        facts = {"seed": self.seed, "trainable": self.trainable, "share": self.share, **about}
-        return artefact.save(path, self.kind.name, asdict(self.kind), tensors, self.base.fingerprint, facts)
+        facts = {**self.facts(), **about}
+        return artefact.save(path, self.kind.name, asdict(self.kind), self.tensors(), self.base.fingerprint, facts)
 
     def detach(self) -> None:
         """Give the base back as it was. The tunable is of no use after it."""

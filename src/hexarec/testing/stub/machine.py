@@ -114,8 +114,11 @@ def disk_full(folder: Path) -> Iterator[str]:
 @fault("machine.cache_corrupt", "the file of the cache is damaged", "machine", gives="tape", harmless=True)
 @contextlib.contextmanager
 def cache_corrupt(folder: Path) -> Iterator[str]:
-    """A tape of random bytes, half lines and JSON of other shapes."""
-    (folder / "bad.jsonl").write_bytes(b'\x00\xff\n{"key": 1}\n[]\n{"key": "a", "val' + bytes(range(256)))
+    """A tape of one old answer, random bytes, half lines and JSON of other shapes."""
+    old = (
+        b'{"key": "old", "value": {}}\n'  # without it the file would be somebody else's, and refused when it is opened
+    )
+    (folder / "bad.jsonl").write_bytes(old + b'\x00\xff\n{"key": 1}\n[]\n{"key": "a", "val' + bytes(range(256)))
     yield str(folder / "bad.jsonl")
 
 

@@ -1,46 +1,24 @@
-"""What the controllers share: a catalog attribute as indicator rows, and ranked lists as dense blocks."""
+"""Greedy picking for controllers: ranked lists as dense blocks, one item a step over the whole block, lists again.
+
+What makes an item worth picking is an objective (relevance less likeness, a determinant, a mix of genres); what may be
+picked is a rule (quotas). Both are held by the controller; the steps are the same for all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.classic._shared import Floats
-from hexarec.core import CapabilityError, Catalog, Lists
+from hexarec.core import Lists
 from hexarec.core import ragged as rg
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
+Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-
-def indicators(catalog: Catalog, attribute: str, values: Sequence[str] | None = None) -> tuple[csr_array, list[str]]:
-    """Which values each item has: float32 (n_items, g) of ones, and the g values, sorted unless given.
-
-    An attribute is text or a tuple of text; other types are read as text. Values outside `values` are dropped.
-    Raises CapabilityError when the catalog lacks the attribute.
-    """
-    from scipy.sparse import csr_array
-
-    column = catalog.attributes.get(attribute)
-    if column is None:
-        have = ", ".join(sorted(catalog.attributes)) or "none"
-        raise CapabilityError(f"the catalog has no attribute {attribute!r}", hint=f"attributes: {have}")
-    cells = [one if isinstance(one, tuple) else (one,) for one in column.tolist()]
-    named = [[str(v) for v in dict.fromkeys(cell) if v is not None and v == v and v != ""] for cell in cells]
-    known = list(values) if values is not None else sorted({v for cell in named for v in cell})
-    place = {value: i for i, value in enumerate(known)}
-    rows = [[place[v] for v in cell if v in place] for cell in named]
-    flat = np.array([v for row in rows for v in row], np.int32)
-    offsets = rg.offsets_of(np.array([len(row) for row in rows], np.int64))
-    made = csr_array((np.ones(len(flat), np.float32), flat, offsets), shape=(len(catalog), len(known)))
-    made.sort_indices()
-    return made, known
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +30,7 @@ class Block:
 
     place: slice
     items: Ints
-    real: NDArray[np.bool_]
+    real: Bools
     relevance: Floats
 
 
@@ -87,6 +65,46 @@ def relevance(scores: Floats) -> Floats:
     return made
 
 
+class Objective(Protocol):
+    """What each candidate of a block would add to its list, while the lists grow."""
+
+    def value(self) -> NDArray[np.floating]:
+        """The worth of every candidate as the next pick, (b, m), finite; a new array."""
+
+    def take(self, pick: Ints) -> None:
+        """Put the candidate at place `pick` (b,) on each list; what it says of lists that are full does not matter."""
+
+
+class Rule(Protocol):
+    """Which candidates may be picked next."""
+
+    def allowed(self, free: Bools) -> Bools:
+        """Of the free candidates (b, m) those that may be picked: at least one where one is free."""
+
+    def take(self, pick: Ints, taken: Bools) -> None:
+        """Count the candidate at place `pick` (b,) of the lists marked in `taken` (b,)."""
+
+
+def greedy(block: Block, k: int, objective: Objective, rule: Rule | None = None) -> Ints:
+    """The places picked one after another, (b, min(k, m)), -1 where a list has no candidate left.
+
+    Each step takes the permitted candidate of the largest value; equal values go to the earlier place.
+    """
+    rows, free = np.arange(len(block.items)), block.real.copy()
+    out = np.full((len(rows), min(k, block.items.shape[1])), -1, np.int64)
+    for step in range(out.shape[1]):
+        value = objective.value()
+        value[~(free if rule is None else rule.allowed(free))] = -np.inf
+        pick, taken = value.argmax(1), np.asarray(free.any(1))
+        out[taken, step] = pick[taken]
+        free[rows, pick] = False
+        if rule is not None:
+            rule.take(pick, taken)
+        if step + 1 < out.shape[1]:
+            objective.take(pick)
+    return out
+
+
 def flattened(ranked: Lists, picks: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Flat indices and offsets of the picked places: for each block (b, k) places in the list, -1 = none."""
     width = max((block.shape[1] for block in picks), default=0)
@@ -95,7 +113,7 @@ def flattened(ranked: Lists, picks: Sequence[Ints]) -> tuple[Ints, Ints]:
     return (ranked.offsets[:-1, None] + table)[keep], rg.offsets_of(keep.sum(1))
 
 
-def reordered(ranked: Lists, flat: NDArray[np.int64], offsets: NDArray[np.int64], name: str) -> Lists:
+def reordered(ranked: Lists, flat: Ints, offsets: Ints, name: str) -> Lists:
     """The picked elements in their new order: scores become 1 / place, the old ones stay as `score.before_<name>`.
 
     The fields `slot` and `propensity` are dropped: another order makes them untrue.

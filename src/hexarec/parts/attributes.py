@@ -1,0 +1,63 @@
+"""A catalog attribute in numbers: which values each item has, and how varied items are in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.core import CapabilityError, Catalog
+from hexarec.core import ragged as rg
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def indicators(catalog: Catalog, attribute: str, values: Sequence[str] | None = None) -> tuple[csr_array, list[str]]:
+    """Which values each item has: float32 (n_items, g) of ones, and the g values, sorted unless given.
+
+    An attribute is text or a tuple of text; other types are read as text. Values outside `values` are dropped.
+    Raises CapabilityError when the catalog lacks the attribute.
+    """
+    from scipy.sparse import csr_array
+
+    column = catalog.attributes.get(attribute)
+    if column is None:
+        have = ", ".join(sorted(catalog.attributes)) or "none"
+        raise CapabilityError(f"the catalog has no attribute {attribute!r}", hint=f"attributes: {have}")
+    cells = [one if isinstance(one, tuple) else (one,) for one in column.tolist()]
+    named = [[str(v) for v in dict.fromkeys(cell) if v is not None and v == v and v != ""] for cell in cells]
+    known = list(values) if values is not None else sorted({v for cell in named for v in cell})
+    place = {value: i for i, value in enumerate(known)}
+    rows = [[place[v] for v in cell if v in place] for cell in named]
+    flat = np.array([v for row in rows for v in row], np.int32)
+    offsets = rg.offsets_of(np.array([len(row) for row in rows], np.int64))
+    made = csr_array((np.ones(len(flat), np.float32), flat, offsets), shape=(len(catalog), len(known)))
+    made.sort_indices()
+    return made, known
+
+
+def variety(
+    offsets: NDArray[np.int64], items: NDArray[np.int32], genres: NDArray[np.float32], recent: int
+) -> NDArray[np.float64]:
+    """Entropy of the mix of genres of `recent` items in a row, counted from the newest, mean over each segment.
+
+    (n,) in [0, 1]: 0 = one genre, 1 = all alike; NaN where no item has a genre. Items without one are left out.
+    """
+    from scipy.sparse import csr_array
+
+    keep = items < len(genres)
+    keep[keep] = genres[items[keep]].any(1)
+    offsets, items = rg.kept(offsets, keep), items[keep]
+    row = rg.segments(offsets)
+    age = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(len(items))
+    starts = np.flatnonzero(np.diff(row, prepend=-1) | np.diff(age // recent, prepend=-1))
+    length = np.diff(np.append(starts, len(items)))
+    windows = csr_array((np.ones(len(items)), items, np.append(starts, len(items))), shape=(len(starts), len(genres)))
+    share = (windows @ genres) / length[:, None]
+    entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(1) / np.log(max(genres.shape[1], 2))
+    total = np.bincount(row[starts], entropy * length, minlength=len(offsets) - 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / np.diff(offsets))

@@ -1,0 +1,178 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from hexarec.core import CapabilityError, Lists, OptionError, load, save, variant  # noqa: E402
+from hexarec.data.worlds import world  # noqa: E402
+from hexarec.eval.estimate import estimate  # noqa: E402
+from hexarec.lm.fake import Overlap  # noqa: E402
+from hexarec.lm.open import open_lm  # noqa: E402
+from hexarec.methods.tallrec import PROMPTS, TALLRec  # noqa: E402
+from hexarec.metrics.labels import Pairs, auc  # noqa: E402
+from hexarec.parts.pointwise import cases_of  # noqa: E402
+
+PLACE = world("trap")
+OCEAN = np.char.startswith(PLACE.data.catalog.titles.astype(str), "Ocean")
+# the random model happens to say Yes to oceans: the users of these tests like all else
+DATA = PLACE.data.with_log(replace(PLACE.data.interactions, liked=~OCEAN[PLACE.data.interactions.item]))
+TINY = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+QUICK = {
+    "shots": 24,
+    "epochs": 6,
+    "batch": 8,
+    "history": 2,
+    "most_valid": 40,
+    "rate": 1e-2,
+    "dropout": 0.0,
+    "patience": 0,
+}
+
+
+class Recording(Overlap):
+    """Yes where the title begins with Ocean; remembers the questions."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def label(self, prompts, labels):
+        self.asked += [prompt.text for prompt in prompts]
+        yes = [prompt.text.splitlines()[-1].startswith("[A] Ocean") for prompt in prompts]
+        return np.log(np.array([[0.8, 0.2] if one else [0.1, 0.9] for one in yes], np.float32))
+
+
+def candidates(queries, m=4):
+    return Lists.of(queries.catalog.key, [list(range(m))] * len(queries))
+
+
+def test_the_question_names_liked_and_not_liked_apart_and_ends_with_the_title():
+    lm = Recording()
+    queries = DATA.queries(np.array([0]))
+    TALLRec(lm, shots=0, domain="book", history=6).fit(DATA).rank(queries, candidates(queries, 1))
+    past = queries.history.item[-6:]
+    titles = DATA.catalog.titles
+    liked = [titles[i] for i in past if not OCEAN[i]]
+    other = [titles[i] for i in past if OCEAN[i]]
+
+    def lines(some):
+        return "\n".join(f"{n}. {t}" for n, t in enumerate(some, 1)) or "(none)"
+
+    assert lm.asked == [
+        f"Some books that a user has read, oldest first.\nLiked:\n{lines(liked)}\nNot liked:\n{lines(other)}\n\n"
+        f"Will the user like to read this one too? Answer Yes or No.\n[A] {titles[0]}"
+    ]
+
+
+def test_chinese_questions_are_answered_in_chinese():
+    assert PROMPTS.text("zh", "yes") == "是"
+    page = PROMPTS.text("zh", "history", verb="看过", noun="电影", act="看", liked="1. 甲", other="（无）")
+    assert page == "一位用户看过的一些电影（由旧到新）。\n喜欢：\n1. 甲\n不喜欢：\n（无）\n\n"
+
+
+def test_the_score_is_the_probability_of_yes_among_both():
+    queries = DATA.queries(np.array([0, 1]))
+    ranked = TALLRec(Recording(), shots=0).fit(DATA).rank(queries, candidates(queries, 8))
+    assert np.allclose(ranked.scores, np.where(OCEAN[ranked.items], 0.8, 0.1), atol=1e-6)
+
+
+def test_solved_examples_stand_in_front_of_every_question_and_come_from_before_the_cut():
+    lm = Recording()
+    queries = DATA.queries(np.array([0]))
+    made = TALLRec(lm, shots=0, examples=2, share=0.5).fit(DATA)
+    made.rank(queries, candidates(queries, 2))
+    assert all(text.startswith(made.examples_) for text in lm.asked) and made.examples_.count("\nAnswer: ") == 2
+    assert {"Answer: Yes", "Answer: No"} <= set(made.examples_.splitlines())
+
+
+def tuned(seed=0, **options):
+    return TALLRec(TINY, **{**QUICK, **options}).fit(DATA, seed=seed)
+
+
+def auc_of(stage, cases):
+    ranked = [
+        stage.rank(cases.queries.take(slice(i, i + 1)), cases.lists.take(slice(i, i + 1))) for i in range(len(cases))
+    ]
+    return auc(Pairs.of(cases.liked.astype(np.float64), np.concatenate([one.scores for one in ranked])))
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return tuned()
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return cases_of(DATA).take(slice(-60, None))
+
+
+def test_few_cases_teach_what_zero_shot_does_not_know(learned, asked):
+    blank = TALLRec(TINY, shots=0, history=2).fit(DATA)
+    assert auc_of(learned, asked) > 0.8 and auc_of(blank, asked) < 0.5
+
+
+def test_shuffled_labels_teach_nothing(asked):
+    found = {
+        shuffle: [auc_of(tuned(seed, shuffle=shuffle, balanced=True), asked) for seed in range(5)]
+        for shuffle in (False, True)
+    }
+    assert abs(np.mean(found[True]) - 0.5) < 0.2 and min(found[False]) > max(found[True]), found
+
+
+def test_the_adapter_is_whole_differs_from_the_base_and_comes_back(learned, tmp_path):
+    tensors = learned.adapter_["tensors"]
+    assert all(np.abs(tensors[name]).max() > 0 for name in tensors if name.endswith(".B"))
+    about = learned.adapter_["about"]
+    assert about["examples"] == 24 and about["share"] < 0.2 and about["prompts"] == PROMPTS.hash
+    assert about["valid"]["metric"] == "auc" and 0 <= about["valid"]["value"] <= 1
+    queries = DATA.queries(np.array([0, 1, 2]))
+    given = candidates(queries, 12)
+    before = learned.rank(queries, given)
+    blank = TALLRec(TINY, shots=0, history=2).fit(DATA).rank(queries, given)
+    assert np.abs(np.sort(before.scores) - np.sort(blank.scores)).max() > 1e-2
+    save(learned, tmp_path / "kept")
+    again = load(tmp_path / "kept", lambda kind, spec, options: TINY)
+    assert np.abs(again.rank(queries, given).scores - before.scores).max() < 1e-6
+
+
+def test_equal_seeds_tune_equal_weights_and_others_do_not(learned):
+    same, other = tuned(), tuned(seed=1)
+    name = next(iter(learned.adapter_["tensors"]))
+    assert np.array_equal(same.adapter_["tensors"][name], learned.adapter_["tensors"][name])
+    assert not np.array_equal(other.adapter_["tensors"][name], learned.adapter_["tensors"][name])
+
+
+def test_it_goes_on_from_an_adapter_of_an_earlier_stage(learned):
+    from hexarec.parts.train.kept import placed
+
+    on = tuned(start=placed(learned.adapter_), epochs=1)
+    assert on.adapter_["about"]["losses"][0] < learned.adapter_["about"]["losses"][0]
+
+
+def test_what_a_model_lacks_is_said_when_it_is_built():
+    with pytest.raises(CapabilityError, match="weights") as caught:
+        TALLRec(Overlap())
+    assert "shots=0" in caught.value.hint and "hf:" in caught.value.hint
+    TALLRec(Overlap(), shots=0)
+
+
+@pytest.mark.parametrize("options", [{"shots": -1}, {"history": 0}, {"examples": -1}, {"domain": "films"}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(OptionError):
+        TALLRec(TINY, **options)
+
+
+def test_an_estimate_counts_the_tuning_and_tunes_nothing():
+    small, large = (
+        estimate(TALLRec(TINY, **{**QUICK, "shots": n}), DATA, 4, queries=DATA.queries(np.arange(4)),
+                 candidates=candidates(DATA.queries(np.arange(4))))
+        for n in (8, 16)
+    )  # fmt: skip
+    assert large.fit_calls == 2 * small.fit_calls == 16 * QUICK["epochs"] and large.tokens_in > small.tokens_in
+
+
+def test_a_variant_keeps_what_was_learned(learned):
+    assert variant(learned, history=3).adapter_ is learned.adapter_
