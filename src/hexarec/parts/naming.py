@@ -23,6 +23,7 @@ from typing import Any
 from hexarec.core import ModelError, OptionError
 from hexarec.lm.base import Choice, Constraint, LanguageModel, Prompt, Trie, Turn
 from hexarec.lm.cassette import keeping
+from hexarec.lm.engine import stands_bare
 from hexarec.parts.ground import pieces
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean, numbered
@@ -99,6 +100,11 @@ def name_items(
     return [slate.finished(backfill) for slate in slates]
 
 
+def _before(prompt: Prompt) -> str:
+    """What stands between a prompt and a title that goes on from it: a title behind a word or a mark has a space."""
+    return "" if prompt.raw is None or stands_bare(prompt.ending) else " "
+
+
 class _Ask:
     """The four ways to ask."""
 
@@ -107,11 +113,11 @@ class _Ask:
 
     def search(self, slates: Sequence[Slate]) -> None:
         """Beam search in the token trie of each distinct list; again for what too narrow beams left out."""
-        groups: dict[int, list[Slate]] = {}
+        groups: dict[tuple[int, str], list[Slate]] = {}
         for slate in slates:
-            groups.setdefault(id(slate.surfaces), []).append(slate)
-        for group in groups.values():
-            trie = self._lm.trie(group[0].surfaces.texts)  # type: ignore[attr-defined]
+            groups.setdefault((id(slate.surfaces), _before(slate.prompt)), []).append(slate)
+        for (_, before), group in groups.items():
+            trie = self._lm.trie(group[0].surfaces.texts, before=before)  # type: ignore[attr-defined]
             for _ in range(max(slate.k for slate in group)):
                 open_ones = [slate for slate in group if slate.missing and not slate.fault]
                 if not open_ones:
