@@ -263,5 +263,7 @@ def test_a_title_behind_a_raw_prompt_that_ends_in_a_mark_has_a_space(torch_lm):
     for text, before in (("The next film:", " "), ("The next film:\n", "")):
         prompt = Prompt.plain(text)
         made = name_items(torch_lm, [prompt], [TITLES], k=1)[0]
-        scores = torch_lm.score([prompt], [[before + title for title in Surfaces.of(TITLES).texts]], closed=True)[0].logprobs
+        scores = torch_lm.score([prompt], [[before + title for title in Surfaces.of(TITLES).texts]], closed=True)[
+            0
+        ].logprobs
         assert made.items == [int(scores.argmax())] and abs(made.names[0].logprob - scores.max()) < 1e-3

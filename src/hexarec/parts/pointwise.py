@@ -144,7 +144,8 @@ def yes_probabilities(
         rows = [row for row, own in enumerate(labels) if own == pair]
         with keeping(of_rows(complete)):
             values = lm.label([prompts[row] for row in rows], pair).astype(np.float64)
-        odds[rows] = values[:, 0] - values[:, 1]
+        with np.errstate(invalid="ignore"):  # both ruled out: no probability
+            odds[rows] = values[:, 0] - values[:, 1]
     if lost := int(np.isnan(odds).sum()):
         degrade(f"{lost} of {len(odds)} answers give no probability of {labels[0][0]} and {labels[0][1]}")
     return np.asarray(1.0 / (1.0 + np.exp(-odds)))
