@@ -81,11 +81,8 @@ def test_few_cases_are_nested_by_seed_and_kept_in_time(balanced):
     assert len(small) == 16 and len(large) == 64 and names[0] <= names[1]
     assert (np.diff(large.queries.now) >= 0).all()
     assert abs(int(large.liked.sum()) - 32) <= 1 or not balanced
-    assert (
-        names[0] != {*zip(s.queries.user.tolist(), s.queries.now.tolist(), strict=True)}
-        if (s := shots(cases, 16, balanced=balanced, seed=6))
-        else False
-    )
+    other = shots(cases, 16, balanced=balanced, seed=6)
+    assert names[0] != set(zip(other.queries.user.tolist(), other.queries.now.tolist(), strict=True))
 
 
 def test_balanced_takes_what_there_is_when_a_label_is_rare():
