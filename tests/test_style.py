@@ -18,6 +18,7 @@ FILE, METHOD_FILE, CLASSIC_FILE = 500, 250, 150
 # files over the limit of their folder, with the most they may have
 LONGER = {
     "methods/llmrank.py": 320,  # seven back ends, six renderings, and the paper's three curves
+    "methods/llmtreerec.py": 360,  # every way to ask of two kinds of page, in two languages; four choosers
     "methods/nir.py": 280,  # three forms of the questions in two languages, and a stage in three slots
     "classic/sasrec.py": 165,  # twenty options of one sentence each; net, data and training stand in files of their own
 }

@@ -33,9 +33,9 @@ class TfidfSvd:
 
     dim: int = 128
     fallback: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        self.name, self.spec = "tfidf-svd", "tfidf"
+    # of the class: one that comes back from disk is not constructed
+    name = "tfidf-svd"
+    spec = "tfidf"
 
     def fit(self, texts: Sequence[str], *, seed: int = 0) -> TfidfSvd:
         """Learn weights and axes from the texts; the same texts give the same axes, signs included."""

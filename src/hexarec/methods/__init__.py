@@ -21,6 +21,14 @@ def _tiny_nir() -> Any:
     return NIR(open_lm("fake:overlap"), picks=4)
 
 
+def _tiny_llmtreerec() -> Any:
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.llmtreerec import LLMTreeRec
+
+    lm = open_lm("fake:overlap")
+    return LLMTreeRec(open_encoder("tfidf"), lm, choose="model", leaf=6, branch=4, width=3, per_leaf=2, dim=16)
+
+
 def _tiny_tallrec() -> Any:
     from hexarec.lm.open import open_lm
     from hexarec.methods.tallrec import TALLRec
@@ -66,6 +74,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text"}),
         fidelity="paper",
         tiny=_tiny_nir,
+    ),
+    Card(
+        name="llmtreerec",
+        where="hexarec.methods.llmtreerec:LLMTreeRec",
+        paper="Zhang et al. 2024, COLING 2025, arXiv:2404.00702",
+        title="A catalog as a tree whose branches the model chooses",
+        stages=("retrieve",),
+        sections=("1.3",),
+        paradigms=frozenset({1}),
+        needs=frozenset({"text", "encoder"}),
+        fidelity="paper",
+        tiny=_tiny_llmtreerec,
     ),
     Card(
         name="frozen_encoder",

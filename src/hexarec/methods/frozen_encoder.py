@@ -24,7 +24,6 @@ from hexarec.core import (
     Catalog,
     Dataset,
     Features,
-    History,
     Lists,
     OptionError,
     Queries,
@@ -36,9 +35,9 @@ from hexarec.core import (
     same_lineage,
 )
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded
+from hexarec.parts.encoded import encoded, learned_from
 from hexarec.parts.render import documents, present_fields
-from hexarec.parts.vectors import unit, whiten
+from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
 
@@ -107,12 +106,10 @@ class FrozenEncoder:
 
     def _ready(self, catalog: Catalog) -> Encoder:
         """The encoder; one that learns from texts (the TF-IDF fallback) learns from this catalog, as a copy."""
-        learns = getattr(self.encoder, "fit", None)
-        if learns is None:
-            return self.encoder
-        texts = documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang)
-        made: Encoder = copy.copy(self.encoder).fit(texts)  # type: ignore[attr-defined]
-        return made
+        return learned_from(
+            self.encoder,
+            lambda: documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang),
+        )
 
     def _space(self, rows: Vectors) -> Vectors:
         return unit((rows - self.mean_) @ self.axes_)
@@ -132,7 +129,7 @@ class FrozenEncoder:
         """(n, d) decayed mean of the last liked items' vectors; zeros without history. Written requests are encoded."""
         ready(self, queries)
         recent = queries.history.where(queries.history.liked & (queries.history.item < len(self.text_))).last(self.last)
-        text = _decayed(recent, self.text_, self.decay)
+        text = decayed(recent, self.text_, self.decay)
         if queries.text is not None:
             asked = [i for i, words in enumerate(queries.text) if words]
             if asked:
@@ -161,12 +158,3 @@ class FrozenEncoder:
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """Candidates by cosine with the user."""
         return rescored(queries, candidates, self._scores, "frozen_encoder")
-
-
-def _decayed(recent: History, rows: Vectors, decay: float) -> Vectors:
-    """(n, d) sums of item rows, the newest event weighing 1, each older one `decay` times the next."""
-    out = np.zeros((len(recent), rows.shape[1]), np.float32)
-    age = np.repeat(recent.offsets[1:], recent.lengths) - 1 - np.arange(recent.offsets[-1])
-    weight = (decay**age).astype(np.float32)[:, None]
-    np.add.at(out, np.repeat(np.arange(len(recent)), recent.lengths), rows[recent.item] * weight)
-    return out

@@ -27,6 +27,7 @@ from hexarec.parts.ask import Ask, Asked, Backend, Question
 from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
+from hexarec.parts.worded import Worded
 
 Variant = Literal["sequential", "recency", "icl", "none", "fake", "shuffled"]
 VARIANTS = ("sequential", "recency", "icl", "none", "fake", "shuffled")
@@ -80,44 +81,6 @@ PROMPTS = Prompts(
         "no": "否",
     },
 )
-
-
-@dataclass(frozen=True)
-class _Page:
-    """The wording of one user's questions: the condition is the same text in front of every option, so it is shared."""
-
-    prompts: Prompts
-    lang: str
-    words: Mapping[str, str]
-    condition: str
-
-    def _text(self, piece: str, **slots: str | int) -> str:
-        return self.prompts.text(self.lang, piece, condition=self.condition, **self.words, **slots)
-
-    def listwise(self, options: str, n: int, *, json: bool = False) -> str:
-        """The question for a full order, as lines or as JSON."""
-        return self._text("json" if json else "list", options=options, n=n)
-
-    def choice(self, options: str) -> str:
-        """The question for one handle."""
-        return self._text("choice", options=options)
-
-    def pointwise(self, title: str) -> str:
-        """The yes/no question."""
-        return self._text("pointwise", title=title)
-
-    def pairwise(self, first: str, second: str) -> str:
-        """The A/B question."""
-        return self._text("pairwise", first=first, second=second)
-
-    def lead(self, *, history: bool) -> str:
-        """The text a title continues."""
-        return self._text("lead" if history else "lead_bare")
-
-    @property
-    def yes_no(self) -> tuple[str, str]:
-        """Yes and no in the language."""
-        return self._text("yes"), self._text("no")
 
 
 @dataclass
@@ -192,14 +155,14 @@ class LLMRank:
             out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
         return out
 
-    def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> _Page:
+    def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> Worded:
         lang = queries.lang[i]
         words = domain_words(self.domain, lang)
         part = slice(*queries.history.offsets[i : i + 2])
         past = queries.history.item[part][queries.history.liked[part]][-self.history :]
         past = self._controlled(past, queries, name, seed, shown)
         condition = self._condition(titles(queries.catalog, past, lang), lang, words)
-        return _Page(self.prompts, lang, words, condition)
+        return Worded(self.prompts, lang, words, condition)
 
     def _controlled(
         self, past: NDArray[np.int32], queries: Queries, name: str, seed: int, shown: NDArray[np.int32]

@@ -15,20 +15,29 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-def indicators(catalog: Catalog, attribute: str, values: Sequence[str] | None = None) -> tuple[csr_array, list[str]]:
-    """Which values each item has: float32 (n_items, g) of ones, and the g values, sorted unless given.
+def values_of(catalog: Catalog, attribute: str) -> list[list[str]]:
+    """The values of each item as text, each once, in their order; missing ones left out.
 
-    An attribute is text or a tuple of text; other types are read as text. Values outside `values` are dropped.
-    Raises CapabilityError when the catalog lacks the attribute.
+    An attribute is text or a tuple of text; other types are read as text. Raises CapabilityError when the catalog lacks
+    the attribute.
     """
-    from scipy.sparse import csr_array
-
     column = catalog.attributes.get(attribute)
     if column is None:
         have = ", ".join(sorted(catalog.attributes)) or "none"
         raise CapabilityError(f"the catalog has no attribute {attribute!r}", hint=f"attributes: {have}")
     cells = [one if isinstance(one, tuple) else (one,) for one in column.tolist()]
-    named = [[str(v) for v in dict.fromkeys(cell) if v is not None and v == v and v != ""] for cell in cells]
+    return [[str(v) for v in dict.fromkeys(cell) if v is not None and v == v and v != ""] for cell in cells]
+
+
+def indicators(catalog: Catalog, attribute: str, values: Sequence[str] | None = None) -> tuple[csr_array, list[str]]:
+    """Which values each item has: float32 (n_items, g) of ones, and the g values, sorted unless given.
+
+    Read as `values_of` does. Values outside `values` are dropped. Raises CapabilityError when the catalog lacks the
+    attribute.
+    """
+    from scipy.sparse import csr_array
+
+    named = values_of(catalog, attribute)
     known = list(values) if values is not None else sorted({v for cell in named for v in cell})
     place = {value: i for i, value in enumerate(known)}
     rows = [[place[v] for v in cell if v in place] for cell in named]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,14 @@ def _fresh(encoder: Encoder, texts: list[str]) -> Vectors:
         for start in track(range(0, len(texts), CHUNK), f"encode with {encoder.name}")
     ]
     return np.concatenate(parts) if parts else np.zeros((0, encoder.dim), np.float32)
+
+
+def learned_from(encoder: Encoder, texts: Callable[[], Sequence[str]]) -> Encoder:
+    """The encoder; one that learns from texts (the TF-IDF fallback) as a copy that learned from these."""
+    if not hasattr(encoder, "fit"):
+        return encoder
+    made: Encoder = copy.copy(encoder).fit(texts())
+    return made
 
 
 def forget_encoded() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import DataError, MissingExtraError
+from hexarec.core import DataError, History, MissingExtraError
 
 Vectors = NDArray[np.float32]
 EXACT_UP_TO = 200_000
@@ -39,6 +39,15 @@ def whiten(rows: Vectors, mask: NDArray[np.bool_], dim: int | None = None) -> tu
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
     scale = np.sqrt(len(known) - 1) / values
     return mean.astype(np.float32), (axes.T * scale).astype(np.float32)
+
+
+def decayed(recent: History, rows: Vectors, decay: float) -> Vectors:
+    """(n, d) sums of item rows, the newest event weighing 1, each older one `decay` times the next."""
+    out = np.zeros((len(recent), rows.shape[1]), np.float32)
+    age = np.repeat(recent.offsets[1:], recent.lengths) - 1 - np.arange(recent.offsets[-1])
+    weight = (decay**age).astype(np.float32)[:, None]
+    np.add.at(out, np.repeat(np.arange(len(recent)), recent.lengths), rows[recent.item] * weight)
+    return out
 
 
 @dataclass

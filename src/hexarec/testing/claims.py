@@ -90,6 +90,16 @@ def _nir_without_a_filter() -> Any:
     return measures.Filtered(NIR(measures.plain(), picks=3), depth=None)
 
 
+def _tree(choose: str) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_encoder
+        from hexarec.methods.llmtreerec import LLMTreeRec
+
+        return LLMTreeRec(open_encoder("tfidf"), choose=choose, leaf=6, branch=4, width=2, dim=None)  # type: ignore[arg-type]
+
+    return build
+
+
 def _tallrec(shots: int) -> Builder:
     def build() -> Any:
         from hexarec.lm.open import open_lm
@@ -156,6 +166,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "candidates of a filter make a model useful where titles tell nothing", "Wang and Lim 2023, arXiv:2304.03153",
         "checkerboard", _nir, _nir_without_a_filter, measures.recall_at(3), 0.2,
+    ),
+    Claim(
+        "branches that suit a user lead to items without events", "Zhang et al. 2024, arXiv:2404.00702", "cold",
+        _tree("embedding"), _tree("random"), measures.recall_at(5), 0.3,
     ),
     Claim(
         "text finds what has no events (against item-kNN)", LEARN, "cold",

@@ -1,0 +1,73 @@
+"""Item texts as vectors in one space, and where a user stands in it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hexarec.core import Catalog, Queries
+from hexarec.lm.base import Encoder
+from hexarec.parts.encoded import encoded, learned_from
+from hexarec.parts.render import documents, present_fields
+from hexarec.parts.vectors import decayed, unit, whiten
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass
+class TextSpace:
+    """Unit vectors (n_items, d) of a catalog, `vectors_`; new items are encoded alone.
+
+    encoder: texts to vectors; one that learns does so from the catalog. fields: what of an item is read. whiten: centre
+    and whiten on the catalog. dim: of the whitened vectors, None = all. decay: weight of a history item relative to the
+    next newer one.
+    """
+
+    encoder: Encoder
+    fields: Sequence[str]
+    whiten: bool = True
+    dim: int | None = 128
+    decay: float = 0.9
+
+    def fit(self, catalog: Catalog) -> TextSpace:
+        """Encode the catalog."""
+        every = np.arange(len(catalog))
+        self.encoder_ = learned_from(self.encoder, lambda: self.documents(catalog, every))
+        rows = encoded(self.encoder_, self.documents(catalog, every))
+        self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
+        if self.whiten:
+            self.mean_, self.axes_ = whiten(rows, catalog.alive[: len(rows)], self.dim)
+        self.vectors_ = self._placed(rows)
+        return self
+
+    def extend(self, catalog: Catalog) -> TextSpace:
+        """The space with the new items of a catalog; the places of the others stay."""
+        new = np.arange(len(self.vectors_), len(catalog))
+        if not len(new):
+            return self
+        made = copy.copy(self)
+        made.vectors_ = np.concatenate(
+            [self.vectors_, self._placed(encoded(self.encoder_, self.documents(catalog, new)))]
+        )
+        return made
+
+    def taste(self, queries: Queries, last: int) -> Vectors:
+        """(n, d) unit: the last liked items, newer ones more, and what is asked for in words; zeros without both."""
+        known = queries.history.liked & (queries.history.item < len(self.vectors_))
+        made = unit(decayed(queries.history.where(known).last(last), self.vectors_, self.decay))
+        words = [] if queries.text is None else [(i, text) for i, text in enumerate(queries.text.tolist()) if text]
+        if words:
+            made[[i for i, _ in words]] += self._placed(self.encoder_.encode([text for _, text in words]))
+        return unit(made)
+
+    def documents(self, catalog: Catalog, rows: NDArray[Any]) -> list[str]:
+        """What is encoded of each item."""
+        return documents(catalog, rows, present_fields(catalog, self.fields), catalog.lang)
+
+    def _placed(self, rows: Vectors) -> Vectors:
+        return unit((rows - self.mean_) @ self.axes_)
