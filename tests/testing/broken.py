@@ -281,6 +281,21 @@ class Lying(Good):
         return (Evidence("history", (int(queries.exclude.max(initial=0)) % 41 + 1, 0, 1, 2)),)
 
 
+class Storyteller(Good):
+    """Breaks `converses`: offers an item that does not exist."""
+
+    def offered(self, desk, dialogue):
+        return ("a made-up title",)
+
+
+class Listener(Good):
+    """Breaks `converses`: counts its calls, so that a dialogue in a batch is answered as one later."""
+
+    def offered(self, desk, dialogue):
+        self._calls = getattr(self, "_calls", -1) + 1
+        return tuple(desk.catalog.ids(np.flatnonzero(desk.catalog.alive)[[self._calls % 5]]))
+
+
 BREAKS = {
     "catalog rows": (Inventing, Doubling),
     "at most k": (Generous,),
@@ -311,6 +326,7 @@ BREAKS = {
     "enriches": (Overwriting,),
     "backbone": (Skewed,),
     "explains": (Lying,),
+    "converses": (Storyteller, Listener),
     "any words": (Trusting,),
 }
 """For each contract the stages that break it, and nothing else that this contract looks at."""

@@ -17,6 +17,7 @@ from hexarec.core import (
     Features,
     PerUser,
     Reasons,
+    Reply,
     StateError,
     Words,
     best,
@@ -88,6 +89,15 @@ class Good:
             )
             for i in range(len(queries))
         ]
+
+    def converse(self, dialogues, desk):
+        return [
+            Reply(Words("Here is one.", "en"), self.offered(desk, one), "recommend", {"turns": len(one.turns)})
+            for one in dialogues
+        ]
+
+    def offered(self, desk, dialogue):
+        return tuple(desk.catalog.ids(np.flatnonzero(desk.catalog.alive)[:1]))
 
     def sentence(self, queries, i):
         return Words("因为您喜欢它。" if queries.lang[i] == "zh" else "You liked it.", queries.lang[i])

@@ -29,6 +29,13 @@ def _tiny_llmtreerec() -> Any:
     return LLMTreeRec(open_encoder("tfidf"), lm, choose="model", leaf=6, branch=4, width=3, per_leaf=2, dim=16)
 
 
+def _tiny_chatrec() -> Any:
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.chatrec import ChatRec
+
+    return ChatRec(open_lm("fake:overlap"), open_encoder("tfidf"), candidates=8, shown=3, history=4)
+
+
 def _tiny_tallrec() -> Any:
     from hexarec.lm.open import open_lm
     from hexarec.methods.tallrec import TALLRec
@@ -110,6 +117,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text", "label", "weights", "torch"}),
         fidelity="paper",
         tiny=_tiny_tallrec,
+    ),
+    Card(
+        name="chatrec",
+        where="hexarec.methods.chatrec:ChatRec",
+        paper="Gao et al. 2023, arXiv:2303.14524",
+        title="A model in front of a recommender: talk, reasons, ratings",
+        stages=("rank", "converse"),
+        sections=("5.1",),
+        paradigms=frozenset({5}),
+        needs=frozenset({"text"}),
+        fidelity="inferred",
+        tiny=_tiny_chatrec,
     ),
     Card(
         name="diversity",

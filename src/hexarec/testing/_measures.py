@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic import ItemKNN
-from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
+from hexarec.core import Dataset, Dialogue, Lists, Message, Queries, best, ragged, rng
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
@@ -23,6 +23,7 @@ from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases
+from hexarec.testing._words import Counter
 
 OPTIONS = 8  # candidates of a list, one of them right
 TOP = 2
@@ -43,6 +44,17 @@ def auc_of_later_cases(stage: Any, place: World) -> float:
     cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
     ranked = stage.rank(cases.queries, cases.lists)
     return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
+def found_in_talk(stage: Any, place: World) -> float:
+    """Share of dialogues whose first answer holds a true item, for a turn that names what the user liked last."""
+    catalog, hits = place.data.catalog, []
+    for i in range(len(place.queries)):
+        past = place.queries[i].items
+        said = f'More like "{catalog.titles[past[-1]]}", please.' if past else "Something new, please."
+        reply = stage.converse([Dialogue((Message("user", said),))], Counter(catalog))[0]
+        hits.append(bool(set(catalog.rows(list(reply.items)).tolist()) & set(place.truth[i].items.tolist())))
+    return float(np.mean(hits))
 
 
 def biased() -> PositionBiased:

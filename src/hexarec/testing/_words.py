@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hexarec.core import Answer, Catalog, DataError, Evidence, Graph, Item, Lists, MissingExtraError, Queries, Reasons
+from hexarec.core import (
+    Answer,
+    Catalog,
+    DataError,
+    Dialogue,
+    Evidence,
+    Graph,
+    Item,
+    Lists,
+    Message,
+    MissingExtraError,
+    Queries,
+    Reasons,
+    Reply,
+)  # fmt: skip
 from hexarec.core.options import is_stage, option_names, variant
 from hexarec.data.worlds import World
 from hexarec.lm.base import Prompt
@@ -17,6 +32,7 @@ from hexarec.lm.fake import Scripted
 from hexarec.lm.garbage import KINDS, Garbage
 from hexarec.testing._asking import ask, few, hold, newly_fitted, nobody, pool, ready, verbs, well_formed
 
+ACTS = frozenset({"ask", "recommend", "explain", "chat", "end"})
 EVIDENCE = frozenset({"history", "attribute", "query", "path", "rule", "popularity"})
 
 
@@ -171,5 +187,33 @@ def _survives(made: Any, world: World, what: str, n: int = 4) -> None:
                 hold(not len(given.without(lists.items, lists.offsets).items), f"rank loses items after {what}")
         if callable(getattr(made, "explain", None)):
             _sound(explained(made, queries), queries, given.top_k(3), f"explain after {what}")
+        if callable(getattr(made, "converse", None)):
+            _replies(made, world, what)
     except DataError as error:
         hold(False, f"{what} was not survived: {error}")
+
+
+def _replies(made: Any, world: World, what: str) -> None:
+    desk = Counter(world.data.catalog)
+    dialogues = [Dialogue((Message("user", said),), {}, user) for said, user in (("Hi", None), ("Something new", "u0"))]
+    sound_replies(made.converse(dialogues, desk), dialogues, desk, f"converse after {what}")
+
+
+def sound_replies(replies: Sequence[Reply], dialogues: Sequence[Dialogue], desk: Counter, what: str) -> None:
+    """Raise Broken unless there is one well-formed reply for each dialogue."""
+    catalog = desk.catalog
+    hold(len(replies) == len(dialogues), f"{what}: {len(replies)} replies for {len(dialogues)} dialogues")
+    for reply in replies:
+        hold(reply.act in ACTS, f"{what}: the unknown act {reply.act!r}")
+        hold(reply.words.text.strip(), f"{what}: a reply without words")
+        rows = catalog.rows(list(reply.items))
+        hold((rows >= 0).all() and catalog.alive[rows].all(), f"{what}: items that the catalog lacks")
+        hold(len(set(reply.items)) == len(reply.items), f"{what}: an item twice")
+        for span in reply.words.spans:
+            hold(0 <= span.start < span.stop <= len(reply.words.text), f"{what}: a span outside its text")
+            hold(span.item is None or span.item in catalog.items, f"{what}: a span to no item")
+        try:
+            again = json.loads(json.dumps(dict(reply.state), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            hold(False, f"{what}: the state is not JSON ({error})")
+        hold(again == dict(reply.state), f"{what}: the state does not survive JSON")

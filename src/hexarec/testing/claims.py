@@ -111,6 +111,16 @@ def _tallrec(shots: int) -> Builder:
     return build
 
 
+def _chatrec(store: bool) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_encoder
+        from hexarec.methods.chatrec import ChatRec
+
+        return ChatRec(measures.plain(), open_encoder("tfidf") if store else None)
+
+    return build
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -226,6 +236,10 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a transformer reads the order", "Kang and McAuley 2018, arXiv:1808.09781", "order",
         _classic("SASRec", **SASREC), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
+    ),
+    Claim(
+        "a store of texts brings items into a talk that the recommender never saw", "Gao et al. 2023, arXiv:2303.14524",
+        "cold", _chatrec(True), _chatrec(False), measures.found_in_talk, 0.3,
     ),
     Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",

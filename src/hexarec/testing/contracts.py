@@ -17,7 +17,7 @@ from typing import Any
 
 from hexarec.core import stages_of
 from hexarec.data.worlds import World
-from hexarec.testing import _life, _lists, _words
+from hexarec.testing import _life, _lists, _talk, _words
 from hexarec.testing._asking import Broken
 
 Check = Callable[[Any, World], None]
@@ -71,7 +71,8 @@ ROWS: tuple[Contract, ...] = (
     Contract("enriches", _life.enriches, ("enrich",)),
     Contract("backbone", _life.backbone, ("backbone",)),
     Contract("explains", _words.explains, ("explain",)),
-    Contract("any words", _words.any_words, (*LISTS, "explain"), lm=True),
+    Contract("converses", _talk.converses, ("converse",)),
+    Contract("any words", _words.any_words, (*LISTS, "explain", "converse"), lm=True),
 )
 """Every contract, with the stages it concerns."""
 

@@ -1,0 +1,371 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hexarec
+from hexarec.core import CapabilityError, Dialogue, Item, Lists, Message, OptionError, load, run, save
+from hexarec.lm.base import Completion
+from hexarec.lm.fake import Double, Overlap
+from hexarec.lm.open import open_encoder, open_lm
+from hexarec.methods.chatrec import PROMPTS, ChatRec
+
+FILMS = hexarec.open_data("films")
+USER = FILMS.users.ids.ids[3]
+
+
+class Heard(Overlap):
+    """Answers as Overlap does and keeps every prompt."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def label(self, prompts, labels):
+        self.asked += [prompt.text for prompt in prompts]
+        return super().label(prompts, labels)
+
+    def generate(self, prompts, within=None):
+        self.asked += [prompt.text for prompt in prompts]
+        return super().generate(prompts, within)
+
+
+class Desk:
+    """A recommender that answers with the first permitted rows, and tells what it was asked."""
+
+    graph = None
+
+    def __init__(self, catalog=FILMS.catalog):
+        self.catalog, self.queries = catalog, []
+
+    def retrieve(self, queries, k):
+        self.queries.append(queries)
+        rows = np.flatnonzero(~queries.forbidden(len(self.catalog))[0])[:k]
+        return Lists.of(self.catalog.key, [rows.tolist()])
+
+
+FITTED = ChatRec(Heard(), open_encoder("tfidf"), domain="film").fit(FILMS)
+
+
+def method(lm=None, **options):
+    made = replace(FITTED, lm=lm or Heard(), **options)
+    for name in ("key_", "seed_", "known_", "because_", "space_", "ids_", "titles_"):
+        setattr(made, name, getattr(FITTED, name))
+    return made
+
+
+def talk(stage, *turns, user=None, desk=None):
+    """The replies to the turns, one after the other; the state travels as JSON."""
+    dialogue, replies = Dialogue((), {}, user), []
+    for said in turns:
+        dialogue = replace(dialogue, turns=(*dialogue.turns, Message("user", said)))
+        reply = stage.converse([dialogue], desk or Desk())[0]
+        replies.append(reply)
+        turn = Message("assistant", reply.words.text, reply.items)
+        dialogue = replace(dialogue, turns=(*dialogue.turns, turn), state=json.loads(json.dumps(dict(reply.state))))
+    return replies
+
+
+def genres(reply):
+    rows = FILMS.catalog.rows(list(reply.items))
+    return [set(FILMS.catalog.attributes["genres"][row]) for row in rows]
+
+
+def test_a_wish_gets_a_list_of_catalog_items_with_reasons_tied_to_real_history():
+    reply = talk(method(), "a comedy, no horror", user=USER)[0]
+    assert reply.act == "recommend" and len(reply.items) == 5
+    assert all("comedy" in own and "horror" not in own for own in genres(reply))
+    liked = [FILMS.catalog.titles[row] for row in FILMS.queries([3])[0].items]
+    for line in reply.words.text.splitlines()[1:]:
+        if "Because you liked" in line:
+            assert any(f"Because you liked {title}:" in line for title in liked)
+    assert [claim.verdict for claim in reply.words.claims] == ["supported"] * len(reply.words.claims)
+
+
+def test_spans_point_from_titles_to_ids():
+    reply = talk(method(), "a comedy")[0]
+    for span, one in zip(reply.words.spans, reply.items, strict=True):
+        assert span.item == one
+        assert reply.words.text[span.start : span.stop] == FILMS.catalog[one].title
+
+
+def test_a_refusal_of_the_first_turn_holds_to_the_last_and_nothing_is_shown_twice():
+    noise = ["more", "something else please", "and again"] * 3
+    replies = talk(method(), "never any horror or war please", *noise)
+    shown = [one for reply in replies for one in reply.items]
+    assert len(shown) == len(set(shown)) and len(shown) > 20
+    assert not any(own & {"horror", "war"} for reply in replies for own in genres(reply))
+
+
+def test_prompts_stay_bounded_however_long_the_dialogue():
+    lm = Heard()
+    talk(method(lm, memory=60), *(["I want something long and quiet, tell me more of it " * 4] * 12))
+    lengths = [len(text) for text in lm.asked]
+    assert max(lengths[len(lengths) // 2 :]) < 1.3 * max(lengths[: len(lengths) // 2])
+
+
+def test_wishes_give_way_where_nothing_is_left_and_refusals_never():
+    reply = talk(method(), "a western made before 1900, no horror")[0]
+    assert reply.items and not any("horror" in own for own in genres(reply))
+    assert reply.words.text.startswith(PROMPTS.en["relaxed"])
+
+
+def test_nothing_at_all_asks_back():
+    class Empty(Desk):
+        def retrieve(self, queries, k):
+            return Lists.empty(self.catalog.key, len(queries))
+
+    reply = talk(method(encoder=None), "a comedy", desk=Empty())[0]
+    stage = method()
+    stage.space_ = None
+    reply = talk(stage, "a comedy", desk=Empty())[0]
+    assert reply.act == "ask" and reply.items == () and reply.words.text == PROMPTS.en["none"]
+
+
+def test_greetings_are_talk_in_the_models_words_as_a_stream():
+    events = []
+    with run(emit=lambda event: events.append(event) if event.get("kind") == "words" else None):
+        reply = talk(method(open_lm("fake:overlap")), "Hello!")[0]
+    assert reply.act == "chat" and reply.items == () and len(events) > 1
+    assert "".join(event["text"] for event in events).split() == reply.words.text.split()
+    lists = []
+    with run(emit=lambda event: lists.append(event) if event.get("kind") == "words" else None):
+        listed = talk(method(), "a comedy")[0]
+    assert "".join(event["text"] for event in lists) == listed.words.text and len(lists) == 6
+
+
+def test_why_gives_reasons_for_what_was_shown_or_named():
+    first, why, second = talk(method(), "a comedy", "why these?", "and why the second one?", user=USER)
+    assert why.act == "explain" and why.items == first.items
+    assert second.items == (first.items[1],)
+    named = talk(method(), "Why would you show Spirited Away?", user=USER)[0]
+    assert [FILMS.catalog[one].title for one in named.items] == ["Spirited Away"]
+    assert talk(method(), "why?")[0].act == "ask"
+
+
+def test_an_item_is_no_reason_for_itself():
+    reply = talk(method(), "I loved Spirited Away, more please", "why Spirited Away?")[-1]
+    assert "Because you liked Spirited Away" not in reply.words.text
+
+
+def test_ratings_in_talk_and_in_lists():
+    class Four(Overlap):
+        def label(self, prompts, labels):
+            row = np.log([0.01, 0.01, 0.01, 0.96, 0.01]) if len(labels) == 5 else np.zeros(len(labels))
+            return np.tile(row.astype(np.float32), (len(prompts), 1))
+
+    reply = talk(method(Four()), "Would I like Alien?")[0]
+    assert reply.words.text == "I think you would give Alien 4.0 of 5." and reply.act == "explain"
+    assert talk(method(Four()), "would I like it?")[0].act == "ask"
+    queries = FILMS.queries([0, 1])
+    shown = Lists.of(FILMS.catalog.key, [[3, 4], [5]])
+    made = method(Four()).predict(queries, shown)
+    assert np.allclose(made.scores, 0.01 * (1 + 2 + 3 + 5) + 0.96 * 4, atol=1e-3)
+
+
+def test_ratings_as_text_are_read_and_clamped():
+    class Says(Overlap):
+        def answer(self, prompt, within):
+            return Completion("11 of course")
+
+    queries = FILMS.queries([0])
+    made = method(Says(), rating="text").predict(queries, Lists.of(FILMS.catalog.key, [[3]]))
+    assert made.scores.tolist() == [5.0]
+
+
+def test_the_prompt_holds_profile_ratings_slots_and_dialogue():
+    lm = Heard()
+    talk(method(lm, profile=tuple(FILMS.users.attributes)), "a comedy", "no war please", user=USER)
+    text = lm.asked[-1]
+    assert all(f"{name}: " in text.split("About the person: ")[1].split("\n")[0] for name in FILMS.users.attributes)
+    assert "The person wants: comedy." in text and "The person does not want: war." in text
+    assert "Person: a comedy\nYou: Here is what I would suggest:" in text and "Person: no war please" in text
+    past = FILMS.queries([3])[0]
+    assert f"{FILMS.catalog.titles[past.items[-1]]}" in text
+
+
+def test_the_recommender_is_asked_with_history_need_and_filters():
+    desk = Desk()
+    talk(method(), "I loved Spirited Away. A comedy, no horror.", user=USER, desk=desk)
+    asked = desk.queries[0]
+    assert asked.user_ids() == [USER] and "comedy" in asked.text[0]
+    assert FILMS.catalog.titles[asked[0].items[-1]] == "Spirited Away" and asked.where is not None
+
+
+def test_a_new_item_is_found_a_turn_after_it_was_added():
+    grown = FILMS.catalog.extend(
+        [
+            Item(
+                "new",
+                "The Clockmaker of Zug",
+                "A clockmaker mends a tower clock in a Swiss town.",
+                {"genres": ("drama",)},
+            )
+        ]
+    )
+    stage = method().extend(grown)
+    reply = talk(stage, "a film about a clockmaker and a tower clock in a Swiss town", desk=Desk(grown))[0]
+    assert "new" in reply.items
+    assert len(FITTED.space_.vectors_) == len(FILMS.catalog)
+
+
+def test_the_models_own_opening_is_shown_only_when_it_is_true():
+    class Opens(Overlap):
+        text = "Here are some films for you."
+
+        def answer(self, prompt, within):
+            return Completion(self.text)
+
+    good = talk(method(Opens(), wording="model"), "a comedy")[0]
+    assert good.words.text.startswith("Here are some films for you.")
+    lying = type("Lies", (Opens,), {"text": "All of them were directed by Alfred Hitchcock in 1801."})
+    bad = talk(method(lying(), wording="model"), "a comedy")[0]
+    assert bad.words.text.startswith(PROMPTS.en["here"]) and bad.words.answers == (lying.text,)
+
+
+def test_a_second_domain_keeps_the_person_and_changes_the_shelf():
+    from hexarec.core import Catalog
+
+    books = Catalog.of([Item(f"b{n}", f"A book about {word}") for n, word in enumerate(["dragons", "clocks", "tea"])])
+    lm = Heard()
+    reply = talk(method(lm), "something with dragons", user=USER, desk=Desk(books))[0]
+    assert set(reply.items) <= {"b0", "b1", "b2"} and reply.items[0] == "b0"
+    past = FILMS.queries([3])[0]
+    assert str(FILMS.catalog.titles[past.items[-1]]) in lm.asked[0] and "A book about tea" in lm.asked[0]
+
+
+def test_the_model_gates_where_it_is_asked_to():
+    class Gate(Overlap):
+        def label(self, prompts, labels):
+            if labels == ("A", "B", "C", "D") and "What does the person want" in prompts[0].text:
+                return np.tile(np.array([-9, -9, -9, -0.1], np.float32), (len(prompts), 1))
+            return super().label(prompts, labels)
+
+    assert talk(method(Gate(), gate="model"), "a comedy")[0].act == "chat"
+    assert talk(method(Gate()), "a comedy")[0].act == "recommend"
+
+
+def test_turns_that_no_longer_fit_are_summed_up_once():
+    class Sums(Heard):
+        def answer(self, prompt, within):
+            return Completion("Likes long films." if "A part of a dialogue" in prompt.text else "Well.")
+
+    lm = Sums()
+    replies = talk(method(lm, memory=40, summary=True), *(["I want something long and slow, with many words"] * 5))
+    assert replies[-1].state["talk"]["summary"] == "Likes long films."
+    assert "Said before: Likes long films." in lm.asked[-1]
+    parts = [text for text in lm.asked if "A part of a dialogue" in text]
+    assert len(parts) == len(set(parts))
+
+
+class Broken(Overlap):
+    """Gives no numbers and no words."""
+
+    def label(self, prompts, labels):
+        return np.full((len(prompts), len(labels)), np.nan, np.float32)
+
+    def answer(self, prompt, within):
+        return Completion("", "error", error="down")
+
+
+def test_a_broken_model_leaves_the_recommenders_order_and_says_so():
+    told = []
+    with run(complain=told.append):
+        reply = talk(method(Broken(), gate="model"), "a comedy")[0]
+        rated = talk(method(Broken()), "would I like Alien?")[0]
+        hello = talk(method(Broken()), "hello")[0]
+    plain = talk(method(Broken(), backend="none"), "a comedy")[0]
+    assert reply.items == plain.items and told
+    assert rated.words.text == "I cannot say how you would rate Alien." and hello.words.text
+
+
+def test_the_order_of_candidates_is_the_models():
+    class Likes(Overlap):
+        def worth(self, page):
+            return [float("Amélie" in option) for option in page.options]
+
+    class Shelf(Desk):
+        def retrieve(self, queries, k):
+            rows = np.flatnonzero(~queries.forbidden(len(self.catalog))[0])
+            return Lists.of(self.catalog.key, [rows[-k:].tolist()])
+
+    stage = method(Likes(), candidates=20)
+    stage.space_ = None
+    plain = talk(method(backend="none"), "a comedy", desk=Shelf())[0]
+    wanted = next((n for n, t in enumerate(FILMS.catalog.titles) if "Amélie" in t), None)
+    assert wanted is not None and plain.items
+
+    class Only(Desk):
+        def retrieve(self, queries, k):
+            return Lists.of(self.catalog.key, [[0, 1, 2, wanted]])
+
+    assert talk(stage, "something new", desk=Only())[0].items[0] == FILMS.catalog.items.ids[wanted]
+
+
+def test_chinese():
+    reply = talk(method(), "想看一部喜剧，不要恐怖片", user=USER)[0]
+    assert reply.words.lang == "zh" and reply.words.text.startswith("我的推荐：")
+    assert all("comedy" in own and "horror" not in own for own in genres(reply))
+
+
+def test_it_forgets_and_comes_back(tmp_path):
+    from hexarec.core import forget
+
+    stage = forget(FITTED, [USER])
+    lm = Heard()
+    talk(replace_lm(stage, lm), "a comedy", user=USER)
+    assert "Nothing is known yet" in lm.asked[-1]
+    save(FITTED, tmp_path / "kept")
+    back = load(tmp_path / "kept", lambda kind, spec, options: Heard() if kind == "lm" else open_encoder(spec))
+    ours, theirs = (talk(one, "a comedy, no war", user=USER)[0] for one in (FITTED, back))
+    assert ours.items == theirs.items and ours.words.text == theirs.words.text
+
+
+def replace_lm(stage, lm):
+    from hexarec.core import variant
+
+    return variant(stage, lm=lm)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"gate": "ask"}, OptionError),
+        ({"wording": "poem"}, OptionError),
+        ({"rating": "stars"}, OptionError),
+        ({"candidates": 0}, OptionError),
+        ({"shown": 0}, OptionError),
+        ({"memory": 0}, OptionError),
+        ({"low": 5, "high": 1}, OptionError),
+        ({"domain": "wine"}, OptionError),
+        ({"backend": "best"}, OptionError),
+    ],
+)
+def test_options_that_are_none_are_refused(options, error):
+    with pytest.raises(error):
+        ChatRec(Overlap(), **options)
+
+
+def test_what_the_model_lacks_is_named_at_once():
+    class Labels(Double):
+        @property
+        def can(self):
+            return frozenset({"label"})
+
+    ChatRec(Labels())
+    for options, instead in (
+        ({"wording": "model"}, "template"),
+        ({"summary": True}, "summary=False"),
+        ({"backend": "list"}, "choice"),
+    ):
+        with pytest.raises(CapabilityError, match=instead):
+            ChatRec(Labels(), **options)
+
+    class Text(Double):
+        @property
+        def can(self):
+            return frozenset({"text"})
+
+    with pytest.raises(CapabilityError, match="rules"):
+        ChatRec(Text(), backend="list", gate="model")

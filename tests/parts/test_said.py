@@ -1,0 +1,117 @@
+import pytest
+
+import hexarec
+from hexarec.core import Catalog, Item
+from hexarec.parts.said import Lexicon, lexicon_of, pointed_at
+
+CATALOG = hexarec.open_data("films").catalog
+WORDS = Lexicon(CATALOG)
+
+
+def read(text):
+    said = WORDS.read(text)
+    names = {part: [str(CATALOG.titles[row]) for row in getattr(said, part)] for part in ("liked", "disliked", "seen")}
+    return said, names
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("I want a comedy", ["comedy"], []),
+        ("comedies or westerns please", ["comedy", "western"], []),
+        ("no horror", [], ["horror"]),
+        ("No horror, war or westerns.", [], ["horror", "war", "western"]),
+        ("a thriller, but not a war film", ["thriller"], ["war"]),
+        ("I hate musicals and don't want horror. A comedy!", ["comedy"], ["horror"]),
+        ("anything but horror", [], ["horror"]),
+        ("I don't mind horror", ["horror"], []),
+        ("not only comedy but also drama", ["comedy", "drama"], []),
+        ("想看一部喜剧，不要恐怖片", ["comedy"], ["horror"]),
+        ("别给我战争片", [], ["war"]),
+        ("horror? no horror!", [], ["horror"]),
+    ],
+)
+def test_values_are_wanted_or_not(text, wanted, unwanted):
+    said, _ = read(text)
+    genres = {value for name, value in said.wanted if name == "genres"}
+    assert genres == set(wanted)
+    assert {value for name, value in said.unwanted if name == "genres"} == set(unwanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "titles"),
+    [
+        ("I loved Spirited Away and The Wizard of Oz", "liked", ["Spirited Away", "The Wizard of Oz"]),
+        ("something like Alien please", "liked", ["Alien"]),
+        ("I've already seen Akira", "seen", ["Akira"]),
+        ("I didn't like Zodiac (2007)", "disliked", ["Zodiac"]),
+        ("类似《千与千寻》的", "liked", ["Spirited Away"]),
+        ('have you got anything like "heat"?', "liked", ["Heat"]),
+        ("wizard of oz, the: great", "liked", []),
+    ],
+)
+def test_titles_are_liked_disliked_or_seen(text, part, titles):
+    assert read(text)[1][part] == titles
+
+
+def test_seen_is_not_disliked_and_not_liked():
+    said, names = read("I haven't watched Akira, and I have seen Zodiac")
+    assert names["disliked"] == [] and names["liked"] == [] and "Zodiac" in names["seen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("from the 90s", (1990, 1999)),
+        ("the 1970s", (1970, 1979)),
+        ("something of the 20s", (2020, 2029)),
+        ("after 2000", (2000, 0)),
+        ("before 1960", (0, 1959)),
+        ("since 1990 and until 1999", (1990, 1999)),
+        ("2010年以后的", (2010, 0)),
+        ("80年代的", (1980, 1989)),
+        ("my 3 friends", (0, 0)),
+    ],
+)
+def test_years(text, years):
+    assert WORDS.read(text).years == years
+
+
+def test_a_word_is_a_title_only_where_it_is_written_as_a_name():
+    catalog = Catalog.of([Item("a", "Up"), Item("b", "Her"), Item("c", "It Happened One Night")])
+    words = Lexicon(catalog)
+    assert words.read("cheer up, tell her it is fine").items == ()
+    assert words.read("I liked Up and it happened one night").items == (0, 2)
+
+
+def test_equal_titles_are_told_apart_by_the_year():
+    catalog = Catalog.of(
+        [Item("a", "Sabrina", attributes={"year": 1954}), Item("b", "Sabrina", attributes={"year": 1995})]
+    )
+    words = Lexicon(catalog)
+    assert words.read("I liked Sabrina (1995)").items == (1,)
+    assert words.read("I liked Sabrina").items == (0,)
+
+
+def test_withdrawn_items_have_no_name():
+    catalog = Catalog.of([Item("a", "Blue Thunder"), Item("b", "Red Thunder")]).remove(["a"])
+    assert Lexicon(catalog).read("more like Blue Thunder").items == ()
+
+
+def test_starting_over_and_changing_ones_mind():
+    assert WORDS.read("let's start over").afresh and WORDS.read("重新开始吧").afresh
+    assert WORDS.read("a thriller instead").anew and not WORDS.read("a thriller").anew
+
+
+def test_places_of_a_list():
+    assert pointed_at("why the second one?", 5) == [1]
+    assert pointed_at("the first and the third", 5) == [0, 2]
+    assert pointed_at("第三个为什么", 5) == [2]
+    assert pointed_at("the last one", 4) == [3]
+    assert pointed_at("the seventh", 3) == []
+
+
+def test_a_catalog_without_attributes_and_odd_text_do_no_harm():
+    words = lexicon_of(Catalog.of([Item("a", ""), Item("b", "💥 (1999)")]))
+    for text in ("", "\x00", "💥", "((((", '"', "the 990s", "第", "a" * 10_000):
+        assert words.read(text).wanted == ()

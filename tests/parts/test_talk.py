@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+
+import hexarec
+from hexarec.core import Message, Queries
+from hexarec.parts.intent import by_rules
+from hexarec.parts.said import lexicon_of
+from hexarec.parts.talk import MOST, Talk, fitting, heard
+
+CATALOG = hexarec.open_data("films").catalog
+WORDS = lexicon_of(CATALOG)
+
+
+def after(*turns, talk=None):
+    return heard(talk or Talk(), [Message("user", turn) for turn in turns], WORDS, CATALOG)
+
+
+def passes(talk, **options):
+    where = talk.filters(CATALOG, **options)
+    return np.ones(len(CATALOG), bool) if where is None else CATALOG.mask(where)
+
+
+def genres_of(mask):
+    return {genre for row in np.flatnonzero(mask) for genre in CATALOG.attributes["genres"][row]}
+
+
+def test_what_was_refused_at_the_first_turn_still_is_after_thirty():
+    noise = [f"tell me more about that, number {n}" for n in range(30)]
+    talk = after("never show me horror", *noise)
+    assert ("genres", "horror") in talk.unwanted
+    assert "horror" not in genres_of(passes(talk)) and passes(talk).any()
+
+
+def test_a_wish_takes_back_a_refusal_and_the_other_way_round():
+    talk = after("no horror")
+    talk = after("no horror", "horror is fine after all", talk=talk)
+    assert talk.unwanted == () and talk.wanted == (("genres", "horror"),)
+    assert after("a comedy", "no comedies").wanted == ()
+
+
+def test_instead_replaces_the_wishes_of_its_field_only():
+    talk = after("a comedy by Steven Spielberg", "a thriller instead")
+    assert ("genres", "comedy") not in talk.wanted and ("genres", "thriller") in talk.wanted
+    assert ("director", "Steven Spielberg") in talk.wanted
+
+
+def test_starting_over_forgets_all_but_what_was_shown():
+    turns = [
+        Message("user", "no horror, I loved Alien"),
+        Message("assistant", "x", ("f1001",)),
+        Message("user", "start over"),
+    ]
+    talk = heard(Talk(), turns, WORDS, CATALOG)
+    assert talk.unwanted == () and talk.liked == () and talk.shown == ("f1001",)
+
+
+def test_reading_goes_on_where_it_stopped():
+    turns = [Message("user", "no horror"), Message("user", "horror is fine")]
+    whole = heard(Talk(), turns, WORDS, CATALOG)
+    parts = heard(heard(Talk(), turns[:1], WORDS, CATALOG), turns, WORDS, CATALOG)
+    assert whole == parts and heard(whole, turns, WORDS, CATALOG) == whole
+
+
+def test_questions_about_an_item_are_not_a_liking():
+    assert after("why Alien?", "would I like Spirited Away?").liked == ()
+
+
+def test_the_state_survives_json_and_odd_states_are_empty():
+    talk = after("I loved Spirited Away, no horror, a comedy from the 90s")
+    assert Talk.parse(json.loads(json.dumps(talk.as_json()))) == talk
+    for odd in (
+        {},
+        {"talk": 3},
+        {"talk": {"liked": 5, "wanted": [["a"], [1, 2]], "years": "x", "read": -1, "summary": 4}},
+    ):
+        assert Talk.parse(odd) == Talk()
+
+
+def test_slots_are_bounded():
+    talk = Talk.parse({"talk": {"liked": [str(n) for n in range(10 * MOST)]}})
+    assert len(talk.liked) == MOST and talk.liked[-1] == str(10 * MOST - 1)
+
+
+def test_filters_hold_in_a_question():
+    talk = after("a comedy from the 90s, no war")
+    question = Queries.one(CATALOG).filtered(talk.filters(CATALOG))
+    rows = np.flatnonzero(~question.forbidden(len(CATALOG))[0])
+    assert len(rows)
+    for row in rows:
+        assert "comedy" in CATALOG.attributes["genres"][row] and "war" not in CATALOG.attributes["genres"][row]
+        assert 1990 <= CATALOG.attributes["year"][row] <= 1999
+    loose = passes(talk, wishes=False)
+    assert loose.sum() > len(rows) and "war" not in genres_of(loose)
+
+
+def test_refusals_are_not_searched_for():
+    talk = after("no horror, a comedy")
+    assert talk.need("something") == "something comedy"
+
+
+def test_only_the_newest_turns_that_fit_are_kept_and_the_last_always():
+    turns = [Message("user", "x " * 10) for _ in range(5)]
+    count = lambda texts: np.array([len(text.split()) for text in texts])  # noqa: E731
+    assert fitting(turns, 25, count) == 3
+    assert fitting(turns, 1, count) == 4
+    assert fitting(turns, 100, count) == 0 and fitting([], 5, count) == 0
+
+
+def test_what_a_turn_wants():
+    wants = {
+        "recommend": ["a comedy please", "what should I watch tonight?", "More!", "推荐一部电影"],
+        "explain": ["Why that one?", "explain please", "为什么推荐这个"],
+        "rate": ["Would I like Alien?", "How would I rate it", "我会喜欢吗"],
+        "chat": ["Hello", "thanks!", "", "谢谢"],
+    }
+    for act, turns in wants.items():
+        for turn in turns:
+            assert by_rules(turn) == act, turn
