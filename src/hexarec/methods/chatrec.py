@@ -168,19 +168,19 @@ class ChatRec:
     """A conversational front of any recommender, and a predictor of ratings.
 
     lm: the model. encoder: texts to vectors, for the store that finds items the recommender never saw; None = without.
-    gate: model lets the model say what a turn wants, rules does it by words. backend: how the model orders candidates
-    (see `parts.ask`); none keeps the recommender's order. candidates: how many are put before it. shown: items of an
-    answer. history: newest events of a user in the prompt. profile: user attributes in the prompt, where there are
-    any. facts: item attributes beside a title. wording: template, or model for an opening sentence of its own. rating:
-    label takes the mean over the scale's numbers, text reads a number. low, high: the scale. memory: tokens of the
-    dialogue in a prompt; older turns live on in the slots. summary: let the model sum up turns that no longer fit.
-    retries: of lists without any candidate. fields: what of an item is encoded. domain: film, product, game, book,
-    news, music, item. prompts: the wording, English and Chinese.
+    gate: model lets the model say what a turn wants, rules does it by words, none answers every turn with a list.
+    backend: how the model orders candidates (see `parts.ask`); none keeps the recommender's order. candidates: how many
+    are put before it. shown: items of an answer. history: newest events of a user in the prompt. profile: user
+    attributes in the prompt, where there are any. facts: item attributes beside a title. wording: template, or model
+    for an opening sentence of its own. rating: label takes the mean over the scale's numbers, text reads a number. low:
+    lowest rating. high: highest. memory: tokens of the dialogue in a prompt; older turns live on in the slots. summary:
+    let the model sum up turns that no longer fit. retries: of lists without any candidate. fields: what of an item is
+    encoded. domain: film, product, game, book, news, music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel
     encoder: Encoder | None = None
-    gate: Literal["model", "rules"] = "rules"
+    gate: Literal["model", "rules", "none"] = "rules"
     backend: Backend | Literal["none"] = "choice"
     candidates: int = 20
     shown: int = 5
@@ -200,8 +200,8 @@ class ChatRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        if self.gate not in ("model", "rules") or self.wording not in ("template", "model"):
-            raise OptionError("gate is model or rules, wording template or model")
+        if self.gate not in ("model", "rules", "none") or self.wording not in ("template", "model"):
+            raise OptionError("gate is model, rules or none, wording template or model")
         self._rater.check()
         if min(self.candidates, self.shown, self.history, self.memory) < 1 or self.retries < 0:
             raise OptionError("candidates, shown, history and memory are at least 1, retries at least 0")
@@ -292,7 +292,7 @@ class ChatRec:
         lexicon = lexicon_of(desk.catalog)
         last = [next((t.text for t in reversed(one.turns) if t.role == "user"), "") for one in dialogues]
         langs = ["zh" if CJK.search(said) else desk.catalog.lang for said in last]
-        acts = [by_rules(said) for said in last]
+        acts: list[Act] = ["recommend" if self.gate == "none" else by_rules(said) for said in last]
         if self.gate == "model":
             some = [place for place, said in enumerate(last) if said.strip()]
             told = by_model(self.lm, [last[p] for p in some], [langs[p] for p in some])
