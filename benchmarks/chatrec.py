@@ -143,13 +143,15 @@ class Talking:
         return Lists.of(catalog.key, [catalog.rows(list(reply.items))[:k].tolist() for reply in replies])
 
 
-def redial(folder: Path, lm: Any, encoder: Any, llm_turns: int) -> list[Any]:
-    """The tables of the first part: all turns without a model, some turns with one."""
+def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> list[Any]:
+    """The tables of the first part: turns without a model, some of them with one."""
     catalog = shelf(folder)
     train = together(turns_of(folder / "redial_eval" / "valid_data_processed.jsonl", catalog), catalog)
     turns = turns_of(folder / "redial_eval" / "test_data_processed.jsonl", catalog)
     fresh = [turn for turn in turns if set(turn.truth) - set(turn.named)]
     repeated = np.mean([len(set(t.truth) & set(t.named)) / len(t.truth) for t in turns])
+    total, rows = len(fresh), np.sort(rng(0, "turns").permutation(len(fresh))[:most])
+    fresh = [fresh[row] for row in rows.tolist()]
     asked = _log([turn.named for turn in fresh], catalog, "ReDial").queries()
     truth = Lists.of(catalog.key, [[r for r in turn.truth if r not in turn.named] for turn in fresh])
     truth = truth.with_field("gain", np.ones(len(truth.items), np.float32))
@@ -166,7 +168,7 @@ def redial(folder: Path, lm: Any, encoder: Any, llm_turns: int) -> list[Any]:
         "text store and item-kNN": Talking(free, knn, dialogues),
         "text store and EASE": Talking(free, ease, dialogues),
     }
-    title = f"ReDial, {len(fresh):,} test turns with a new film ({repeated:.1%} of all named films are repeats)"
+    title = f"ReDial, {len(fresh):,} of {total:,} test turns with a new film ({repeated:.1%} of the named are repeats)"
     with run(emit=_told):
         made = [Experiment(Given(train, asked, truth, None, title, METRICS), systems, k=20).run()]
         if lm is not None:
@@ -283,6 +285,7 @@ def main() -> None:
     told.add_argument("--runs", type=Path, default=Path("runs/chatrec"), help="tape of the model's answers")
     told.add_argument("--encoder", default="minilm")
     told.add_argument("--lm", default="", help="for example hf:smollm2; empty leaves the model out")
+    told.add_argument("--turns", type=int, default=10_000, help="ReDial turns at most")
     told.add_argument("--llm-turns", type=int, default=150)
     told.add_argument("--rated", type=int, default=400, help="users whose last rating is predicted")
     told.add_argument("--dialogues", type=int, default=40)
@@ -293,7 +296,7 @@ def main() -> None:
         lm = Cassette(open_lm(asked.lm, dtype="float32"), asked.runs / "answers.sqlite")
     texts = [constraints(encoder, asked.dialogues), ratings(asked.data, lm, asked.rated)]
     print("\n\n".join(texts), flush=True)
-    reports = redial(asked.data / "redial_opendialkg_ievalm", lm, encoder, asked.llm_turns)
+    reports = redial(asked.data / "redial_opendialkg_ievalm", lm, encoder, asked.turns, asked.llm_turns)
     write(asked.out, reports, NOTES + "\n" + "\n\n".join(texts) + "\n")
 
 

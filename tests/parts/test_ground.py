@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hexarec.parts import ground
 from hexarec.parts.ground import FUZZY, ParseReport, Titles, ground_list, normal, pairs, pieces
 from hexarec.testing.strategies import answers
 
@@ -245,3 +246,22 @@ def test_a_report_adds_nothing_that_was_not_seen():
         "refused": 0,
         "invalid_format": 0,
     }
+
+
+@given(
+    st.lists(st.text("ab 千与Z'3", min_size=1, max_size=7), min_size=1, max_size=6),
+    st.text("ab 千与Z'3.", max_size=30),
+)
+def test_a_title_is_mentioned_exactly_where_its_words_stand_in_the_text(options, text):
+    """Looking up first words is only a shortcut: a plain search over all options finds the same."""
+    titles, hay = Titles(tuple(options)), normal(text)
+    found = set(titles.mentions(text))
+    for place, option in enumerate(options):
+        needle = normal(option)
+        starts = [
+            s for s in range(len(hay)) if needle and hay.startswith(needle, s) and ground._bounded(needle, hay, s)
+        ]
+        if not starts:
+            assert place not in found
+        elif all(len(normal(other)) < len(needle) for n, other in enumerate(options) if n != place):
+            assert place in found  # the longest of all is never hidden by another

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from hexarec.core import Catalog, Claim
-from hexarec.parts.ground import Titles, normal
+from hexarec.parts.ground import Titles, first_word, normal, words_of
 
 _YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
 _NAME = re.compile(r"[A-Z][\w'’-]+(?:\s+(?:(?:of|the|de|van|von|la)\s+)*[A-Z][\w'’-]*)*")
@@ -34,6 +34,15 @@ def _vocabulary(catalog: Catalog) -> dict[str, set[int]]:
                 for one in values:
                     if key := normal(str(one)):
                         out.setdefault(key, set()).add(row)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _starts(catalog: Catalog) -> dict[str, list[str]]:
+    """First word -> the values that begin with it."""
+    out: dict[str, list[str]] = {}
+    for value in _vocabulary(catalog):
+        out.setdefault(first_word(value), []).append(value)
     return out
 
 
@@ -108,9 +117,12 @@ def _without(text: str, words: Sequence[str], *, exactly: bool = False) -> str:
 
 def _values(text: str, catalog: Catalog, mine: set[int]) -> list[Claim]:
     words = f" {normal(text)} "
+    known, starts = _vocabulary(catalog), _starts(catalog)
+    said = {form for word in words_of(words) for form in (word, word.removesuffix("s"))}
     out = []
     # longest first, each match taken out: "martial arts" does not also claim "art"
-    for value, rows in sorted(_vocabulary(catalog).items(), key=lambda pair: (-len(pair[0]), pair[0])):
+    for value in sorted((value for word in said for value in starts.get(word, ())), key=lambda one: (-len(one), one)):
+        rows = known[value]
         for form in (value,) if _CJK.search(value) else (f" {value} ", f" {value}s "):
             if form in words:
                 words = words.replace(form, " | ")

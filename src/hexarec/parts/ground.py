@@ -18,6 +18,7 @@ from typing import Any
 
 FUZZY = 0.9
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 _ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|il|der|die|das|el)$", re.IGNORECASE)
 _MARK = re.compile(r"^\s*(?:[-*•>]+\s+|\(?\d{1,4}[.):、]\s*|\[\s*\d{1,4}[.)]\s+)+")
@@ -66,6 +67,17 @@ def _bounded(needle: str, hay: str, start: int) -> bool:
     return not before and not after
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a normal text; a Chinese, Japanese or Korean letter is one."""
+    return _WORD.findall(text)
+
+
+def first_word(text: str) -> str:
+    """The first word of a normal text, "" without one: where whole words stand in a text, their first does."""
+    found = _WORD.match(text)
+    return found[0] if found else ""
+
+
 @dataclass(frozen=True)
 class Titles:
     """A closed set of titles to ground words in. Options are numbered by their place; equal titles share their words.
@@ -93,8 +105,13 @@ class Titles:
         return {handle.casefold(): place for place, handle in enumerate(self.handles)}
 
     @cached_property
-    def _longest_first(self) -> list[int]:
-        return sorted(range(len(self.options)), key=lambda place: (-len(self._normal[place]), place))
+    def _by_first(self) -> dict[str, list[int]]:
+        return _grouped(first_word(words) for words in self._normal)
+
+    def _longest_first(self, hay: str) -> list[int]:
+        """The options that may stand in a text: those whose first word is one of its words."""
+        some = {place for word in set(words_of(hay)) for place in self._by_first.get(word, ())}
+        return sorted(some, key=lambda place: (-len(self._normal[place]), place))
 
     def handle(self, text: str) -> int | None:
         """The option whose handle leads the text or stands in brackets."""
@@ -128,7 +145,7 @@ class Titles:
         """Options whose words stand in the text, longest first; a shorter one inside a longer match does not count."""
         taken: list[tuple[int, int]] = []
         found: list[tuple[int, int]] = []
-        for place in self._longest_first:
+        for place in self._longest_first(hay):
             needle = self._normal[place]
             if not needle or (place in used and len(self._by_normal[needle]) > 1):
                 continue
