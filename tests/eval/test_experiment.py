@@ -29,7 +29,8 @@ def test_the_floors_stand_in_every_table_and_the_oracle_above_them():
     assert list(rows(Experiment(made, {"oracle": oracle(made)}, floors=False).run())) == ["oracle"]
 
 
-def test_a_stopped_run_goes_on_without_asking_again(tmp_path):
+def test_a_stopped_run_goes_on_without_asking_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("hexarec.eval.experiment.LM_BLOCK", 8)
     made = task(max_users=30)
     with pytest.raises(KeyboardInterrupt):
         Experiment(made, {"slow": Tally(stop_at=2)}, floors=False).run(tmp_path)

@@ -33,7 +33,7 @@ from hexarec.lm.tokentrie import Allowed, TokenTrie
 if TYPE_CHECKING:
     from hexarec.lm.hf.engine import HF
 
-BATCH = 16  # prompts whose keys are held at the same time
+BATCH = 32  # prompts whose keys are held at the same time: a step reads all weights, however many answers it serves
 BEAMS = 8  # of `generate` within a trie
 _TRIES = 4  # tries kept of those that came with a request
 
