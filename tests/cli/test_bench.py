@@ -45,7 +45,8 @@ def test_a_bench_measures_floors_and_systems_and_keeps_everything(bench, tmp_pat
     assert (tmp_path / "runs" / "a" / "report.html").exists()
 
 
-def test_a_budget_stops_it_and_resume_goes_on(bench, tmp_path):
+def test_a_budget_stops_it_and_resume_goes_on(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("hexarec.eval.experiment.LM_BLOCK", 8)
     said = fails("bench", "-c", bench, "--out", "runs/a", "--budget-calls", 10)
     assert "the budget of 10 calls" in said and "go on with --resume" in said
     blocks = list((tmp_path / "runs" / "a" / "cells").glob("*-*.npz"))
