@@ -21,6 +21,12 @@ systems = ["pipeline", "sasrec", "other.toml"]       # names, or tables when the
 use = "itemknn"            # a method with its options; "@name" takes an entry of [use]
 neighbours = 20
 
+[bench.systems.llm-order]
+use = "llmrank"            # a method that finds nothing itself: over a retriever, a ranker sees its first `window`
+lm = "@lm"
+over = "ease"              # a method, a table, or "@name"
+window = 20
+
 [bench.systems.without-model]
 use = "pipeline"           # the pipeline of this file, or another .toml file
 without = ["rank"]         # slots left out
@@ -230,7 +236,10 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     rest = dict(table)
     use, without, models = str(rest.pop("use")), rest.pop("without", []), rest.pop("models", {})
     if use != "pipeline" and not use.endswith(".toml"):
-        whole = _around(name, use, rest, config, bench)
+        over, window = rest.pop("over", None), rest.pop("window", None)
+        whole = (
+            _around(name, use, rest, config, bench) if over is None else _over(name, use, rest, config, over, window)
+        )
     elif rest:
         raise OptionError(f"[bench.systems.{name}] has no {next(iter(rest))!r}", hint="it has without and models")
     else:
@@ -248,9 +257,9 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     return variant(pipeline_of(kept, models), strict=True)
 
 
-def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
-    """A one-stage pipeline around a method: its retriever, its ranker where items are given, or its explainer."""
-    from hexarec.core import OptionError, stages_of
+def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str]:
+    """The class of a method or of an entry of [use], and the method's name."""
+    from hexarec.core import OptionError
     from hexarec.pipeline.build import card
 
     method = use
@@ -258,7 +267,35 @@ def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str
         if use[1:] not in config.get("use", {}):
             raise OptionError(f"[bench.systems.{name}]: [use] names no {use!r}")
         method = str(config["use"][use[1:]].get("use", ""))
-    cls = card(method).load()
+    return card(method).load(), method
+
+
+def _over(
+    name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], over: Any, window: Any
+) -> dict[str, Any]:
+    """A pipeline of a retriever and a method that orders, or picks from, what it finds."""
+    from hexarec.core import OptionError, stages_of
+
+    cls, method = _class_of(name, use, config)
+    stage: Any = {"use": use, **options}
+    slot = next((one for one in ("rank", "control") if callable(getattr(cls, one, None))), None)
+    if slot is None or not isinstance(over, str | Mapping):
+        raise OptionError(
+            f"[bench.systems.{name}] over: {method!r} can {', '.join(stages_of(cls)) or 'nothing'}",
+            hint='over = "ease" stands with a method that can rank or control',
+        )
+    if slot == "rank" and window is not None:
+        stage = {"use": "window", "ranker": use if use.startswith("@") else stage, "size": window}
+    found = {"use": over} if isinstance(over, str) else dict(over)
+    filled = {slot: stage if slot == "rank" else [stage]}
+    return {"pipeline": {"name": name}, "use": config.get("use", {}), "retrieve": [found], **filled}
+
+
+def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """A one-stage pipeline around a method: its retriever, its ranker where items are given, or its explainer."""
+    from hexarec.core import OptionError, stages_of
+
+    cls, method = _class_of(name, use, config)
     stage = {"use": use, **options}
     whole: dict[str, Any] = {"pipeline": {"name": name}, "use": config.get("use", {})}
     slot = NEEDED.get(bench.task) or ("rank" if bench.candidates is not None else "")
@@ -272,6 +309,6 @@ def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str
     if not callable(getattr(cls, "retrieve", None)):
         raise OptionError(
             f"[bench.systems.{name}] {method!r} finds no candidates; it can {', '.join(stages_of(cls)) or 'nothing'}",
-            hint="put it into a pipeline with a retriever, or state candidates = 99 under [bench]",
+            hint='say over = "ease" to rank what a retriever finds, or candidates = 99 under [bench]',
         )
     return {**whole, "retrieve": [stage]}
