@@ -80,7 +80,7 @@ def test_a_method_that_finds_nothing_stands_over_a_retriever(config):
     assert type(made["llm"].retrieve_by[0]).__name__ == "EASE" and made["llm"].rank_by.size == 7
     assert type(made["llm"].rank_by.ranker).__name__ == "LLMRank"
     assert made["varied"].retrieve_by[0].neighbours == 3 and type(made["varied"].control_by[0]).__name__ == "MMR"
-    with pytest.raises(OptionError, match="'frozen_encoder' has no option 'window'"):
+    with pytest.raises(OptionError, match="FrozenEncoder has no option 'window'"):
         systems(config, systems={"text": {"use": "frozen_encoder", "encoder": "tfidf", "window": 3}})
     with pytest.raises(OptionError, match="over: 'because' can explain"):
         systems(config, systems={"why": {"use": "because", "over": "ease"}})

@@ -116,8 +116,9 @@ def test_groups_of_texts_are_labelled_by_the_words_that_tell_them_apart():
     assert sorted(label.split(", ")[0] for label in tree.labels_[1:]) == ["horse", "ship"]
 
 
-def test_equal_texts_are_still_split():
-    stuff = Material(np.ones((50, 4), np.float32) / 2, np.ones(50, np.int64), [["same"]] * 50)
+@pytest.mark.parametrize("axes", [4, 0])
+def test_equal_texts_are_still_split(axes):
+    stuff = Material(np.full((50, axes), 0.5, np.float32), np.ones(50, np.int64), [["same"]] * 50)
     checked(ItemTree(4, 700, 3).build(stuff, np.arange(50)), stuff, list(range(50)))
 
 

@@ -236,10 +236,7 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     rest = dict(table)
     use, without, models = str(rest.pop("use")), rest.pop("without", []), rest.pop("models", {})
     if use != "pipeline" and not use.endswith(".toml"):
-        over, window = rest.pop("over", None), rest.pop("window", None)
-        whole = (
-            _around(name, use, rest, config, bench) if over is None else _over(name, use, rest, config, over, window)
-        )
+        whole = _over(name, use, rest, config) if "over" in rest else _around(name, use, rest, config, bench)
     elif rest:
         raise OptionError(f"[bench.systems.{name}] has no {next(iter(rest))!r}", hint="it has without and models")
     else:
@@ -270,14 +267,13 @@ def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str
     return card(method).load(), method
 
 
-def _over(
-    name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], over: Any, window: Any
-) -> dict[str, Any]:
+def _over(name: str, use: str, table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """A pipeline of a retriever and a method that orders, or picks from, what it finds."""
     from hexarec.core import OptionError, stages_of
 
     cls, method = _class_of(name, use, config)
-    stage: Any = {"use": use, **options}
+    options = {key: value for key, value in table.items() if key not in ("over", "window")}
+    over, window, stage = table["over"], table.get("window"), {"use": use, **options}
     slot = next((one for one in ("rank", "control") if callable(getattr(cls, one, None))), None)
     if slot is None or not isinstance(over, str | Mapping):
         raise OptionError(

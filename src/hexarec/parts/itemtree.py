@@ -247,7 +247,8 @@ class ItemTree:
                 which[:] = kmeans2(rows.astype(np.float64), wanted, minit="++", seed=draw)[1]
         groups = [np.flatnonzero(which == group) for group in np.unique(which).tolist()]
         if len(groups) < 2:
-            order = np.lexsort(rows.T)  # what reads alike stays together
+            # what reads alike stays together; whitening leaves no axis where all read alike
+            order = np.lexsort(rows.T) if rows.shape[1] else np.arange(len(rows))
             groups = [np.sort(some) for some in np.array_split(order, wanted)]
         return sorted(groups, key=lambda group: (-len(group), int(group[0])))
 
