@@ -214,6 +214,10 @@ CLAIMS: tuple[Claim, ...] = (
         _classic("SASRec", **SASREC), _classic("EASE", **EASE), measures.recall_at(1), 0.3,
     ),
     Claim(
+        "a candidate finds in the history what speaks for it", "Zhou et al. 2018, arXiv:1706.06978", "checkerboard",
+        _classic("DIN", batch=32, rate=0.005), _classic("Popular"), measures.auc_of_later_cases, 0.25,
+    ),
+    Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
         _tallrec(64), _tallrec(0), measures.auc_of_later_cases, 0.2,
     ),
