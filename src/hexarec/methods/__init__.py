@@ -35,6 +35,24 @@ def _tiny_tallrec() -> Any:
     )
 
 
+def _tiny_collm() -> Any:
+    from hexarec.classic import BPR
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.collm import CoLLM
+
+    return CoLLM(
+        open_lm("hf:tiny", dtype="float32", prefix_mb=0.0),
+        BPR(factors=4, epochs=2),
+        shots=8,
+        negatives="drawn",
+        history=3,
+        tuning="T1",
+        epochs=1,
+        map_epochs=1,
+        most_valid=8,
+    )
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -90,6 +108,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text", "label", "weights", "torch"}),
         fidelity="paper",
         tiny=_tiny_tallrec,
+    ),
+    Card(
+        name="collm",
+        where="hexarec.methods.collm:CoLLM",
+        paper="Zhang et al. 2023, TKDE 2025, arXiv:2310.19488",
+        title="Collaborative vectors as input tokens, tuned in two steps",
+        stages=("rank",),
+        sections=("3.1",),
+        paradigms=frozenset({3}),
+        needs=frozenset({"ratings", "text", "label", "vectors", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_collm,
     ),
     Card(
         name="diversity",

@@ -17,7 +17,7 @@ from hexarec.metrics.runs import (
     novelty,
     popularity_lift,
 )
-from hexarec.metrics.slices import Slice, evaluate, item_classes, slice_of
+from hexarec.metrics.slices import Slice, evaluate, item_classes, pair_mask, slice_of
 from hexarec.metrics.stats import (
     Effect,
     Interval,
@@ -37,7 +37,7 @@ __all__ = [
     "Slice", "Spec", "TABLE", "Tags", "accuracy", "auc", "average_precision", "avg_popularity", "bootstrap",
     "calibration", "coverage", "ece", "effect", "entropy", "evaluate", "gini", "group_exposure", "hit", "hits",
     "holm", "ild", "ild_tags", "interval_of", "item_classes", "kendall", "label_metrics", "log_loss", "mcnemar",
-    "mean", "measure", "mrr", "ndcg", "novelty", "paired", "paired_draws", "parse", "popularity_by_rank",
+    "mean", "measure", "mrr", "ndcg", "novelty", "pair_mask", "paired", "paired_draws", "parse", "popularity_by_rank",
     "popularity_lift", "position_bias", "precision", "prompt_order", "rank_variance", "ratio", "recall",
     "recall_capped", "slice_of", "uauc", "unexpectedness", "user_draws", "user_gap", "validity", "weighted_auc",
     "word_metrics",

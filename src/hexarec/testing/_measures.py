@@ -23,6 +23,7 @@ from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases
+from hexarec.parts.prompts import Prompts
 
 OPTIONS = 8  # candidates of a list, one of them right
 TOP = 2
@@ -43,6 +44,12 @@ def auc_of_later_cases(stage: Any, place: World) -> float:
     cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
     ranked = stage.rank(cases.queries, cases.lists)
     return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
+def terse() -> Prompts:
+    """Wording of a yes/no question with slots, cut short for a model that reads bytes."""
+    pieces = {"history": "{liked}\n", "none": "-", "user": "{slot}", "ask": "[A] {title}", "item": "{slot}"}
+    return Prompts("terse", 1, en={**pieces, "yes": "Yes", "no": "No"}, zh={**pieces, "yes": "是", "no": "否"})
 
 
 def biased() -> PositionBiased:
