@@ -60,6 +60,14 @@ def _tiny_frozen_encoder() -> Any:
     return FrozenEncoder(open_encoder("tfidf"), dim=16)
 
 
+def _tiny_sprec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.sprec import SPRec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return SPRec(lm, shots=8, epochs=1, rounds=1, pairs=4, history=2, r=2, targets=("q_proj",))
+
+
 METHODS: tuple[Card, ...] = (
     Card(
         name="llmrank",
@@ -115,11 +123,23 @@ METHODS: tuple[Card, ...] = (
         paper="Zhang et al. 2023, TKDE 2025, arXiv:2310.19488",
         title="Collaborative vectors as input tokens, tuned in two steps",
         stages=("rank",),
-        sections=("3.1",),
+        sections=("3.2",),
         paradigms=frozenset({3}),
         needs=frozenset({"ratings", "text", "label", "vectors", "weights", "torch"}),
         fidelity="paper",
         tiny=_tiny_collm,
+    ),
+    Card(
+        name="sprec",
+        where="hexarec.methods.sprec:SPRec",
+        paper="Gao et al. 2025, WWW, arXiv:2412.09243",
+        title="Self-play: imitates what came next, prefers it to its own answer",
+        stages=("retrieve",),
+        sections=("6",),
+        paradigms=frozenset({6}),
+        needs=frozenset({"ratings", "text", "trie", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_sprec,
     ),
     Card(
         name="diversity",

@@ -1,6 +1,6 @@
 """CoLLM: what the choices of many say of user and item, as input tokens beside the titles that a model reads.
 
-Source:  Zhang et al. 2023, TKDE 2025, arXiv:2310.19488; survey section 3.1.
+Source:  Zhang et al. 2023, TKDE 2025, arXiv:2310.19488; survey section 3.2.
 Idea:    a collaborative model gives a vector of the user and one of the item; a small network maps each into the input
          embeddings of a language model, where they stand in slots of the question. Two steps: a LoRA learns the task
          from titles alone, then only the network learns, so that what titles tell is kept where nobody has chosen yet.

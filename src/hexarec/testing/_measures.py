@@ -17,7 +17,7 @@ from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
-from hexarec.metrics import Reference
+from hexarec.metrics import Reference, measure
 from hexarec.metrics.diversity import calibration
 from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
@@ -44,6 +44,12 @@ def auc_of_later_cases(stage: Any, place: World) -> float:
     cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
     ranked = stage.rank(cases.queries, cases.lists)
     return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
+def concentration(stage: Any, place: World) -> float:
+    """The share of first places that go to the three items that are recommended most."""
+    made = stage.retrieve(place.queries, 1)
+    return measure(made, Reference.of(place.data, place.queries), ["or_ratio@1"])["or_ratio@1"].value
 
 
 def terse() -> Prompts:

@@ -115,6 +115,17 @@ def _collm(**options: Any) -> Builder:
     return build
 
 
+def _sprec(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.sprec import SPRec
+        from hexarec.parts.softmax import Softmax
+
+        small = Softmax(width=16, rate=0.1, round_rate=0.03, batch=32)
+        return SPRec(small=small, **{"epochs": 5, "rounds": 5, "pairs": 200, **options})
+
+    return build
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -133,6 +144,7 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
 COLLM = "Zhang et al. 2023, arXiv:2310.19488"
+SPREC = "Gao et al. 2025, arXiv:2412.09243"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
@@ -207,6 +219,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "where taste turned, only recent events count", "Ludewig and Jannach 2018, arXiv:1803.09587", "drift",
         _classic("ItemKNN", last=3), _classic("ItemKNN"), measures.recall_at(5), 0.2,
+    ),
+    Claim(
+        "self-play spreads what supervised tuning gave to a few items", SPREC, "trap",
+        _sprec(), _sprec(rounds=0), measures.concentration, 0.75, shrinks=True,
+    ),
+    Claim(
+        "preferring over random items does not", SPREC, "trap",
+        _sprec(), _sprec(negatives="uniform"), measures.concentration, 0.75, shrinks=True,
     ),
     Claim(
         "a determinant shows more kinds than relevance alone", CHEN, "drift",
