@@ -235,3 +235,18 @@ def test_the_floors_see_the_taste_of_users_and_items():
     assert abs(values(report, "random")["auc"] - 0.5) < 0.1
     assert values(report, "item mean gain")["auc"] > 0.65
     assert abs(values(report, "user mean gain")["ece"]) < 0.25
+
+
+def test_warm_and_cold_pairs_are_told_apart_by_training_events():
+    """Events: u0 2, u1 2, u2 1; i0 2, i1 1, i2 1, i3 1, i4 0."""
+    names = ("auc[warm_pairs:1]", "uauc_users[warm_pairs:1]", "auc[cold_pairs:1]", "accuracy[cold_pairs:1]")
+    made = values(Experiment(Labels(DATA, PAIRS), {"table": Table()}, metrics=names).run(), "table")
+    # warm: u0 i2 .9 liked, i3 .2; u1 i1 .8; u2 i0 .6 liked. cold: u1 i4 .4 and u2 i4 .4, both not liked
+    assert made["auc[warm_pairs:1]"] == pytest.approx(3 / 4) and made["uauc_users[warm_pairs:1]"] == 1.0
+    assert math.isnan(made["auc[cold_pairs:1]"]) and made["accuracy[cold_pairs:1]"] == 1.0
+    both = values(
+        Experiment(Labels(DATA, PAIRS), {"table": Table()}, metrics=("accuracy[warm_pairs:2]",)).run(), "table"
+    )
+    assert both["accuracy[warm_pairs:2]"] != both["accuracy[warm_pairs:2]"]  # nobody with two events met i0
+    with pytest.raises(OptionError, match="no part of labelled pairs is called 'warm'"):
+        Experiment(Labels(DATA, PAIRS), {"table": Table()}, metrics=("auc[warm]",)).run()

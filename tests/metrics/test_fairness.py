@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hexarec.core import DataError, Lists
-from hexarec.metrics import group_exposure, user_gap
+from hexarec.metrics import dgu, group_exposure, group_shifts, mgu, user_gap
 
 from .worlds import reference
 
@@ -44,3 +44,16 @@ def test_user_gap():
     assert math.isnan(nobody.gap) and nobody.worst() == ""
     with pytest.raises(DataError):
         user_gap(np.zeros(2), groups)
+
+
+def test_groups_that_are_favoured_and_slighted_against_the_histories():
+    """Histories: 0 1, 1 -> x 1 + 1/2 + 1/2, y 1/2 + 1/2, of 3. Places: 1, 2, 3, 4 -> x 1/2, y 3/2, z 1, of 3."""
+    ref = reference()
+    lists = Lists.of(ref.queries.catalog.key, [[1, 2], [3], [4]])
+    np.testing.assert_allclose(group_shifts(lists, ref, 2), np.array([0.5, 1.5, 1]) / 3 - np.array([2, 1, 0]) / 3)
+    assert mgu(lists, ref, 2).value == pytest.approx((0.5 + 1 / 6 + 1 / 3) / 3)
+    assert dgu(lists, ref, 2).value == pytest.approx(1 / 3 + 0.5)
+    same = Lists.of(ref.queries.catalog.key, [[0, 1], [1], []])
+    assert mgu(same, ref, 2).value == dgu(same, ref, 2).value == 0
+    for rows in ([[4], [], []], [[], [], []]):
+        assert math.isnan(mgu(Lists.of(ref.queries.catalog.key, rows), ref, 1).value)

@@ -95,3 +95,16 @@ def test_measure_by_name_and_refusals():
         coverage(lists_of(ref, [[0]]), ref, 1)
     with pytest.raises(DataError, match="text"):
         Reference.of(world(), ref.queries, vectors="nope")
+
+
+def test_how_much_of_the_places_is_new_and_how_much_goes_to_three_items():
+    ref = reference()
+    lists = lists_of(ref, [[2, 1], [1, 3], [1]])  # places: 1 three times, 2 and 3 once, one empty
+    made = {name: one.value for name, one in measure(lists, ref, ["DivRatio@2", "ORRatio@2", "or_ratio@1"]).items()}
+    assert made == {"div_ratio@2": 3 / 6, "or_ratio@2": 5 / 6, "or_ratio@1": 1.0}
+    four = lists_of(ref, [[0, 1, 2, 3], [0, 1], [0]])
+    assert measure(four, ref, ["or_ratio@4"])["or_ratio@4"].value == 6 / 12
+    assert all(
+        math.isnan(one.value)
+        for one in measure(lists_of(ref, [[], [], []]), ref, ["div_ratio@2", "or_ratio@2"]).values()
+    )

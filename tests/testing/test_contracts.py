@@ -19,6 +19,7 @@ from .planted import Good, Speaking
 SMALL = {
     "sasrec": {"epochs": 2, "width": 8, "hidden": 8, "blocks": 1, "length": 8},
     "lightgcn": {"epochs": 2},
+    "din": {"epochs": 2, "width": 8, "attention": (8,), "hidden": (8,)},
     "bpr": {"epochs": 2},
 }
 STAGES = {card.name: variant(card.make_tiny(), **SMALL.get(card.name, {})) for card in (*METHODS, *CLASSIC)}

@@ -3,6 +3,7 @@
 from hexarec.classic.because import Because
 from hexarec.classic.bpr import BPR
 from hexarec.classic.calibrated import Calibrated
+from hexarec.classic.din import DIN
 from hexarec.classic.ease import EASE
 from hexarec.classic.floor import Popular, Random
 from hexarec.classic.ials import IALS
@@ -51,6 +52,10 @@ CLASSIC: tuple[Card, ...] = (
         "lightgcn", "lightgcn:LightGCN", "Factors smoothed over the graph of likes",
         "He et al. 2020, SIGIR, arXiv:2002.02126", _VECTORS,
     ),
+    _card(
+        "din", "din:DIN", "A history weighed anew for each candidate",
+        "Zhou et al. 2018, KDD, arXiv:1706.06978", ("rank",), "torch",
+    ),
     _card("mmr", "mmr:MMR", "Relevant and unlike what is picked", "Carbonell and Goldstein 1998, SIGIR", ("control",)),
     _card(
         "calibrated", "calibrated:Calibrated", "A genre mix like the history's",
@@ -70,6 +75,6 @@ CLASSIC: tuple[Card, ...] = (
 __all__ = [
     "Because",
     "Lexical",
-    "BPR", "CLASSIC", "Calibrated", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov", "Popular", "Random",
+    "BPR", "CLASSIC", "Calibrated", "DIN", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov", "Popular", "Random",
     "SASRec", "UserKNN",
 ]  # fmt: skip

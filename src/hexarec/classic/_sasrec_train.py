@@ -15,6 +15,8 @@ from hexarec.classic._sasrec_data import Batch
 from hexarec.core import MissingExtraError, StateError, current, seed_words
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from hexarec.classic._sasrec_net import Net
     from hexarec.classic.sasrec import SASRec
 
@@ -43,7 +45,7 @@ def restored(weights: State, shape: dict[str, Any]) -> Net:
     return net.eval()
 
 
-def copied(net: Net) -> State:
+def copied(net: Module) -> State:
     """The weights of a network as arrays of their own."""
     return {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
 
@@ -73,14 +75,15 @@ class Checkpoint:
     """What a fit of this name left in the scratch place of the run; without a place or a name nothing is kept."""
 
     name: str
+    kind: str = "sasrec"
 
     @property
     def place(self) -> Path | None:
         """The file, where there is a place for it."""
         scratch = current().scratch
-        return scratch / f"sasrec-{self.name}.npz" if scratch is not None and self.name else None
+        return scratch / f"{self.kind}-{self.name}.npz" if scratch is not None and self.name else None
 
-    def write(self, net: Net, adam: Any, done: int, curve: list[float], chosen: State) -> None:
+    def write(self, net: Module, adam: Any, done: int, curve: list[float], chosen: State) -> None:
         """Keep the state after `done` whole epochs and the best weights so far; written aside and renamed."""
         place = self.place
         if place is None:
@@ -93,7 +96,7 @@ class Checkpoint:
         np.savez(aside, allow_pickle=False, done=done, curve=np.array(curve), **state)
         aside.replace(place)
 
-    def resume(self, net: Net, adam: Any, curve: list[float]) -> tuple[int, list[float], State]:
+    def resume(self, net: Module, adam: Any, curve: list[float]) -> tuple[int, list[float], State]:
         """Whole epochs done, their curve and the best weights; fills the network and the optimiser.
 
         Without a checkpoint nothing is done: the given curve and the weights as they are. Raises StateError for a
@@ -110,7 +113,7 @@ class Checkpoint:
             raise StateError(f"{place} is damaged: {error}", hint="delete it to begin anew") from None
 
 
-def _filled(saved: State, net: Net, adam: Any) -> tuple[int, list[float], State]:
+def _filled(saved: State, net: Module, adam: Any) -> tuple[int, list[float], State]:
     """What `resume` returns, from the columns of a checkpoint."""
     import torch
 

@@ -24,7 +24,7 @@ from hexarec.core import (
 )  # fmt: skip
 from hexarec.eval.floors import LABEL_FLOORS
 from hexarec.eval.tasks import Round, askers, validity_of
-from hexarec.metrics import Metric, Pairs, label_metrics
+from hexarec.metrics import Metric, Pairs, label_metrics, pair_mask
 from hexarec.parts.ask import MISSING
 from hexarec.pipeline.pipeline import Pipeline
 
@@ -59,14 +59,27 @@ class LabelRound(Round):
 
     def measured(self, answers: Sequence[Lists], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
         """Label metrics of the scores; what got no score is a parse failure, counted and left out, never a guess."""
-        if other := [m for m in metrics if m.family != "label" or m.slice]:
+        if other := [m for m in metrics if m.family != "label"]:
             raise OptionError(f"{other[0]} does not measure labelled pairs", hint=f"take {', '.join(METRICS)}")
-        asked = Exposures(self.queries, self.truth)
-        names = [m.name for m in metrics]
-        return [
-            label_metrics(Pairs.of_exposures(asked, self.scores(lists)), names) | validity_of(lists)
-            for lists in answers
-        ]
+        parts = {name: self._part(name) for name in {m.slice for m in metrics}}
+        out = []
+        for lists in answers:
+            scores = self.scores(lists)
+            pairs = {name: Pairs.of_exposures(asked, scores) for name, asked in parts.items()}
+            made = {str(m): label_metrics(pairs[m.slice], [m.name])[m.name] for m in metrics}
+            out.append(made | validity_of(lists))
+        return out
+
+    def _part(self, name: str) -> Exposures:
+        """The labelled pairs, those outside of a part with an unknown label."""
+        if not name:
+            return Exposures(self.queries, self.truth)
+        log, row = self.train.interactions, ragged.segments(self.truth.offsets)
+        events = np.append(np.diff(log.offsets), 0)  # row -1 is nobody
+        users = events[self.queries.user_rows(self.train.users.ids)[row]]
+        items = log.counts(len(self.queries.catalog))[self.truth.items]
+        gain = np.where(pair_mask(name, users, items), self.truth.fields["gain"], np.float32(np.nan))
+        return Exposures(self.queries, self.truth.with_field("gain", gain))
 
     def scores(self, answer: Lists) -> NDArray[np.float64]:
         """The scores of an answer in the order of `truth`, (pairs,); NaN where the system gave none."""

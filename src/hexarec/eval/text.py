@@ -42,12 +42,12 @@ def cost(row: Row, name: str) -> str:
 
 def is_ranged(metric: str) -> bool:
     """Whether the tables show the interval of a metric: of what is measured by user."""
-    return parse(metric).family in ("list", "label") or metric in RESAMPLED
+    return parse(metric).family in ("list", "label") or parse(metric).name in RESAMPLED
 
 
 def note(report: Report) -> str:
     """What stars, intervals and simulated data mean, in one sentence each."""
-    resampled = [name for name in report.metrics if name in RESAMPLED]
+    resampled = [name for name in report.metrics if parse(name).name in RESAMPLED]
     test = "paired permutation test" + (", paired bootstrap for numbers of all pairs together" if resampled else "")
     said = (
         f"Mean over users [95 % bootstrap interval by user]; * differs from {report.baseline} ({test}, Holm, p < .05). "

@@ -50,11 +50,37 @@ def _tiny_tallrec() -> Any:
     )
 
 
+def _tiny_collm() -> Any:
+    from hexarec.classic import BPR
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.collm import CoLLM
+
+    return CoLLM(
+        open_lm("hf:tiny", dtype="float32", prefix_mb=0.0),
+        BPR(factors=4, epochs=2),
+        shots=8,
+        negatives="drawn",
+        history=3,
+        tuning="T1",
+        epochs=1,
+        map_epochs=1,
+        most_valid=8,
+    )
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
 
     return FrozenEncoder(open_encoder("tfidf"), dim=16)
+
+
+def _tiny_sprec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.sprec import SPRec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return SPRec(lm, shots=8, epochs=1, rounds=1, pairs=4, history=2, r=2, targets=("q_proj",))
 
 
 METHODS: tuple[Card, ...] = (
@@ -129,6 +155,30 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text"}),
         fidelity="inferred",
         tiny=_tiny_chatrec,
+    ),
+    Card(
+        name="collm",
+        where="hexarec.methods.collm:CoLLM",
+        paper="Zhang et al. 2023, TKDE 2025, arXiv:2310.19488",
+        title="Collaborative vectors as input tokens, tuned in two steps",
+        stages=("rank",),
+        sections=("3.2",),
+        paradigms=frozenset({3}),
+        needs=frozenset({"ratings", "text", "label", "vectors", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_collm,
+    ),
+    Card(
+        name="sprec",
+        where="hexarec.methods.sprec:SPRec",
+        paper="Gao et al. 2025, WWW, arXiv:2412.09243",
+        title="Self-play: imitates what came next, prefers it to its own answer",
+        stages=("retrieve",),
+        sections=("6",),
+        paradigms=frozenset({6}),
+        needs=frozenset({"ratings", "text", "trie", "weights", "torch"}),
+        fidelity="paper",
+        tiny=_tiny_sprec,
     ),
     Card(
         name="diversity",

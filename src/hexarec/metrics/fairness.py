@@ -11,7 +11,7 @@ from hexarec.core import ragged
 from hexarec.core.catalog import Column
 from hexarec.core.errors import DataError
 from hexarec.core.lists import Lists
-from hexarec.metrics.names import mean
+from hexarec.metrics.names import Measured, mean
 from hexarec.metrics.reference import Floats, Reference, first
 
 
@@ -62,6 +62,36 @@ def _ratio(share: Floats, catalog: Floats) -> float:
     if not len(each) or np.isnan(each).any():
         return float("nan")
     return float(each.max() / each.min()) if each.min() > 0 else float("inf")
+
+
+def group_shifts(lists: Lists, reference: Reference, k: int) -> Floats:
+    """Each group's share of the places of all top k less its share of all liked events of the histories, (g,).
+
+    Groups are what `reference.tags` makes; an item of several counts for each in equal parts, one of none is left out.
+    All NaN where one side has no tagged item. Source: IFairLRS (Jiang et al. 2024, arXiv 2402.15215).
+    """
+    reference.check(lists)
+    share, past = reference.need_tags().shares(), reference.queries.history
+    sides = []
+    for items in (first(lists, k).items, past.item[past.liked]):
+        mass = share.T @ np.bincount(items, minlength=share.shape[0])[: share.shape[0]]
+        sides.append(mass / mass.sum() if mass.sum() > 0 else np.full(share.shape[1], np.nan))
+    return np.asarray(sides[0] - sides[1])
+
+
+def mgu(lists: Lists, reference: Reference, k: int) -> Measured:
+    """MGU@k = mean over groups of |share of places - share of liked history|; in [0, 1], lower is fairer."""
+    shifts = np.abs(group_shifts(lists, reference, k))
+    return Measured(float(shifts.mean()) if len(shifts) else float("nan"))
+
+
+def dgu(lists: Lists, reference: Reference, k: int) -> Measured:
+    """DGU@k = largest less smallest (share of places - share of liked history) of a group; in [0, 2], lower is fairer.
+
+    The group that is favoured most less the one that is slighted most.
+    """
+    shifts = group_shifts(lists, reference, k)
+    return Measured(float(np.ptp(shifts)) if len(shifts) else float("nan"))
 
 
 @dataclass(frozen=True, eq=False)

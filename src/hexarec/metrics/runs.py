@@ -12,9 +12,11 @@ import numpy as np
 
 from hexarec.core.errors import OptionError
 from hexarec.core.lists import Lists
-from hexarec.metrics import diversity
+from hexarec.metrics import diversity, fairness
 from hexarec.metrics.names import Measured, Metric, parse
 from hexarec.metrics.reference import Floats, Reference, first, segment_means
+
+MOST = 3  # items that are recommended most, by SPRec
 
 
 def exposures_of(lists: Lists, reference: Reference, k: int) -> Floats:
@@ -85,10 +87,29 @@ def popularity_lift(lists: Lists, reference: Reference, k: int) -> Measured:
     return Measured.mean(np.where(both, ours / base, np.nan) if base > 0 else np.full(len(ours), np.nan))
 
 
+def div_ratio(lists: Lists, reference: Reference, k: int) -> Measured:
+    """DivRatio@k = distinct items in the top k of all lists / (lists x k); in [0, 1], higher is more varied.
+
+    The denominator is what was asked for: places that a list leaves empty count. Source: SPRec (arXiv 2412.09243).
+    """
+    shown = exposures_of(lists, reference, k)
+    return Measured(float(np.count_nonzero(shown) / (len(lists) * k)) if shown.sum() else float("nan"))
+
+
+def or_ratio(lists: Lists, reference: Reference, k: int) -> Measured:
+    """ORRatio@k = places taken by the 3 items that are recommended most / (lists x k); in [0, 1], lower is better.
+
+    The denominator is that of `div_ratio`. Source: SPRec (arXiv 2412.09243).
+    """
+    shown = np.sort(exposures_of(lists, reference, k))
+    return Measured(float(shown[-MOST:].sum() / (len(lists) * k)) if shown.sum() else float("nan"))
+
+
 MEASURES: Mapping[str, Callable[[Lists, Reference, int], Measured]] = {
     "coverage": coverage, "gini": gini, "entropy": entropy, "novelty": novelty, "avg_popularity": avg_popularity,
     "popularity_lift": popularity_lift, "ild": diversity.ild, "ild_tags": diversity.ild_tags,
-    "calibration": diversity.calibration, "unexpectedness": diversity.unexpectedness,
+    "calibration": diversity.calibration, "unexpectedness": diversity.unexpectedness, "div_ratio": div_ratio,
+    "or_ratio": or_ratio, "mgu": fairness.mgu, "dgu": fairness.dgu,
 }  # fmt: skip
 
 

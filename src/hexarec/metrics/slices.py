@@ -3,7 +3,8 @@
 Item slices keep the whole list and only some truth items: `cold` (no training event), `warm` (some), `head` (the most
 popular items that together make up half of the training events), `tail` (warm, not head). User slices keep some
 questions: `cold_users` (fewer than 5 history events; `cold_users:3` for another bound), `warm_users`, `history:2-9`
-and `history:10-` (history length, both ends included).
+and `history:10-` (history length, both ends included). Labelled pairs have two of their own: `warm_pairs` (user and
+item have at least 3 training events each; `warm_pairs:1` for another bound) and `cold_pairs`, the others.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from hexarec.metrics.names import Metric, parse
 COLD_USER = 5
 ITEM_SLICES = ("cold", "warm", "head", "tail")
 USER_SLICES = ("cold_users", "warm_users", "history")
+WARM_PAIR = 3
+PAIR_FORM = re.compile(r"(warm|cold)_pairs(?::(\d+))?")
 USER_FORM = re.compile(r"(?:(cold_users|warm_users)(?::(\d+))?|history:(\d+)-(\d*))")
 
 
@@ -94,6 +97,18 @@ def _bounds(name: str) -> tuple[int, float]:
         return int(low), int(high) if high else np.inf
     border = int(bound) if bound else COLD_USER
     return (0, border - 1) if which == "cold_users" else (border, np.inf)
+
+
+def pair_mask(name: str, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which labelled pairs are in the part called `name`, (m,) bool, from the training events of their users and items.
+
+    Raises OptionError for another name. Source of the bound: CoLLM (arXiv 2310.19488, section 5.2.2).
+    """
+    form = PAIR_FORM.fullmatch(name)
+    if form is None:
+        raise OptionError(f"no part of labelled pairs is called {name!r}", hint="take warm_pairs:3 or cold_pairs:3")
+    warm = np.minimum(users, items) >= (int(form[2]) if form[2] else WARM_PAIR)
+    return np.asarray(warm if form[1] == "warm" else ~warm)
 
 
 def evaluate(

@@ -256,7 +256,7 @@ def _kept(status: Status) -> Callable[[Slate, str], list[Found]]:
 
     def read(slate: Slate, text: str) -> list[Found]:
         place = slate.surfaces.place.get(text.strip())
-        return [Found(place, text, status)] if place is not None else _by_words(slate, text)[:1]
+        return [Found(place, text, status)] if place is not None else _by_words(slate, text, 1)
 
     return read
 
@@ -275,10 +275,10 @@ def _by_number(slate: Slate, text: str) -> list[Found]:
     return _by_words(slate, text)
 
 
-def _by_words(slate: Slate, text: str) -> list[Found]:
-    """What each piece of an answer names; a title inside other words counts as normalised."""
+def _by_words(slate: Slate, text: str, most: int | None = None) -> list[Found]:
+    """What each piece of an answer names, `most` pieces at most; a title inside other words counts as normalised."""
     made: list[Found] = []
-    for piece in pieces(text):
+    for piece in pieces(text)[:most]:
         taken = slate.gone | {one.item for one in made}
         found = slate.surfaces.titles.find(piece, taken)
         if found is None:

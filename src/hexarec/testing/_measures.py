@@ -17,12 +17,13 @@ from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.llmrank import LLMRank, position_sweep
-from hexarec.metrics import Reference
+from hexarec.metrics import Reference, measure
 from hexarec.metrics.diversity import calibration
 from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases
+from hexarec.parts.prompts import Prompts
 from hexarec.testing._words import Counter
 
 OPTIONS = 8  # candidates of a list, one of them right
@@ -55,6 +56,18 @@ def found_in_talk(stage: Any, place: World) -> float:
         reply = stage.converse([Dialogue((Message("user", said),))], Counter(catalog))[0]
         hits.append(bool(set(catalog.rows(list(reply.items)).tolist()) & set(place.truth[i].items.tolist())))
     return float(np.mean(hits))
+
+
+def concentration(stage: Any, place: World) -> float:
+    """The share of first places that go to the three items that are recommended most."""
+    made = stage.retrieve(place.queries, 1)
+    return measure(made, Reference.of(place.data, place.queries), ["or_ratio@1"])["or_ratio@1"].value
+
+
+def terse() -> Prompts:
+    """Wording of a yes/no question with slots, cut short for a model that reads bytes."""
+    pieces = {"history": "{liked}\n", "none": "-", "user": "{slot}", "ask": "[A] {title}", "item": "{slot}"}
+    return Prompts("terse", 1, en={**pieces, "yes": "Yes", "no": "No"}, zh={**pieces, "yes": "是", "no": "否"})
 
 
 def biased() -> PositionBiased:

@@ -121,6 +121,31 @@ def _chatrec(store: bool) -> Builder:
     return build
 
 
+def _collm(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.classic import LightGCN
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.collm import CoLLM
+
+        lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+        quick = {"shots": 96, "negatives": "drawn", "history": 1, "epochs": 1, "map_epochs": 6, "batch": 8}
+        quick |= {"map_rate": 1e-2, "patience": 0, "most_valid": 40, "prompts": measures.terse()}
+        return CoLLM(lm, **{"cf": LightGCN(factors=8), **quick, **options})
+
+    return build
+
+
+def _sprec(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.sprec import SPRec
+        from hexarec.parts.softmax import Softmax
+
+        small = Softmax(width=16, rate=0.1, round_rate=0.03, batch=32)
+        return SPRec(small=small, **{"epochs": 5, "rounds": 5, "pairs": 200, **options})
+
+    return build
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -138,6 +163,8 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
+COLLM = "Zhang et al. 2023, arXiv:2310.19488"
+SPREC = "Gao et al. 2025, arXiv:2412.09243"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
@@ -218,6 +245,14 @@ CLAIMS: tuple[Claim, ...] = (
         _classic("ItemKNN", last=3), _classic("ItemKNN"), measures.recall_at(5), 0.2,
     ),
     Claim(
+        "self-play spreads what supervised tuning gave to a few items", SPREC, "trap",
+        _sprec(), _sprec(rounds=0), measures.concentration, 0.75, shrinks=True,
+    ),
+    Claim(
+        "preferring over random items does not", SPREC, "trap",
+        _sprec(), _sprec(negatives="uniform"), measures.concentration, 0.75, shrinks=True,
+    ),
+    Claim(
         "a determinant shows more kinds than relevance alone", CHEN, "drift",
         _diversity(direction="fixed", strength=0.5), _diversity(direction="fixed", strength=0.0),
         measures.kinds_shown, 2.0,
@@ -242,8 +277,20 @@ CLAIMS: tuple[Claim, ...] = (
         "cold", _chatrec(True), _chatrec(False), measures.found_in_talk, 0.3,
     ),
     Claim(
+        "a candidate finds in the history what speaks for it", "Zhou et al. 2018, arXiv:1706.06978", "checkerboard",
+        _classic("DIN", batch=32, rate=0.005), _classic("Popular"), measures.auc_of_later_cases, 0.25,
+    ),
+    Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
         _tallrec(64), _tallrec(0), measures.auc_of_later_cases, 0.2,
+    ),
+    Claim(
+        "mapped collaborative vectors tell twins apart that read alike", COLLM, "twins",
+        _collm(), _collm(cf=None), measures.auc_of_later_cases, 0.12,
+    ),
+    Claim(
+        "what is mapped must be known: as many random numbers tell nothing", COLLM, "twins",
+        _collm(), _collm(vectors="random"), measures.auc_of_later_cases, 0.12,
     ),
 )  # fmt: skip
 """One row per claim."""

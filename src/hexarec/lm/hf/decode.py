@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -61,7 +61,8 @@ class Decoder:
 
     def run(self, answers: Sequence[Answer], setting: Setting) -> Iterator[None]:
         """Advance all answers by a token at each step, until every one has a finish."""
-        draws = [rng(a.prompt.seed, "hf", a.prompt.digest()) for a in answers]
+        # where the folder of an adapter lies decides nothing
+        draws = [rng(a.prompt.seed, "hf", replace(a.prompt, adapter=None).digest()) for a in answers]
         for answer in answers:
             answer.prefix.room = ROOM
         while running := [n for n, answer in enumerate(answers) if answer.finish is None]:

@@ -32,7 +32,9 @@ class Checkpoint:
         scratch = current().scratch
         if scratch is None:
             return cls(None)
-        start = [value.float().cpu().numpy() for value in tunable.state().values()]
+        # of a part that is held the weights shape the run though they are not tuned
+        begun = {**tunable.tensors(), **tunable.state()} if tunable.held else tunable.state()
+        start = [value.float().cpu().numpy() for value in begun.values()]
         kind = json.dumps([tunable.kind.name, asdict(tunable.kind), tunable.base.key], sort_keys=True)
         return cls(scratch / f"tune-{digest(kind, data, repr(plan), seed, key, *start)}.safetensors")
 

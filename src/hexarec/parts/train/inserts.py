@@ -22,6 +22,8 @@ class Part(Protocol):
     """The tuned part of one kind: its parameters are those of `module`."""
 
     module: nn.Module
+    held: bool
+    """Whether it stands as it is, without gradients."""
 
     def on(self) -> AbstractContextManager[None]:
         """With the part in the base's modules."""
@@ -63,6 +65,7 @@ class _Nothing:
     """A part that is not there; the others override what they have."""
 
     module: nn.Module
+    held = False
 
     def __init__(self, kind: Kind, base: Base, tokens: Tokens, seed: int) -> None:
         self.kind: Any = kind
@@ -110,7 +113,7 @@ class _LoRA(_Nothing):
             one.requires_grad_(True)
 
     def on(self) -> AbstractContextManager[None]:
-        return adapters.active([layer for _, layer in self._layers], self._name, tuning=True)
+        return adapters.active([layer for _, layer in self._layers], self._name, tuning=not self.held)
 
     def tensors(self) -> dict[str, Tensor]:
         made = {}

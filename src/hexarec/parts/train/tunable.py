@@ -28,7 +28,8 @@ from hexarec.parts.train.kinds import Kind
 class Tunable:
     """A base with one tunable part of a `kind`, and `extra` modules (heads, bridges) that are tuned along.
 
-    `start` is an artefact of the same kind to go on from. The base must not be asked for anything else meanwhile.
+    `start` is an artefact of the same kind to go on from. A part that is `held` stands in the forward as it is: only
+    the extra modules are tuned. The base must not be asked for anything else meanwhile.
     Raises OptionError for impossible options, ModelError for a `start` of another base or kind.
     """
 
@@ -39,14 +40,18 @@ class Tunable:
         *,
         extra: Mapping[str, nn.Module] | None = None,
         start: str | Path | None = None,
+        held: bool = False,
         seed: int = 0,
     ) -> None:
-        self.base, self.kind, self.seed = base, kind, seed
+        self.base, self.kind, self.held, self.seed = base, kind, held, seed
         self.tokens = Tokens(base.tokenizer)
         self.extra = nn.ModuleDict(extra or {}).float()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_words(seed, "tunable", kind.name) % 2**63)
             self._part: Part = part_of(kind, base, self.tokens, seed)
+        if held:
+            self._part.held = True
+            self._part.module.requires_grad_(False)
         if start is not None:
             self._begin(start)
 
@@ -64,7 +69,8 @@ class Tunable:
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is tuned, by name; those of extra modules begin with `extra.`."""
-        own = {f"{self.kind.name}.{name}": one for name, one in self._part.module.named_parameters()}
+        tuned = () if self.held else self._part.module.named_parameters()
+        own = {f"{self.kind.name}.{name}": one for name, one in tuned}
         return own | {f"extra.{name}": one for name, one in self.extra.named_parameters()}
 
     @property
@@ -83,7 +89,7 @@ class Tunable:
     def on(self, training: bool = False) -> Iterator[None]:
         """With the part in the forward; `training` switches dropout on."""
         self.extra.train(training)
-        self._part.module.train(training)
+        self._part.module.train(training and not self.held)
         try:
             with self._part.on():
                 yield
