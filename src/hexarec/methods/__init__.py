@@ -35,6 +35,14 @@ def _tiny_tallrec() -> Any:
     )
 
 
+def _tiny_gpt4rec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.gpt4rec import GPT4Rec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return GPT4Rec(lm, queries=2, history=2, length=8, epochs=1, examples=8, valid=4)
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -90,6 +98,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text", "label", "weights", "torch"}),
         fidelity="paper",
         tiny=_tiny_tallrec,
+    ),
+    Card(
+        name="gpt4rec",
+        where="hexarec.methods.gpt4rec:GPT4Rec",
+        paper="Li et al. 2023, arXiv:2304.03879",
+        title="Search queries from a tuned model, answered by BM25",
+        stages=("retrieve", "explain"),
+        sections=("4.1",),
+        paradigms=frozenset({4}),
+        needs=frozenset({"ratings", "text", "weights", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_gpt4rec,
     ),
     Card(
         name="diversity",

@@ -88,6 +88,7 @@ def popularity_lift(lists: Lists, reference: Reference, k: int) -> Measured:
 MEASURES: Mapping[str, Callable[[Lists, Reference, int], Measured]] = {
     "coverage": coverage, "gini": gini, "entropy": entropy, "novelty": novelty, "avg_popularity": avg_popularity,
     "popularity_lift": popularity_lift, "ild": diversity.ild, "ild_tags": diversity.ild_tags,
+    "tag_coverage": diversity.tag_coverage,
     "calibration": diversity.calibration, "unexpectedness": diversity.unexpectedness,
 }  # fmt: skip
 

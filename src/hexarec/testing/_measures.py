@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hexarec.classic import ItemKNN
 from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
 from hexarec.data.worlds import World
-from hexarec.lm.base import Floats, Prompt, ScoreRow
+from hexarec.lm.base import Completion, Constraint, Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
@@ -43,6 +43,22 @@ def auc_of_later_cases(stage: Any, place: World) -> float:
     cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
     ranked = stage.rank(cases.queries, cases.lists)
     return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
+def kinds_found(stage: Any, place: World) -> float:
+    """Mean number of different topics in lists of six that a retriever finds."""
+    return _kinds(stage.retrieve(place.queries, 6))
+
+
+class Curious(Double):
+    """Goes on from the last title of a history; each further draw goes on from the one before it."""
+
+    name = "fake:curious"
+
+    def answer(self, prompt: Prompt, within: Constraint | None) -> Completion:
+        """The title itself, its number left out."""
+        history = read(prompt.text).history or ("",)
+        return Completion(history[-1 - prompt.seed % len(history)].rpartition(" ")[0])
 
 
 def biased() -> PositionBiased:

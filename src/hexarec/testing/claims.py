@@ -101,6 +101,27 @@ def _tallrec(shots: int) -> Builder:
     return build
 
 
+def _gpt4rec(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.gpt4rec import GPT4Rec
+
+        return GPT4Rec(measures.Curious(), epochs=0, valid=0, **options)
+
+    return build
+
+
+def _gpt4rec_tuned(epochs: int) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.gpt4rec import GPT4Rec
+
+        lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+        small = {"queries": 3, "history": 1, "length": 12, "examples": 80, "valid": 10, "backfill": False}
+        return GPT4Rec(lm, epochs=epochs, batch=8, rate=1e-2, dropout=0.0, patience=0, **small)  # type: ignore[arg-type]
+
+    return build
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -118,6 +139,7 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
+GPT4REC = "Li et al. 2023, arXiv:2304.03879"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
@@ -216,6 +238,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
         _tallrec(64), _tallrec(0), measures.auc_of_later_cases, 0.2,
+    ),
+    Claim(
+        "queries of a tuned model find what those of the same model as it is do not", GPT4REC, "order",
+        _gpt4rec_tuned(4), _gpt4rec_tuned(0), measures.recall_at(5), 0.4,
+    ),
+    Claim(
+        "more queries show more kinds", GPT4REC, "drift", _gpt4rec(queries=4), _gpt4rec(queries=1),
+        measures.kinds_found, 0.5,
     ),
 )  # fmt: skip
 """One row per claim."""
