@@ -245,3 +245,10 @@ def test_a_report_adds_nothing_that_was_not_seen():
         "refused": 0,
         "invalid_format": 0,
     }
+
+
+def test_what_is_known_is_exact_or_normalised_and_nothing_else():
+    titles = Titles(("The Matrix (1999)", "Alien", "Alien"))
+    assert titles.known("matrix, the") == (0, "normalised") and titles.known("1. alien") == (1, "exact")
+    assert titles.known("Alien", {1}) == (2, "exact") and titles.known("Alien", {1, 2}) == (1, "exact")
+    assert titles.known("Aliens") is titles.known("the film Alien") is titles.known("") is None

@@ -32,6 +32,7 @@ from hexarec.parts.slate import Found, Named, Slate, Status, Surfaces
 FEW = 50  # titles that a prompt shows with numbers
 ENUM, LONG_ENUM, CHARACTERS = 1_000, 250, 15_000  # of structured outputs: values; beyond so many, characters of all
 BEAMS = 20
+PIECES = 500  # of an answer that are read; one that goes on for ever is none
 
 PROMPTS = Prompts(
     "naming",
@@ -256,7 +257,7 @@ def _kept(status: Status) -> Callable[[Slate, str], list[Found]]:
 
     def read(slate: Slate, text: str) -> list[Found]:
         place = slate.surfaces.place.get(text.strip())
-        return [Found(place, text, status)] if place is not None else _by_words(slate, text)[:1]
+        return [Found(place, text, status)] if place is not None else _by_words(slate, text, 1)
 
     return read
 
@@ -275,10 +276,10 @@ def _by_number(slate: Slate, text: str) -> list[Found]:
     return _by_words(slate, text)
 
 
-def _by_words(slate: Slate, text: str) -> list[Found]:
-    """What each piece of an answer names; a title inside other words counts as normalised."""
+def _by_words(slate: Slate, text: str, most: int = PIECES) -> list[Found]:
+    """What each of the first pieces of an answer names; a title inside other words counts as normalised."""
     made: list[Found] = []
-    for piece in pieces(text):
+    for piece in pieces(text)[:most]:
         taken = slate.gone | {one.item for one in made}
         found = slate.surfaces.titles.find(piece, taken)
         if found is None:
