@@ -43,6 +43,14 @@ def _tiny_gpt4rec() -> Any:
     return GPT4Rec(lm, queries=2, history=2, length=8, epochs=1, examples=8, valid=4)
 
 
+def _tiny_genrec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.genrec import GenRec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return GenRec(lm, beams=4, history=2, length=12, epochs=1, examples=8, valid=4)
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -110,6 +118,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text", "weights", "torch"}),
         fidelity="reduced",
         tiny=_tiny_gpt4rec,
+    ),
+    Card(
+        name="genrec",
+        where="hexarec.methods.genrec:GenRec",
+        paper="Ji et al. 2023, ECIR 2024, arXiv:2307.00457",
+        title="The next title, written in the catalog, freely or grounded",
+        stages=("retrieve",),
+        sections=("4.3",),
+        paradigms=frozenset({4}),
+        needs=frozenset({"ratings", "text", "weights", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_genrec,
     ),
     Card(
         name="diversity",

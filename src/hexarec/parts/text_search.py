@@ -38,13 +38,17 @@ class TextSearch:
         if not any(texts):
             have = ", ".join(["title", "text", *catalog.attributes])
             raise OptionError(f"no item has words in {list(self.fields)}", hint=f"the catalog has {have}")
+        return self.index(texts)
+
+    def index(self, texts: Sequence[str]) -> TextSearch:
+        """Index texts, in the order of the items."""
         self.known_ = np.array([bool(text) for text in texts], bool)
         if self.encoder is None:
             self.words_ = BM25(self.k1, self.b).build(texts)
             return self
         learns = getattr(self.encoder, "fit", None)
-        self.encoder_: Encoder = self.encoder if learns is None else copy.copy(self.encoder).fit(texts)  # type: ignore[attr-defined]
-        self.vectors_ = encoded(self.encoder_, texts)
+        made: Encoder = self.encoder if learns is None else copy.copy(self.encoder).fit(texts)  # type: ignore[attr-defined]
+        self.encoder_, self.vectors_ = made, encoded(made, texts)
         return self
 
     def extend(self, catalog: Catalog) -> TextSearch:

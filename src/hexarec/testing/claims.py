@@ -116,8 +116,35 @@ def _gpt4rec_tuned(epochs: int) -> Builder:
         from hexarec.methods.gpt4rec import GPT4Rec
 
         lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
-        small = {"queries": 3, "history": 1, "length": 12, "examples": 80, "valid": 10, "backfill": False}
-        return GPT4Rec(lm, epochs=epochs, batch=8, rate=1e-2, dropout=0.0, patience=0, **small)  # type: ignore[arg-type]
+        small: dict[str, Any] = {
+            "queries": 3,
+            "history": 1,
+            "length": 12,
+            "examples": 80,
+            "valid": 10,
+            "backfill": False,
+        }
+        return GPT4Rec(lm, epochs=epochs, batch=8, rate=1e-2, dropout=0.0, patience=0, **small)
+
+    return build
+
+
+def _genrec(epochs: int, **options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.genrec import GenRec
+
+        lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+        small: dict[str, Any] = {
+            "beams": 5,
+            "history": 1,
+            "length": 12,
+            "valid": 10,
+            "backfill": False,
+            "targets": LINEAR,
+        }
+        plan: dict[str, Any] = {"examples": 120, "batch": 8, "rate": 1e-2, "dropout": 0.0, "patience": 0}
+        return GenRec(lm, epochs=epochs, **small, **plan, **options)
 
     return build
 
@@ -139,6 +166,9 @@ LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, 
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
+# a network of two random layers learns more where more of it is tuned
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+GENREC = "Ji et al. 2023, arXiv:2307.00457"
 GPT4REC = "Li et al. 2023, arXiv:2304.03879"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
@@ -246,6 +276,14 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "more queries show more kinds", GPT4REC, "drift", _gpt4rec(queries=4), _gpt4rec(queries=1),
         measures.kinds_found, 0.5,
+    ),
+    Claim(
+        "a model tuned on next titles knows which comes next", GENREC, "order",
+        _genrec(5), _genrec(0), measures.recall_at(5), 0.25,
+    ),
+    Claim(
+        "inside the catalog the same weights find what they miss in free words", "RecLM-cgen, arXiv:2505.03336",
+        "order", _genrec(3), _genrec(3, decode="free"), measures.recall_at(5), 0.15,
     ),
 )  # fmt: skip
 """One row per claim."""
