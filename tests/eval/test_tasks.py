@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.eval.systems import task
 
-from hexarec.core import DataError, LineageError, OptionError
+from hexarec.core import DataError, LineageError, Lists, OptionError
 from hexarec.data.worlds import world
-from hexarec.eval.tasks import Given, Ranking, sampled
+from hexarec.eval.tasks import Given, Ranking, sampled, validity_of
 
 
 def test_the_title_says_all_that_changes_the_numbers():
@@ -76,3 +78,14 @@ def test_a_cut_without_questions_is_an_error_not_a_table_of_nothing():
     for split in ("last", "global"):
         with pytest.raises(DataError, match=f"tiny: in the {split} split nobody of the test likes anything new"):
             Ranking(data, split).round()
+
+
+def test_validity_tells_what_was_left_after_repair_where_every_note_says_so():
+    parse = {"requested": 4, "out_of_set": 2}
+    notes = ({"parse": parse, "repaired": {"requested": 4, "out_of_set": 1}}, {"parse": parse, "repaired": parse}, {})
+    lists = replace(Lists.empty("k", 3), notes=notes)
+    rates = validity_of(lists)
+    assert rates["candidate_error_rate"].value == 0.5
+    assert rates["candidate_error_rate[repaired]"].value == 0.375
+    some = replace(lists, notes=(notes[0], {"parse": parse}, {}))
+    assert "candidate_error_rate[repaired]" not in validity_of(some) and validity_of(replace(lists, notes=())) == {}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hexarec.core import Features, Lists
-from hexarec.metrics import Reference, Tags, calibration, ild, ild_tags, unexpectedness
+from hexarec.metrics import Reference, Tags, calibration, ild, ild_tags, measure, unexpectedness
 from hexarec.metrics import diversity as D
 
 from .worlds import GENRES, VECTORS, reference, world
@@ -94,3 +94,17 @@ def test_more_than_64_tags():
     ref = Reference(data.queries(), np.zeros(5, np.int64), None, Tags.of(column))
     found = ild_tags(Lists.of(data.catalog.key, [[0, 1], [1, 0], [0]]), ref, 2).values
     np.testing.assert_allclose(found, [1 - 30 / 200, 1 - 30 / 200, np.nan])
+
+
+@given(ROWS)
+@settings(max_examples=80, deadline=None)
+def test_tag_coverage_against_loops(rows):
+    ref = reference()
+    past = ref.queries.history.where(ref.queries.history.liked)
+    want = []
+    for i, row in enumerate(rows):
+        known = {tag for item in past.item[slice(*past.offsets[i : i + 2])] for tag in GENRES[item] or ()}
+        shown = {tag for item in row for tag in GENRES[item] or ()}
+        want.append(len(known & shown) / len(known) if known else math.nan)
+    found = measure(Lists.of(ref.queries.catalog.key, rows), ref, ["tag_coverage@5"])["tag_coverage@5"]
+    np.testing.assert_allclose(found.values, want)

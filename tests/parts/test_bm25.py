@@ -85,3 +85,12 @@ def test_building_again_forgets_the_old_documents():
     made = BM25().build(DOCUMENTS)
     made.scores(["robot"])
     assert made.build(["jazz"]).scores(["robot"]).tolist() == [[0.0]]
+
+
+def test_other_weights_of_the_same_documents():
+    base = BM25().build(DOCUMENTS)
+    made = base.weighed(0.5, 0.2)
+    np.testing.assert_allclose(
+        made.scores(["robot jazz"])[0], by_hand("robot jazz", DOCUMENTS, 0.5, 0.2), rtol=1e-5, atol=1e-6
+    )
+    assert (base.k1, base.b) == (1.5, 0.75)

@@ -265,3 +265,10 @@ def test_a_title_is_mentioned_exactly_where_its_words_stand_in_the_text(options,
             assert place not in found
         elif all(len(normal(other)) < len(needle) for n, other in enumerate(options) if n != place):
             assert place in found  # the longest of all is never hidden by another
+
+
+def test_what_is_known_is_exact_or_normalised_and_nothing_else():
+    titles = Titles(("The Matrix (1999)", "Alien", "Alien"))
+    assert titles.known("matrix, the") == (0, "normalised") and titles.known("1. alien") == (1, "exact")
+    assert titles.known("Alien", {1}) == (2, "exact") and titles.known("Alien", {1, 2}) == (1, "exact")
+    assert titles.known("Aliens") is titles.known("the film Alien") is titles.known("") is None

@@ -267,3 +267,11 @@ def test_a_title_behind_a_raw_prompt_that_ends_in_a_mark_has_a_space(torch_lm):
             0
         ].logprobs
         assert made.items == [int(scores.argmax())] and abs(made.names[0].logprob - scores.max()) < 1e-3
+
+
+def test_of_an_answer_that_keeps_to_no_constraint_only_the_first_piece_is_read(monkeypatch):
+    looked, grounder = [], type(Surfaces.of(TITLES).titles)
+    find = grounder.find
+    monkeypatch.setattr(grounder, "find", lambda self, *rest: looked.append(rest) or find(self, *rest))
+    made = named(says("\n".join(["Nothing"] * 5_000), can=("text", "choice")), k=2)
+    assert len(looked) == 1 and made.report.invalid == 2

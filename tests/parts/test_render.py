@@ -7,7 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hexarec.core import Catalog, Item, OptionError, strings
-from hexarec.parts.render import CAP, clean, documents, handled, label, numbered, present_fields, titles, value_text
+from hexarec.parts.render import (
+    CAP,
+    clean,
+    documents,
+    handled,
+    label,
+    numbered,
+    passages,
+    present_fields,
+    titles,
+    value_text,
+)
 
 PIECES = st.lists(
     st.sampled_from(
@@ -186,3 +197,15 @@ def test_lists_and_options():
     with pytest.raises(ValueError, match="zip"):
         handled(["a"], ["A", "B"])
     assert label("genres", "zh") == "类型" and label("text") == "about" and label("unheard") == "unheard"
+
+
+def test_passages_are_values_alone_in_every_language():
+    items = [
+        Item("a", "Red [B] lamp", "shines", attributes={"brand": ("Sun", "Oak")}, titles={"zh": "红灯"}),
+        Item("b", ""),
+    ]
+    catalog = Catalog.of(items)
+    assert passages(catalog, [0, 1]) == ["Red (B) lamp 红灯", ""]
+    assert passages(catalog, [0], ("brand", "text")) == ["Sun, Oak shines"]
+    with pytest.raises(OptionError, match="no field 'colour'"):
+        passages(catalog, [0], ("colour",))

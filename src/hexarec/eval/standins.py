@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from hexarec.core import IdTable, PerUser, fresh, learned, option_names, run
 from hexarec.core.options import is_stage
-from hexarec.lm.base import Constraint, Floats, Prompt, ScoreRow
+from hexarec.lm.base import Constraint, Floats, Hypothesis, Prompt, ScoreRow
 from hexarec.lm.fake import Counting
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class _CountingAs(Counting):
         super().__init__()
         self.name, self.spec, self._window = model.name, f"dry:{next(_NUMBERS)}", int(model.window)
         self._can: frozenset[str] = model.can
-        self._tally = tally
+        self._tally, self._model = tally, model
 
     @property
     def can(self) -> frozenset[str]:
@@ -143,6 +143,18 @@ class _CountingAs(Counting):
     def generate(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Any]:
         """Counted completions."""
         return self._metered(lambda: super(_CountingAs, self).generate(prompts, within))
+
+    @property
+    def beam(self) -> Callable[..., list[list[Hypothesis]]]:
+        """Counted beams, where the model has them: a prompt is read once, each beam writes as much as it may."""
+        _ = self._model.beam
+
+        def counted(prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
+            wide = [replace(p, sample=replace(p.sample, max_tokens=width * p.sample.max_tokens)) for p in prompts]
+            said = self.generate(wide)
+            return [[Hypothesis(f"{one.text} {n}", -float(n)) for n in range(width)] for one in said]
+
+        return counted
 
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """Counted labels."""

@@ -77,9 +77,14 @@ class Round:
 
 
 def validity_of(lists: Lists) -> dict[str, Any]:
-    """Validity errors of what a model answered, where the notes hold parse reports; else nothing."""
-    reports = [note["parse"] for note in lists.notes if "parse" in note]
-    return dict(validity(reports)) if reports else {}
+    """Validity errors of what a model answered, where the notes hold parse reports; else nothing.
+
+    Where all of them hold one of what was `repaired` as well, also those of what was left then.
+    """
+    noted = [note for note in lists.notes if "parse" in note]
+    repaired = [note["repaired"] for note in noted if "repaired" in note]
+    reports = [note["parse"] for note in noted]
+    return dict(validity(reports, repaired if len(repaired) == len(reports) else None)) if reports else {}
 
 
 def answered(system: Any, queries: Queries, candidates: Lists | None, k: int) -> tuple[Lists, int]:

@@ -148,6 +148,15 @@ class Completion:
         return self.finish in ("stop", "length") and not self.error
 
 
+@dataclass(frozen=True)
+class Hypothesis:
+    """One of several answers of a beam search: its text, summed log-probability (end included), and why it ended."""
+
+    text: str
+    logprob: float
+    finish: Finish = "stop"
+
+
 def failed(reason: str, *, retryable: bool = False, retry_after: float = 0.0) -> Completion:
     """The completion of a request that got no answer."""
     return Completion("", "error", error=reason, retryable=retryable, retry_after=retry_after)

@@ -27,6 +27,7 @@ from hexarec.lm.base import (
     Constraint,
     Finish,
     Floats,
+    Hypothesis,
     Ints,
     LanguageModel,
     Prompt,
@@ -185,6 +186,22 @@ class Cassette:
         return searched
 
     @property
+    def beam(self) -> Callable[..., list[list[Hypothesis]]]:
+        """`beam` of an inner model that has it, from the tape or from the model: as `HF.beam`."""
+        inner = self.lm.beam  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
+            keys = [self._key("beam", prompt, str(width)) for prompt in prompts]
+
+            def ask(rows: list[int]) -> list[list[Hypothesis]]:
+                return inner([prompts[row] for row in rows], width)  # type: ignore[no-any-return]
+
+            return [_load_beam(made) for made in self._answers(keys, prompts, ask, _dump_beam)]
+
+        return written
+
+    @property
     def slate(self) -> Callable[..., list[Any]]:
         """`slate` of an inner model that has it, from the tape or from the model: as `HF.slate`."""
         inner = self.lm.slate  # type: ignore[attr-defined]
@@ -338,6 +355,15 @@ def _load_hits(made: Any) -> list[Any]:
     from hexarec.lm.hf.beam import Hit
 
     return [Hit(number, logprob) for number, logprob in made["hits"]]
+
+
+def _dump_beam(made: Sequence[Hypothesis]) -> Any:
+    said = any(one.text.strip() for one in made)
+    return {"beam": [[one.text, one.logprob, one.finish] for one in made]} if said else None
+
+
+def _load_beam(made: Any) -> list[Hypothesis]:
+    return [Hypothesis(*one) for one in made["beam"]] if isinstance(made, dict) else list(made)
 
 
 def _dump_completion(made: Completion) -> Any:

@@ -13,7 +13,18 @@ import numpy as np
 from hexarec.core.errors import BudgetError, DeadlineError, OptionError, RetryableModelError
 from hexarec.core.run import Ledger, Run, current, held
 from hexarec.core.seeds import rng
-from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, failed, identity
+from hexarec.lm.base import (
+    Completion,
+    Constraint,
+    Floats,
+    Hypothesis,
+    Ints,
+    LanguageModel,
+    Prompt,
+    ScoreRow,
+    failed,
+    identity,
+)
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
 from hexarec.lm.gate import apart, gate, stoppable
 from hexarec.lm.tokentrie import TokenTrie
@@ -414,6 +425,19 @@ class Guarded:
             return [hits for part in parts for hits in part]
 
         return searched
+
+    @property
+    def beam(self) -> Callable[..., list[list[Hypothesis]]]:
+        """`beam` of an inner model that has it, within the limits of all calls: as `HF.beam`."""
+        inner = self.lm.beam  # type: ignore[attr-defined]
+
+        @wraps(inner)
+        def written(prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
+            most = width * max((prompt.sample.max_tokens for prompt in prompts), default=0)
+            parts = self._whole(prompts, lambda rows: inner(prompts[rows], width), out=most)
+            return [own for part in parts for own in part]
+
+        return written
 
     @property
     def slate(self) -> Callable[..., list[Any]]:

@@ -66,6 +66,11 @@ class Later:
         return self.open().search  # type: ignore[attr-defined, no-any-return]
 
     @property
+    def beam(self) -> Callable[..., list[list[Any]]]:
+        """`beam` of a model that has it; opens it."""
+        return self.open().beam  # type: ignore[attr-defined, no-any-return]
+
+    @property
     def slate(self) -> Callable[..., list[Any]]:
         """`slate` of a model that has it; opens it."""
         return self.open().slate  # type: ignore[attr-defined, no-any-return]

@@ -68,6 +68,22 @@ def _tiny_collm() -> Any:
     )
 
 
+def _tiny_gpt4rec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.gpt4rec import GPT4Rec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return GPT4Rec(lm, queries=2, history=2, length=8, epochs=1, examples=8, valid=4)
+
+
+def _tiny_genrec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.genrec import GenRec
+
+    lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+    return GenRec(lm, beams=4, history=2, length=12, epochs=1, examples=8, valid=4)
+
+
 def _tiny_frozen_encoder() -> Any:
     from hexarec.lm.open import open_encoder
     from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -145,18 +161,6 @@ METHODS: tuple[Card, ...] = (
         tiny=_tiny_tallrec,
     ),
     Card(
-        name="chatrec",
-        where="hexarec.methods.chatrec:ChatRec",
-        paper="Gao et al. 2023, arXiv:2303.14524",
-        title="A model in front of a recommender: talk, reasons, ratings",
-        stages=("rank", "converse"),
-        sections=("5.1",),
-        paradigms=frozenset({5}),
-        needs=frozenset({"text"}),
-        fidelity="inferred",
-        tiny=_tiny_chatrec,
-    ),
-    Card(
         name="collm",
         where="hexarec.methods.collm:CoLLM",
         paper="Zhang et al. 2023, TKDE 2025, arXiv:2310.19488",
@@ -167,6 +171,42 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text", "label", "vectors", "weights", "torch"}),
         fidelity="paper",
         tiny=_tiny_collm,
+    ),
+    Card(
+        name="gpt4rec",
+        where="hexarec.methods.gpt4rec:GPT4Rec",
+        paper="Li et al. 2023, arXiv:2304.03879",
+        title="Search queries from a tuned model, answered by BM25",
+        stages=("retrieve", "explain"),
+        sections=("4.1",),
+        paradigms=frozenset({4}),
+        needs=frozenset({"ratings", "text", "weights", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_gpt4rec,
+    ),
+    Card(
+        name="genrec",
+        where="hexarec.methods.genrec:GenRec",
+        paper="Ji et al. 2023, ECIR 2024, arXiv:2307.00457",
+        title="The next title, written in the catalog, freely or grounded",
+        stages=("retrieve",),
+        sections=("4.3",),
+        paradigms=frozenset({4}),
+        needs=frozenset({"ratings", "text", "weights", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_genrec,
+    ),
+    Card(
+        name="chatrec",
+        where="hexarec.methods.chatrec:ChatRec",
+        paper="Gao et al. 2023, arXiv:2303.14524",
+        title="A model in front of a recommender: talk, reasons, ratings",
+        stages=("rank", "converse"),
+        sections=("5.1",),
+        paradigms=frozenset({5}),
+        needs=frozenset({"text"}),
+        fidelity="inferred",
+        tiny=_tiny_chatrec,
     ),
     Card(
         name="sprec",

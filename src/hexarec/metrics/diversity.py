@@ -89,6 +89,28 @@ def ild_tags(lists: Lists, reference: Reference, k: int) -> Measured:
     return Measured.mean(values)
 
 
+def tag_coverage(lists: Lists, reference: Reference, k: int) -> Measured:
+    """Tag coverage@k = tags of the liked history that some item of the top k has / tags of the liked history.
+
+    In [0, 1], higher covers more of what the user is known for; NaN for a history without tags, 0 for no list.
+    Source: GPT4Rec's Coverage@K (arXiv:2304.03879), where tags are categories or brands.
+    """
+    reference.check(lists)
+    words, top, past = _words(reference.need_tags()), first(lists, k), reference.queries.history
+    past = past.where(past.liked)
+    known, shown = _united(words, past.offsets, past.item), _united(words, top.offsets, top.items)
+    total = np.bitwise_count(known).sum(axis=1, dtype=np.int64)
+    found = np.bitwise_count(known & shown).sum(axis=1, dtype=np.int64)
+    return Measured.mean(np.where(total > 0, found / np.maximum(total, 1), np.nan))
+
+
+def _united(words: NDArray[np.uint64], offsets: Ints, items: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """The tags of each segment's items together, as bits, (n, words)."""
+    made = np.zeros((len(offsets) - 1, words.shape[1]), np.uint64)
+    np.bitwise_or.at(made, ragged.segments(offsets), words[np.where(items < len(words) - 1, items, -1)])
+    return made
+
+
 def _words(tags: Tags) -> NDArray[np.uint64]:
     """Tag sets as bits, (n_items + 1, words) uint64; the last row is the empty set, for padding."""
     n, wide = tags.matrix.shape

@@ -75,6 +75,7 @@ TABLE: dict[str, Spec] = {
     "popularity_lift": Spec("run", "neither", aliases=("poplift",)),
     "ild": Spec("run", aliases=("intralistdistance", "intralistdiversity", "diversity")),
     "ild_tags": Spec("run", aliases=("ildjaccard",)),
+    "tag_coverage": Spec("run", aliases=("interestcoverage",)),
     "calibration": Spec("run", "lower", aliases=("miscalibration", "calibrationkl")),
     "unexpectedness": Spec("run", "neither"),
     "div_ratio": Spec("run", aliases=("diversityratio",)),

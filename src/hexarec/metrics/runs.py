@@ -110,6 +110,7 @@ MEASURES: Mapping[str, Callable[[Lists, Reference, int], Measured]] = {
     "popularity_lift": popularity_lift, "ild": diversity.ild, "ild_tags": diversity.ild_tags,
     "calibration": diversity.calibration, "unexpectedness": diversity.unexpectedness, "div_ratio": div_ratio,
     "or_ratio": or_ratio, "mgu": fairness.mgu, "dgu": fairness.dgu,
+    "tag_coverage": diversity.tag_coverage,
 }  # fmt: skip
 
 

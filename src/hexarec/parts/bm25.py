@@ -56,6 +56,12 @@ class BM25:
         made.tokens_ = self.tokens_ + [tokenise(document) for document in documents]
         return made
 
+    def weighed(self, k1: float, b: float) -> BM25:
+        """The same documents under other weights."""
+        made = BM25(k1, b)
+        made.tokens_ = self.tokens_
+        return made
+
     @property
     def _index(self) -> Any:
         if getattr(self, "_index_cache", None) is None:

@@ -123,20 +123,27 @@ class Titles:
                 return place
         return None
 
-    def find(self, text: str, used: frozenset[int] | set[int] = frozenset()) -> tuple[int, str] | None:
-        """The option one piece of text means, and how it was found: exact, normalised, substring or fuzzy.
-
-        Among options with equal words the first not in `used` wins. None when nothing fits.
-        """
-        bare = _MARK.sub("", text).strip().strip("\"'“”‘’`*_").strip()
-        if not bare:
-            return None
+    def known(self, text: str, used: frozenset[int] | set[int] = frozenset()) -> tuple[int, str] | None:
+        """The option that a piece of text is, exact or normalised; None where it is no option but for a repair."""
+        bare = _bare(text)
         for method, table, key in (
             ("exact", self._by_exact, bare.casefold()),
             ("normalised", self._by_normal, normal(bare)),
         ):
             if places := table.get(key):
                 return next((p for p in places if p not in used), places[0]), method
+        return None
+
+    def find(self, text: str, used: frozenset[int] | set[int] = frozenset()) -> tuple[int, str] | None:
+        """The option one piece of text means, and how it was found: exact, normalised, substring or fuzzy.
+
+        Among options with equal words the first not in `used` wins. None when nothing fits.
+        """
+        bare = _bare(text)
+        if not bare:
+            return None
+        if known := self.known(text, used):
+            return known
         if inside := self._inside(normal(bare), used):
             return inside[0], "substring"
         return self._fuzzy(normal(bare), used)
@@ -161,18 +168,27 @@ class Titles:
 
     def _fuzzy(self, text: str, used: frozenset[int] | set[int]) -> tuple[int, str] | None:
         best, best_ratio = -1, FUZZY
+        numbers, matcher = re.findall(r"\d+", text), SequenceMatcher(None, "", text, autojunk=False)
         for place, option in enumerate(self._normal):
             if place in used or not option or abs(len(option) - len(text)) > 0.25 * max(len(option), len(text)):
                 continue
-            ratio = SequenceMatcher(None, option, text, autojunk=False).ratio()
+            matcher.set_seq1(option)
+            if matcher.real_quick_ratio() < best_ratio or matcher.quick_ratio() < best_ratio:
+                continue  # upper bounds of the ratio, which is slow
+            ratio = matcher.ratio()
             # "rocky 2" is not "rocky 3": numbers must agree
-            if ratio >= best_ratio and re.findall(r"\d+", option) == re.findall(r"\d+", text):
+            if ratio >= best_ratio and re.findall(r"\d+", option) == numbers:
                 best, best_ratio = place, ratio + 1e-9
         return (best, "fuzzy") if best >= 0 else None
 
     def mentions(self, text: str) -> list[int]:
         """All options a free text mentions, in order of appearance, longest match first, each once."""
         return list(dict.fromkeys(self._inside(normal(text), frozenset())))
+
+
+def _bare(text: str) -> str:
+    """A piece of an answer without list marks and quotes."""
+    return _MARK.sub("", text).strip().strip("\"'“”‘’`*_").strip()
 
 
 def _grouped(keys: Any) -> dict[str, list[int]]:

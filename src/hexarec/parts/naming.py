@@ -32,6 +32,7 @@ from hexarec.parts.slate import Found, Named, Slate, Status, Surfaces
 FEW = 50  # titles that a prompt shows with numbers
 ENUM, LONG_ENUM, CHARACTERS = 1_000, 250, 15_000  # of structured outputs: values; beyond so many, characters of all
 BEAMS = 20
+PIECES = 500  # of an answer that are read; one that goes on for ever is none
 
 PROMPTS = Prompts(
     "naming",
@@ -275,8 +276,8 @@ def _by_number(slate: Slate, text: str) -> list[Found]:
     return _by_words(slate, text)
 
 
-def _by_words(slate: Slate, text: str, most: int | None = None) -> list[Found]:
-    """What each piece of an answer names, `most` pieces at most; a title inside other words counts as normalised."""
+def _by_words(slate: Slate, text: str, most: int = PIECES) -> list[Found]:
+    """What each of the first pieces of an answer names; a title inside other words counts as normalised."""
     made: list[Found] = []
     for piece in pieces(text)[:most]:
         taken = slate.gone | {one.item for one in made}

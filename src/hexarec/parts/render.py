@@ -101,6 +101,20 @@ def documents(
     return out
 
 
+def passages(catalog: Catalog, rows: Sequence[int] | NDArray[Any], fields: Sequence[str] = ("title",)) -> list[str]:
+    """Items as text for a lexical index: the values of the fields in all languages, and nothing else; "" for none.
+
+    Raises OptionError for a field the catalog does not have.
+    """
+    index = np.asarray(rows, np.int64)
+    columns = []
+    for name in fields:
+        langs = [catalog.lang, *(lang for kind, lang in catalog.text if kind == name and lang != catalog.lang)]
+        columns += [_field_values(catalog, index, name, lang) for lang in langs]
+    found = [dict.fromkeys(column[place] for column in columns if column[place]) for place in range(len(index))]
+    return [clean(" ".join(values), 1_000) for values in found]
+
+
 def label(name: str, lang: str = "en") -> str:
     """What a field is called in a sentence."""
     return _LABELS["zh" if lang.startswith("zh") else "en"].get(name, name)

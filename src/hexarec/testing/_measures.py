@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hexarec.classic import ItemKNN
 from hexarec.core import Dataset, Dialogue, Lists, Message, Queries, best, ragged, rng
 from hexarec.data.worlds import World
-from hexarec.lm.base import Floats, Prompt, ScoreRow
+from hexarec.lm.base import Completion, Constraint, Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
@@ -68,6 +68,22 @@ def terse() -> Prompts:
     """Wording of a yes/no question with slots, cut short for a model that reads bytes."""
     pieces = {"history": "{liked}\n", "none": "-", "user": "{slot}", "ask": "[A] {title}", "item": "{slot}"}
     return Prompts("terse", 1, en={**pieces, "yes": "Yes", "no": "No"}, zh={**pieces, "yes": "是", "no": "否"})
+
+
+def kinds_found(stage: Any, place: World) -> float:
+    """Mean number of different topics in lists of six that a retriever finds."""
+    return _kinds(stage.retrieve(place.queries, 6))
+
+
+class Curious(Double):
+    """Goes on from the last title of a history; each further draw goes on from the one before it."""
+
+    name = "fake:curious"
+
+    def answer(self, prompt: Prompt, within: Constraint | None) -> Completion:
+        """The title itself, its number left out."""
+        history = read(prompt.text).history or ("",)
+        return Completion(history[-1 - prompt.seed % len(history)].rpartition(" ")[0])
 
 
 def biased() -> PositionBiased:

@@ -121,6 +121,15 @@ def _chatrec(store: bool) -> Builder:
     return build
 
 
+def _gpt4rec(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.methods.gpt4rec import GPT4Rec
+
+        return GPT4Rec(measures.Curious(), epochs=0, valid=0, **options)
+
+    return build
+
+
 def _collm(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.classic import LightGCN
@@ -135,6 +144,25 @@ def _collm(**options: Any) -> Builder:
     return build
 
 
+def _gpt4rec_tuned(epochs: int) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.gpt4rec import GPT4Rec
+
+        lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+        small: dict[str, Any] = {
+            "queries": 3,
+            "history": 1,
+            "length": 12,
+            "examples": 80,
+            "valid": 10,
+            "backfill": False,
+        }
+        return GPT4Rec(lm, epochs=epochs, batch=8, rate=1e-2, dropout=0.0, patience=0, **small)
+
+    return build
+
+
 def _sprec(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.sprec import SPRec
@@ -142,6 +170,26 @@ def _sprec(**options: Any) -> Builder:
 
         small = Softmax(width=16, rate=0.1, round_rate=0.03, batch=32)
         return SPRec(small=small, **{"epochs": 5, "rounds": 5, "pairs": 200, **options})
+
+    return build
+
+
+def _genrec(epochs: int, **options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.lm.open import open_lm
+        from hexarec.methods.genrec import GenRec
+
+        lm = open_lm("hf:tiny", dtype="float32", prefix_mb=0.0)
+        small: dict[str, Any] = {
+            "beams": 5,
+            "history": 1,
+            "length": 12,
+            "valid": 10,
+            "backfill": False,
+            "targets": LINEAR,
+        }
+        plan: dict[str, Any] = {"examples": 120, "batch": 8, "rate": 1e-2, "dropout": 0.0, "patience": 0}
+        return GenRec(lm, epochs=epochs, **small, **plan, **options)
 
     return build
 
@@ -165,6 +213,10 @@ EASE = {"regularization": 10.0}
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
 COLLM = "Zhang et al. 2023, arXiv:2310.19488"
 SPREC = "Gao et al. 2025, arXiv:2412.09243"
+# a network of two random layers learns more where more of it is tuned
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+GENREC = "Ji et al. 2023, arXiv:2307.00457"
+GPT4REC = "Li et al. 2023, arXiv:2304.03879"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
@@ -291,6 +343,22 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "what is mapped must be known: as many random numbers tell nothing", COLLM, "twins",
         _collm(), _collm(vectors="random"), measures.auc_of_later_cases, 0.12,
+    ),
+    Claim(
+        "queries of a tuned model find what those of the same model as it is do not", GPT4REC, "order",
+        _gpt4rec_tuned(4), _gpt4rec_tuned(0), measures.recall_at(5), 0.4,
+    ),
+    Claim(
+        "more queries show more kinds", GPT4REC, "drift", _gpt4rec(queries=4), _gpt4rec(queries=1),
+        measures.kinds_found, 0.5,
+    ),
+    Claim(
+        "a model tuned on next titles knows which comes next", GENREC, "order",
+        _genrec(5), _genrec(0), measures.recall_at(5), 0.25,
+    ),
+    Claim(
+        "inside the catalog the same weights find what they miss in free words", "RecLM-cgen, arXiv:2505.03336",
+        "order", _genrec(3), _genrec(3, decode="free"), measures.recall_at(5), 0.15,
     ),
 )  # fmt: skip
 """One row per claim."""

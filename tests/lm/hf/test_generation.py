@@ -1,6 +1,7 @@
 """Answers in words: greedy against transformers, constraints against brute force."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from hexarec.core import run
 from hexarec.core.errors import ModelError, OptionError
-from hexarec.lm.base import Choice, JsonSchema, Prompt, Trie
+from hexarec.lm.base import Choice, JsonSchema, Prompt, Sample, Trie
 from hexarec.lm.hf.engine import HF
 from hexarec.lm.tokentrie import TokenTrie
 
@@ -130,6 +131,60 @@ def test_a_slate_never_repeats_and_each_place_sees_those_before(engine):
     assert abs(scored.logprobs[0] - hits[0].logprob) < 1e-3
     with pytest.raises(OptionError, match="raw"):
         engine.slate(Prompt.user("x"), CATALOG, 2)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_free_beams_equal_those_of_transformers(any_dir, width):
+    engine = HF(str(any_dir), dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(any_dir, dtype=torch.float32).eval()
+    asked = replace(PROMPT, sample=Sample(max_tokens=6))
+    before = engine.tokens.prompt(asked)
+    made = model.generate(
+        torch.tensor([before]), attention_mask=torch.ones(1, len(before), dtype=torch.long), num_beams=width,
+        num_return_sequences=width, max_new_tokens=6, length_penalty=0.0, early_stopping="never", do_sample=False,
+        eos_token_id=sorted(engine.tokens.ends), pad_token_id=engine.tokens.end, return_dict_in_generate=True,
+        output_scores=True,
+    )  # fmt: skip
+    texts = [engine.tokens.decode(row[len(before) :].tolist()) for row in made.sequences]
+    found = engine.beam([asked], width)[0]
+    # token sequences of one text are one answer here
+    assert [one.text for one in found] == list(dict.fromkeys(texts))
+    if width > 1:
+        best = [float(made.sequences_scores[texts.index(one.text)]) for one in found]
+        assert np.allclose([one.logprob for one in found], best, atol=1e-3)
+
+
+def test_free_beams_are_different_in_order_and_equal_those_of_a_single_prompt(engine):
+    prompts = [Prompt.plain(text, max_tokens=8, stop=("e",)) for text in ("The film", "x", "用户喜欢")]
+    together = engine.beam(prompts, 7)
+    for prompt, own in zip(prompts, together, strict=True):
+        alone = engine.beam([prompt], 7)[0]
+        assert [one.text for one in own] == [one.text for one in alone]
+        assert len({one.text for one in own}) == len(own) <= 7 and all("e" not in one.text for one in own)
+        odds = [one.logprob for one in own]
+        assert odds == sorted(odds, reverse=True) and np.allclose(odds, [one.logprob for one in alone], atol=1e-4)
+        assert {one.finish for one in own} <= {"stop", "length"}
+    greedy = engine.generate([replace(prompts[0], sample=Sample(max_tokens=8))])[0].text
+    assert engine.beam([replace(prompts[0], sample=Sample(max_tokens=8))], 1)[0][0].text == greedy
+
+
+def test_an_end_scores_as_the_whole_answer_does(engine):
+    asked = Prompt.plain("The film", max_tokens=3)
+    for one in engine.beam([asked], 5)[0]:
+        closed = one.finish == "stop"
+        scored = engine.score([asked], [[one.text]], closed=closed)[0]
+        if len(engine.tokens.text(one.text)) <= 3:
+            assert scored.logprobs[0] == pytest.approx(one.logprob, abs=1e-3) or not closed
+
+
+def test_impossible_beams_are_refused(engine):
+    with pytest.raises(OptionError, match="0 beams"):
+        engine.beam([PROMPT], 0)
+    with pytest.raises(ModelError, match="room"):
+        HF(engine.spec.removeprefix("hf:"), dtype="float32", window=20).beam([PROMPT], 2)
+    with run() as work:
+        engine.beam([replace(PROMPT, sample=Sample(max_tokens=4))] * 2, 3)
+    assert work.ledger.calls == 2 and 0 < work.ledger.tokens_out <= 2 * 3 * 4
 
 
 def test_a_trie_of_another_tokenizer_is_refused(engine):

@@ -1,11 +1,13 @@
 """What only this engine offers, through the wrappers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hexarec.core import BudgetError, StateError, run
 from hexarec.core.run import Budget
-from hexarec.lm.base import JsonSchema, Prompt
+from hexarec.lm.base import JsonSchema, Prompt, Sample
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Overlap
 from hexarec.lm.guard import Guarded, _depth
@@ -42,6 +44,10 @@ def test_search_slate_and_the_keywords_pass_through(engine, wrap):
         assert [[hit.number for hit in own] for own in found] == [[hit.number for hit in own] for own in wanted]
         odds = [[hit.logprob for hit in own] for own in found]
         assert np.allclose(odds, [[hit.logprob for hit in own] for own in wanted], atol=1e-3)
+    asked = [replace(one, sample=Sample(max_tokens=5)) for one in ASKED]
+    texts = [[one.text for one in own] for own in engine.beam(asked, 3)]
+    for _ in range(2):
+        assert [[one.text for one in own] for own in lm.beam(asked, 3)] == texts
     numbers = [hit.number for hit in engine.slate(ASKED[0], TITLES, 3)]
     assert [hit.number for hit in lm.slate(ASKED[0], TITLES, 3)] == numbers
     closed = engine.score(ASKED[:1], [["Heat"]], closed=True)[0].tokens
@@ -51,18 +57,19 @@ def test_search_slate_and_the_keywords_pass_through(engine, wrap):
     assert np.allclose(own[:, 0] - own[:, 1], plain[:, 0] - plain[:, 1], atol=1e-3) and not np.allclose(own, plain)
 
 
-@pytest.mark.parametrize("wrap", WRAPS)
-def test_titles_are_named_with_one_trie_and_as_the_engine_names_them(engine, wrap, monkeypatch):
-    wanted = name_items(engine, ASKED, [TITLES] * 3, k=4, banned=[[n] for n in range(3)])
+@pytest.mark.parametrize("place", range(len(WRAPS)))
+def test_titles_are_named_with_one_trie_and_as_the_engine_names_them(engine, place, monkeypatch):
+    own = [f"{title} {place}" for title in TITLES]  # the engine knows the tries of titles that were asked before
     built, build = [], TokenTrie.build.__func__
     monkeypatch.setattr(TokenTrie, "build", classmethod(lambda cls, *a: built.append(1) or build(cls, *a)))
-    made = name_items(wrap(engine), ASKED, [TITLES] * 3, k=4, banned=[[n] for n in range(3)])
-    assert [own.items for own in made] == [own.items for own in wanted] and len(built) == 1
+    made = name_items(WRAPS[place](engine), ASKED, [own] * 3, k=4, banned=[[n] for n in range(3)])
+    wanted = name_items(engine, ASKED, [own] * 3, k=4, banned=[[n] for n in range(3)])
+    assert [one.items for one in made] == [one.items for one in wanted] and len(built) == 1
 
 
 @pytest.mark.parametrize("wrap", [Guarded, Cassette])
 def test_a_wrapper_has_no_search_where_its_model_has_none(wrap):
-    assert not any(hasattr(wrap(Overlap()), name) for name in ("search", "trie", "slate"))
+    assert not any(hasattr(wrap(Overlap()), name) for name in ("search", "trie", "slate", "beam"))
 
 
 def test_a_search_keeps_to_budget_and_deadline(engine):
@@ -71,7 +78,8 @@ def test_a_search_keeps_to_budget_and_deadline(engine):
     with run(budget=Budget(tokens=20_000)) as work:
         lm.search(ASKED, trie, k=2, beams=4)
     assert work.ledger.calls == 3 and work.ledger.cost > 0
-    for ask in (lambda: lm.search(ASKED, trie, k=2), lambda: lm.slate(ASKED[0], TITLES, 4)):
+    asks = (lambda: lm.search(ASKED, trie, k=2), lambda: lm.slate(ASKED[0], TITLES, 4), lambda: lm.beam(ASKED, 2))
+    for ask in asks:
         with run(budget=Budget(tokens=100)) as work, pytest.raises(BudgetError):
             ask()
         with run(budget=Budget(calls=2)), pytest.raises(BudgetError):
@@ -95,6 +103,15 @@ def test_a_search_takes_no_more_tokens_than_were_set_aside(engine):
     with run(budget=Budget(tokens=100_000)):  # in portions, each with its own bans
         made = Guarded(engine).search(ASKED, trie, k=2, banned=bans)
     assert [[hit.number for hit in hits] for hits in made] == wanted
+
+
+def test_beams_are_replayed_and_their_width_counts(engine, tmp_path):
+    path, asked = tmp_path / "tape.jsonl", [replace(ASKED[0], sample=Sample(max_tokens=4))]
+    made = Cassette(engine, path).beam(asked, 3)
+    again = Cassette(engine, path, "replay")
+    assert again.beam(asked, 3) == made and (again.hits, again.misses) == (1, 0)
+    with pytest.raises(StateError, match="not on the cassette"):
+        again.beam(asked, 2)
 
 
 def test_json_that_the_length_limit_cut_is_not_good(engine):

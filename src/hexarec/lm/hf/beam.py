@@ -180,7 +180,7 @@ class Beams:
             depth = [len(past) - 1 for past in own]
             pieces.append(Piece(search.prefix, nodes=search.allowed.trie.token[nodes], depth=depth))
         self.tokens += len(pasts)
-        states: Tensor = self._worker.ask(_rows(pieces, pasts, pool), _nodes, setting.using, setting.adapter)
+        states: Tensor = self._worker.ask(rows_of(pieces, pasts, pool), _nodes, setting.using, setting.adapter)
         totals, at = self._totals(states), 0
         for beam, size in asked:
             rows = [past[-1] for past in pasts[at : at + size]]
@@ -191,7 +191,7 @@ class Beams:
             at += size
 
 
-def _rows(pieces: list[Piece], pasts: list[list[int]], pool: Prefix) -> Request:
+def rows_of(pieces: list[Piece], pasts: list[list[int]], pool: Prefix) -> Request:
     """Rows that each see their own branch, by its rows of the pool, themselves last."""
     deep = max(len(past) for past in pasts)
     keys = np.array([past + past[-1:] * (deep - len(past)) for past in pasts], np.int32)

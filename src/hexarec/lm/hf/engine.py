@@ -25,6 +25,7 @@ from hexarec.lm.base import (
     Completion,
     Constraint,
     Floats,
+    Hypothesis,
     Ints,
     Prompt,
     ScoreRow,
@@ -295,6 +296,21 @@ class HF(Engine):
             made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm)
             for i, hits in zip(own, made, strict=True):
                 found[i] = hits[:k]
+        return found
+
+    def beam(self, prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
+        """For each prompt at most `width` different answers in free words by beam search, the likeliest first.
+
+        An answer ends as one of `generate` does; temperature is not used. Raises ModelError for a prompt beyond the
+        window, OptionError for a width below 1.
+        """
+        if width < 1:
+            raise OptionError(f"{width} beams give no answer", hint="width at least 1")
+        self.admit(prompts)
+        found: list[list[Hypothesis]] = [[] for _ in prompts]
+        for setting, own in self._settings(prompts):
+            for i, made in zip(own, self._writer.beam([prompts[i] for i in own], setting, width), strict=True):
+                found[i] = made
         return found
 
     def slate(self, prompt: Prompt, texts: Sequence[str], k: int, *, beams: int = 4) -> list[Hit]:

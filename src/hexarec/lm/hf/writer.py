@@ -17,15 +17,17 @@ from hexarec.lm.base import (
     Choice,
     Completion,
     Constraint,
+    Hypothesis,
     JsonSchema,
     Prompt,
     Trie,
-    constraint_key,
+    canonical_hash,
     count_call,
     failed,
 )
 from hexarec.lm.hf.beam import Beams, Hit, Norm
 from hexarec.lm.hf.decode import Answer, Decoder
+from hexarec.lm.hf.freebeam import FreeBeams
 from hexarec.lm.hf.guides import Grammars, TrieGuide
 from hexarec.lm.hf.jobs import Job, Setting
 from hexarec.lm.tokentrie import Allowed, TokenTrie
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from hexarec.lm.hf.engine import HF
 
 BATCH = 32  # prompts whose keys are held at the same time: a step reads all weights, however many answers it serves
+WIDE = 160  # beams of all prompts together that run at the same time
 BEAMS = 8  # of `generate` within a trie
 _TRIES = 4  # tries kept of those that came with a request
 
@@ -167,6 +170,10 @@ class Writer:
 
     def trie(self, texts: Sequence[str], before: str = "", after: str | None = None) -> TokenTrie:
         """The trie of distinct texts behind `before`, each closed by `after` or by the token that ends an answer."""
+        key = canonical_hash([list(texts), before, after])
+        return self._made_once(key, lambda: self._built(texts, before, after))
+
+    def _built(self, texts: Sequence[str], before: str, after: str | None) -> TokenTrie:
         tokens = self._engine.tokens
         key = self._engine.base.fingerprint["tokenizer"]
         close = [tokens.end] if after is None else list(tokens.text(after))
@@ -174,12 +181,11 @@ class Writer:
 
     def lines(self, texts: Sequence[str]) -> TokenTrie:
         """The trie of texts as lines of a list, behind a space and closed by a new line."""
-        key = "lines:" + constraint_key(Trie(tuple(texts)))
-        return self._made_once(key, lambda: self.trie(texts, " ", "\n"))
+        return self.trie(texts, " ", "\n")
 
     def _known(self, within: Choice | Trie) -> TokenTrie:
         """The trie of a request's texts."""
-        return self._made_once(constraint_key(within), lambda: self.trie(_texts_of(within)))
+        return self.trie(_texts_of(within))
 
     def _made_once(self, key: str, make: Callable[[], TokenTrie]) -> TokenTrie:
         """A trie made once for the requests that share it."""
@@ -218,14 +224,33 @@ class Writer:
             allowed = [Allowed(trie, own) for own in banned[batch]]
             ready = [(job.after, state) for job, state in zip(jobs, states, strict=True)]
             found += searcher(ready, allowed, setting)  # type: ignore[arg-type]
-            count_call(
-                len(jobs),
-                tokens_in=sum(job.read for job in jobs),
-                tokens_cached=sum(job.cached for job in jobs),
-                tokens_out=searcher.tokens,
-                seconds=time.monotonic() - began,
-            )
+            self._count_search(jobs, searcher.tokens, began)
         return found
+
+    def beam(self, prompts: Sequence[Prompt], setting: Setting, width: int) -> list[list[Hypothesis]]:
+        """Several answers of each prompt, by beam search."""
+        for prompt in prompts:
+            if (refusal := self._too_long(prompt, setting)) is not None:
+                raise ModelError(refusal.error)
+        found: list[list[Hypothesis]] = []
+        size = max(1, min(BATCH, WIDE // width))
+        for start in range(0, len(prompts), size):
+            began, batch = time.monotonic(), prompts[start : start + size]
+            jobs, states = self._read(batch, setting)
+            searcher = FreeBeams(self._engine.worker, self._engine.head, self._engine.tokens, width)
+            ready = [(prompt, job.after, state) for prompt, job, state in zip(batch, jobs, states, strict=True)]
+            found += searcher(ready, setting)  # type: ignore[arg-type]
+            self._count_search(jobs, searcher.tokens, began)
+        return found
+
+    def _count_search(self, jobs: Sequence[Job], made: int, began: float) -> None:
+        count_call(
+            len(jobs),
+            tokens_in=sum(job.read for job in jobs),
+            tokens_cached=sum(job.cached for job in jobs),
+            tokens_out=made,
+            seconds=time.monotonic() - began,
+        )
 
     def _count(self, answers: Sequence[Answer], started: float) -> None:
         count_call(
