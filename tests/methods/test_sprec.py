@@ -8,7 +8,9 @@ from hexarec.classic import ItemKNN, Popular
 from hexarec.core import CapabilityError, DataError, Item, OptionError, Queries, load, save, variant
 from hexarec.data.worlds import world
 from hexarec.eval.estimate import estimate
+from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Overlap
+from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_lm
 from hexarec.methods.sprec import PROMPTS, SPRec
 from hexarec.metrics import Reference, measure
@@ -215,6 +217,15 @@ def test_a_model_that_does_not_answer_is_told():
     with core.run(complain=said.append):
         made = stage.retrieve(TRAP.queries.take([0]), 3)
     assert made.lengths.tolist() == [3] and said and "1 of 1 questions" in said[0]
+
+
+def test_a_guarded_and_recorded_model_answers_the_same(learned, tiny, tmp_path):
+    queries = ORDER.queries.take(slice(0, 3))
+    want = learned.retrieve(queries, 4)
+    tape = Cassette(Guarded(tiny), tmp_path / "tape.jsonl")
+    for _ in range(2):
+        made = variant(learned, lm=tape).retrieve(queries, 4)
+        assert np.array_equal(made.items, want.items) and np.allclose(made.scores, want.scores, atol=1e-5)
 
 
 def test_an_estimate_counts_the_rounds_and_tunes_nothing(tiny):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, OptionError, Queries, at_least, rng
+from hexarec.core import Dataset, OptionError, Queries, at_least, rng, track
 from hexarec.parts.nexts import Nexts
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class SoftmaxPolicy:
         squares = [np.zeros_like(one) for one in now]
         means, losses = self.weights.means(pairs.queries), [0.0]
         given = None if rejected is None else _gap(means, now, pairs.item, rejected)
-        for epoch in range(epochs):
+        for epoch in track(range(epochs), "epoch"):
             order, losses = rng(seed, "softmax", "epoch", epoch).permutation(len(pairs)), []
             for rows in np.array_split(order, max(-(-len(order) // self._options.batch), 1)):
                 part = means[rows]
