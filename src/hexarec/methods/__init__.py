@@ -42,6 +42,19 @@ def _tiny_frozen_encoder() -> Any:
     return FrozenEncoder(open_encoder("tfidf"), dim=16)
 
 
+def _tiny_towers() -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.learn_towers import LearnTowers
+
+    return LearnTowers(open_encoder("tfidf"), width=8, layers=1, out=8, history=8, epochs=2, batch=32)
+
+
+def _tiny_adaptor() -> Any:
+    from hexarec.methods.learn_adaptor import LearnAdaptor
+
+    return LearnAdaptor(_tiny_towers(), width=8, fusion=4, epochs=2)
+
+
 METHODS: tuple[Card, ...] = (
     Card(
         name="llmrank",
@@ -66,6 +79,30 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"ratings", "text"}),
         fidelity="paper",
         tiny=_tiny_nir,
+    ),
+    Card(
+        name="learn_towers",
+        where="hexarec.methods.learn_towers:LearnTowers",
+        paper="Jia et al. 2024, AAAI 2025, arXiv:2405.03988",
+        title="Frozen text vectors, aligned with preference by twin towers",
+        stages=("backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "encoder", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_towers,
+    ),
+    Card(
+        name="learn_adaptor",
+        where="hexarec.methods.learn_adaptor:LearnAdaptor",
+        paper="Jia et al. 2024, AAAI 2025, arXiv:2405.03988",
+        title="Vectors of towers fused into a ranking score",
+        stages=("rank",),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "torch"}),
+        fidelity="inferred",
+        tiny=_tiny_adaptor,
     ),
     Card(
         name="frozen_encoder",

@@ -101,6 +101,23 @@ def _tallrec(shots: int) -> Builder:
     return build
 
 
+def _towers(**options: Any) -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.learn_towers import LearnTowers
+
+    return LearnTowers(open_encoder("tfidf"), **TOWERS, **options)
+
+
+def _learn_towers(**options: Any) -> Builder:
+    return lambda: _towers(**options)
+
+
+def _fused_towers() -> Any:
+    from hexarec.methods.learn_adaptor import LearnAdaptor
+
+    return measures.Filtered(LearnAdaptor(_towers()), depth=None)
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -121,6 +138,10 @@ LEARN = "Jia et al. 2024, arXiv:2405.03988"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
+# the paper's random start, at a size and step for sixty users
+TOWERS: dict[str, Any] = {
+    "start": "random", "width": 32, "out": 16, "batch": 32, "rate": 3e-3, "epochs": 60, "patience": 10,
+}  # fmt: skip
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -164,6 +185,22 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "text finds what has no events (against EASE)", LEARN, "cold",
         _text, _classic("EASE", **EASE), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "towers over text find what has no events, towers over ids do not", LEARN, "cold",
+        _learn_towers(), _learn_towers(inputs="ids"), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "vectors aligned with preference beat the encoder's own", LEARN, "drift",
+        _learn_towers(), _text, measures.recall_at(5), 0.2,
+    ),
+    Claim(
+        "all pairs of places and later items teach more than the newest place and the next item", LEARN, "trap",
+        _learn_towers(), _learn_towers(loss="last"), measures.recall_at(3), 0.1,
+    ),
+    Claim(
+        "a fusion of both vectors orders better than their cosine", LEARN, "order",
+        _fused_towers, _learn_towers(), measures.recall_at(1), 0.15,
     ),
     Claim(
         "neighbours see a pattern that popularity cannot", "Deshpande and Karypis 2004", "checkerboard",

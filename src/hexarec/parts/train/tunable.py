@@ -6,6 +6,7 @@ The base stays as it is, in its own number type; what is tuned is float32. A `Tu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -60,6 +61,11 @@ class Tunable:
         state = {name[6:]: one for name, one in read.tensors.items() if name.startswith("extra.")}
         if state:
             self.extra.load_state_dict(state)
+
+    @property
+    def mark(self) -> str:
+        """What is tuned and over which base, as a text: equal marks, equal shapes."""
+        return json.dumps([self.kind.name, asdict(self.kind), self.base.key], sort_keys=True)
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
