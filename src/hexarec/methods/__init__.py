@@ -55,6 +55,22 @@ def _tiny_adaptor() -> Any:
     return LearnAdaptor(_tiny_towers(), width=8, fusion=4, epochs=2)
 
 
+def _tiny_filterllm() -> Any:
+    from hexarec.classic import IALS
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.filterllm import FilterLLM
+
+    return FilterLLM(encoder=open_encoder("tfidf"), cf=IALS(factors=8, sweeps=2), epochs=2, most=5)
+
+
+def _tiny_coldllm() -> Any:
+    from hexarec.classic import IALS
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.coldllm import ColdLLM
+
+    return ColdLLM(open_lm("fake:overlap"), open_encoder("tfidf"), IALS(factors=8, sweeps=2), kept=6, most=3)
+
+
 METHODS: tuple[Card, ...] = (
     Card(
         name="llmrank",
@@ -115,6 +131,30 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text", "encoder"}),
         fidelity="inferred",
         tiny=_tiny_frozen_encoder,
+    ),
+    Card(
+        name="filterllm",
+        where="hexarec.methods.filterllm:FilterLLM",
+        paper="2025, arXiv:2502.16924",
+        title="A new item's text to all users in one pass",
+        stages=("enrich", "backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "torch"}),
+        fidelity="inferred",
+        tiny=_tiny_filterllm,
+    ),
+    Card(
+        name="coldllm",
+        where="hexarec.methods.coldllm:ColdLLM",
+        paper="2024, arXiv:2402.09176",
+        title="New items by users that a model judges one by one",
+        stages=("enrich", "backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "encoder", "label"}),
+        fidelity="inferred",
+        tiny=_tiny_coldllm,
     ),
     Card(
         name="tallrec",

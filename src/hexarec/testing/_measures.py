@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic import ItemKNN
-from hexarec.core import Dataset, Lists, Queries, best, ragged, rng
+from hexarec.core import Dataset, Item, Lists, Queries, best, ragged, rng, run
 from hexarec.data.worlds import World
 from hexarec.lm.base import Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
@@ -43,6 +43,35 @@ def auc_of_later_cases(stage: Any, place: World) -> float:
     cases = shots(split_cases(place.data, 0.1, negatives="drawn")[1], 100)
     ranked = stage.rank(cases.queries, cases.lists)
     return auc(Pairs.of(cases.liked.astype(np.float64), ranked.scores.astype(np.float64)))
+
+
+def audience_recall(k: int) -> Callable[[Any, World], float]:
+    """Mean share of the users an item is right for among the k that a stage says it will attract."""
+
+    def measure(stage: Any, place: World) -> float:
+        asker = place.queries.user[ragged.segments(place.truth.offsets)]
+        rows = np.unique(place.truth.items).astype(np.int64)
+        found = stage.audience(place.data.catalog, rows, k).users
+        right = [asker[place.truth.items == row] for row in rows]
+        return float(np.mean([np.isin(true, own).mean() for true, own in zip(right, found, strict=True)]))
+
+    return measure
+
+
+def guidance_gap(stage: Any, place: World) -> float:
+    """Mean squared distance of FilterLLM's head from the collaborative vectors of items with events, over their own."""
+    placed = stage.placed_
+    warm = np.flatnonzero(~placed.cold)
+    gap = stage.heads(place.data.catalog, warm) - placed.items[warm]
+    return float((gap**2).mean() / (placed.items[warm] ** 2).mean())
+
+
+def calls_per_new_item(stage: Any, place: World) -> float:
+    """Questions a stage asks its model to place a new item, over four of them."""
+    grown = place.data.with_items([Item(f"new{n}", f"Robot story {90 + n}", "A robot tale.") for n in range(4)])
+    with run() as work:
+        stage.extend(grown.catalog)
+    return work.ledger.calls / 4
 
 
 def biased() -> PositionBiased:

@@ -118,6 +118,31 @@ def _fused_towers() -> Any:
     return measures.Filtered(LearnAdaptor(_towers()), depth=None)
 
 
+def _filterllm(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.classic import BPR
+        from hexarec.lm.open import open_encoder
+        from hexarec.methods.filterllm import FilterLLM
+
+        return FilterLLM(encoder=open_encoder("tfidf"), cf=BPR(**FACTORS), **FILTERLLM, **options)
+
+    return build
+
+
+def _filterllm_asking() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.filterllm import FilterLLM
+
+    return FilterLLM(open_lm("hf:tiny", dtype="float32", prefix_mb=0.0), fields=("title",), epochs=1)
+
+
+def _coldllm() -> Any:
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.coldllm import ColdLLM
+
+    return ColdLLM(open_lm("fake:overlap"), open_encoder("tfidf"), kept=40)
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -142,6 +167,10 @@ SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "d
 TOWERS: dict[str, Any] = {
     "start": "random", "width": 32, "out": 16, "batch": 32, "rate": 3e-3, "epochs": 60, "patience": 10,
 }  # fmt: skip
+# factors and steps for sixty users and items
+FACTORS = {"factors": 16, "epochs": 30}
+FILTERLLM: dict[str, Any] = {"rate": 3e-3, "epochs": 30, "patience": 0, "most": 10}
+TEXT_TO_USERS, JUDGED = "arXiv:2502.16924", "arXiv:2402.09176"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -201,6 +230,26 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a fusion of both vectors orders better than their cosine", LEARN, "order",
         _fused_towers, _learn_towers(), measures.recall_at(1), 0.15,
+    ),
+    Claim(
+        "text to users places new items where the same collaborative model finds them", TEXT_TO_USERS, "cold",
+        _filterllm(), _classic("BPR", **FACTORS), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "a user vocabulary that begins as collaborative vectors learns sooner than a random one", TEXT_TO_USERS, "cold",
+        _filterllm(), _filterllm(init="random"), measures.audience_recall(10), 0.2,
+    ),
+    Claim(
+        "without the released ReLU the guidance can be met", TEXT_TO_USERS, "cold",
+        _filterllm(), _filterllm(relu=True), measures.guidance_gap, 0.4, shrinks=True,
+    ),
+    Claim(
+        "one forward places a new item where judgement takes one per kept user", TEXT_TO_USERS, "cold",
+        _filterllm_asking, _coldllm, measures.calls_per_new_item, 1 / 30, shrinks=True,
+    ),
+    Claim(
+        "judged users place new items where the same collaborative model finds them", JUDGED, "cold",
+        _coldllm, _classic("IALS"), measures.recall_at(5), 0.5,
     ),
     Claim(
         "neighbours see a pattern that popularity cannot", "Deshpande and Karypis 2004", "checkerboard",
