@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from hexarec.classic import IALS
-from hexarec.core import Item, OptionError, Queries
+from hexarec.core import Item, OptionError, Queries, load, save
 from hexarec.data.worlds import world
 from hexarec.lm.open import open_encoder
 from hexarec.methods.frozen_encoder import FrozenEncoder
 from hexarec.parts.encoded import forget_encoded
+from hexarec.pipeline.build import resolve
 
 WORLD = world("cold")
 DATA = WORLD.data
@@ -94,6 +95,13 @@ def test_extend_encodes_new_rows_only_and_leaves_the_old_ones_alone():
     assert np.array_equal(larger.items()[: DATA.n_items], stage.items()) and len(stage.items()) == DATA.n_items
     assert DATA.n_items in larger.retrieve(grown.queries([1]), 20).items
     assert larger.extend(grown.catalog) is larger
+
+
+def test_a_loaded_stage_still_encodes_new_items(tmp_path):
+    stage = FrozenEncoder(open_encoder("tfidf"), dim=16).fit(DATA)
+    again = load(save(stage, tmp_path / "kept"), resolve)
+    grown = DATA.with_items([Item("new", "Robot story 99", "A robot tale about the robot and its people.")])
+    assert np.array_equal(again.extend(grown.catalog).items(), stage.extend(grown.catalog).items())
 
 
 def test_enrich_pays_for_new_and_changed_rows_only():

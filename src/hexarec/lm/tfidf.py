@@ -6,7 +6,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,9 +33,8 @@ class TfidfSvd:
 
     dim: int = 128
     fallback: ClassVar[bool] = True
-    # of the class: one that comes back from disk is not constructed
-    name = "tfidf-svd"
-    spec = "tfidf"
+    name: str = field(default="tfidf-svd", init=False, repr=False)
+    spec: str = field(default="tfidf", init=False, repr=False)
 
     def fit(self, texts: Sequence[str], *, seed: int = 0) -> TfidfSvd:
         """Learn weights and axes from the texts; the same texts give the same axes, signs included."""

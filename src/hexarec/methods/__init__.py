@@ -99,6 +99,35 @@ def _tiny_sprec() -> Any:
     return SPRec(lm, shots=8, epochs=1, rounds=1, pairs=4, history=2, r=2, targets=("q_proj",))
 
 
+def _tiny_towers() -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.learn_towers import LearnTowers
+
+    return LearnTowers(open_encoder("tfidf"), width=8, layers=1, out=8, history=8, epochs=2, batch=32)
+
+
+def _tiny_adaptor() -> Any:
+    from hexarec.methods.learn_adaptor import LearnAdaptor
+
+    return LearnAdaptor(_tiny_towers(), width=8, fusion=4, epochs=2)
+
+
+def _tiny_filterllm() -> Any:
+    from hexarec.classic import IALS
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.filterllm import FilterLLM
+
+    return FilterLLM(encoder=open_encoder("tfidf"), cf=IALS(factors=8, sweeps=2), epochs=2, most=5)
+
+
+def _tiny_coldllm() -> Any:
+    from hexarec.classic import IALS
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.coldllm import ColdLLM
+
+    return ColdLLM(open_lm("fake:overlap"), open_encoder("tfidf"), IALS(factors=8, sweeps=2), kept=6, most=3)
+
+
 METHODS: tuple[Card, ...] = (
     Card(
         name="llmrank",
@@ -147,6 +176,54 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text", "encoder"}),
         fidelity="inferred",
         tiny=_tiny_frozen_encoder,
+    ),
+    Card(
+        name="learn_towers",
+        where="hexarec.methods.learn_towers:LearnTowers",
+        paper="Jia et al. 2024, AAAI 2025, arXiv:2405.03988",
+        title="Frozen text vectors, aligned with preference by twin towers",
+        stages=("backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "encoder", "torch"}),
+        fidelity="reduced",
+        tiny=_tiny_towers,
+    ),
+    Card(
+        name="learn_adaptor",
+        where="hexarec.methods.learn_adaptor:LearnAdaptor",
+        paper="Jia et al. 2024, AAAI 2025, arXiv:2405.03988",
+        title="Vectors of towers fused into a ranking score",
+        stages=("rank",),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "torch"}),
+        fidelity="inferred",
+        tiny=_tiny_adaptor,
+    ),
+    Card(
+        name="filterllm",
+        where="hexarec.methods.filterllm:FilterLLM",
+        paper="2025, arXiv:2502.16924",
+        title="A new item's text to all users in one pass",
+        stages=("enrich", "backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "torch"}),
+        fidelity="inferred",
+        tiny=_tiny_filterllm,
+    ),
+    Card(
+        name="coldllm",
+        where="hexarec.methods.coldllm:ColdLLM",
+        paper="2024, arXiv:2402.09176",
+        title="New items by users that a model judges one by one",
+        stages=("enrich", "backbone", "retrieve", "rank"),
+        sections=("2.1",),
+        paradigms=frozenset({2}),
+        needs=frozenset({"ratings", "text", "encoder", "label"}),
+        fidelity="inferred",
+        tiny=_tiny_coldllm,
     ),
     Card(
         name="tallrec",

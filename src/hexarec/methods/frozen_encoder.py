@@ -28,15 +28,13 @@ from hexarec.core import (
     OptionError,
     Queries,
     best,
-    digest,
     fitted,
     ready,
     rescored,
     same_lineage,
 )
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded, learned_from
-from hexarec.parts.render import documents, present_fields
+from hexarec.parts.encoded import encoded, feature_of, item_rows, item_texts, taught
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -70,33 +68,23 @@ class FrozenEncoder:
     @property
     def feature(self) -> str:
         """The name of the feature table this encoder fills."""
-        return f"text:{self.encoder.name}"
+        return feature_of(self.encoder)
 
     def enrich(self, data: Dataset) -> Dataset:
         """The data set with raw (unwhitened) vectors of all items; rows already there with equal text are kept."""
-        hashes, rows = self._encoded(data.catalog, data.features.get(self.feature))
+        texts = item_texts(data.catalog, self.fields)
+        encoder = getattr(self, "encoder_", None) or taught(self.encoder, texts)
+        hashes, rows = item_rows(encoder, texts, data.features.get(self.feature))
         mask = np.ones(len(rows), bool)
         provenance = {"maker": "frozen_encoder", "model": self.encoder.name, "hashes": "\n".join(hashes)}
         return data.with_features(self.feature, Features(rows, mask, provenance))
 
-    def _encoded(self, catalog: Catalog, known: Features | None) -> tuple[list[str], Vectors]:
-        texts = documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang)
-        hashes = [digest(text)[:16] for text in texts]
-        have: dict[str, Vectors] = {}
-        if known is not None and not hasattr(self.encoder, "fit"):  # a learning encoder's old rows are another space
-            have = dict(zip(known.provenance.get("hashes", "").split("\n"), known.rows, strict=False))
-        wanted = {h: text for h, text in zip(hashes, texts, strict=True) if h not in have}
-        encoder = getattr(self, "encoder_", None) or self._ready(catalog)
-        have |= dict(zip(wanted, encoded(encoder, list(wanted.values())), strict=True))
-        dim = len(next(iter(have.values()))) if have else self.encoder.dim
-        rows = np.array([have[h] for h in hashes], np.float32).reshape(len(hashes), dim)
-        return hashes, rows
-
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Encode the catalog (or take the vectors `enrich` left), learn the whitening, fit the id backbone."""
         self.key_ = data.catalog.key
-        self.encoder_ = self._ready(data.catalog)
-        rows = self._encoded(data.catalog, data.features.get(self.feature))[1]
+        texts = item_texts(data.catalog, self.fields)
+        self.encoder_ = taught(self.encoder, texts)
+        rows = item_rows(self.encoder_, texts, data.features.get(self.feature))[1]
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
         if self.whiten:
             self.mean_, self.axes_ = whiten(rows, data.catalog.alive[: len(rows)], self.dim)
@@ -104,23 +92,15 @@ class FrozenEncoder:
         self.ids_ = None if self.ids is None else fitted(self.ids, data, seed)
         return self
 
-    def _ready(self, catalog: Catalog) -> Encoder:
-        """The encoder; one that learns from texts (the TF-IDF fallback) learns from this catalog, as a copy."""
-        return learned_from(
-            self.encoder,
-            lambda: documents(catalog, np.arange(len(catalog)), present_fields(catalog, self.fields), catalog.lang),
-        )
-
     def _space(self, rows: Vectors) -> Vectors:
         return unit((rows - self.mean_) @ self.axes_)
 
     def extend(self, catalog: Catalog) -> Self:
         """New items become findable: only their text is encoded."""
         same_lineage(self.key_, catalog.key)
-        new = np.arange(len(self.text_), len(catalog))
-        if not len(new):
+        if len(catalog) <= len(self.text_):
             return self
-        texts = documents(catalog, new, present_fields(catalog, self.fields), catalog.lang)
+        texts = item_texts(catalog, self.fields, len(self.text_))
         made = copy.copy(self)
         made.text_ = np.concatenate([self.text_, self._space(encoded(self.encoder_, texts))])
         return made

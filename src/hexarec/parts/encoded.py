@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import current, digest, track
+from hexarec.core import Catalog, Features, current, digest, track
 from hexarec.lm.base import Encoder
+from hexarec.parts.render import documents, present_fields
 
 Vectors = NDArray[np.float32]
 CHUNK = 128  # texts encoded between two looks at deadline and cancel
@@ -52,12 +54,35 @@ def _fresh(encoder: Encoder, texts: list[str]) -> Vectors:
     return np.concatenate(parts) if parts else np.zeros((0, encoder.dim), np.float32)
 
 
-def learned_from(encoder: Encoder, texts: Callable[[], Sequence[str]]) -> Encoder:
-    """The encoder; one that learns from texts (the TF-IDF fallback) as a copy that learned from these."""
+def item_texts(catalog: Catalog, fields: Sequence[str], start: int = 0) -> list[str]:
+    """Items from row `start` on as text for an encoder, in the catalog's language; fields it lacks are left out."""
+    return documents(catalog, np.arange(start, len(catalog)), present_fields(catalog, fields), catalog.lang)
+
+
+def taught(encoder: Encoder, texts: Sequence[str]) -> Encoder:
+    """The encoder; one that learns from texts (the TF-IDF fallback) learns from these, as a copy."""
     if not hasattr(encoder, "fit"):
         return encoder
-    made: Encoder = copy.copy(encoder).fit(texts())
+    learner: Any = copy.copy(encoder)
+    made: Encoder = learner.fit(texts)
     return made
+
+
+def feature_of(encoder: Encoder) -> str:
+    """The name of the feature table that holds an encoder's vectors of items."""
+    return f"text:{encoder.name}"
+
+
+def item_rows(encoder: Encoder, texts: Sequence[str], known: Features | None) -> tuple[list[str], Vectors]:
+    """Hashes of the texts, and their rows (n, dim): what `known` has of equal text is not encoded again."""
+    hashes = [digest(text)[:16] for text in texts]
+    have: dict[str, Vectors] = {}
+    if known is not None and not hasattr(encoder, "fit"):  # a learning encoder's old rows are another space
+        have = dict(zip(known.provenance.get("hashes", "").split("\n"), known.rows, strict=False))
+    wanted = {h: text for h, text in zip(hashes, texts, strict=True) if h not in have}
+    have |= dict(zip(wanted, encoded(encoder, list(wanted.values())), strict=True))
+    dim = len(next(iter(have.values()))) if have else encoder.dim
+    return hashes, np.array([have[h] for h in hashes], np.float32).reshape(len(hashes), dim)
 
 
 def forget_encoded() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hexarec.core import Catalog, OptionError, same_lineage
 from hexarec.lm.base import Encoder
 from hexarec.parts.bm25 import BM25
-from hexarec.parts.encoded import encoded, learned_from
+from hexarec.parts.encoded import encoded, taught
 from hexarec.parts.render import passages, present_fields
 
 Scores = NDArray[np.float32]
@@ -46,7 +46,7 @@ class TextSearch:
         if self.encoder is None:
             self.words_ = BM25(self.k1, self.b).build(texts)
             return self
-        self.encoder_ = learned_from(self.encoder, lambda: texts)
+        self.encoder_ = taught(self.encoder, texts)
         self.vectors_ = encoded(self.encoder_, texts)
         return self
 

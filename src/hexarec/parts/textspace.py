@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Queries
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded, learned_from
+from hexarec.parts.encoded import encoded, taught
 from hexarec.parts.render import documents, present_fields
 from hexarec.parts.vectors import decayed, unit, whiten
 
@@ -36,9 +36,9 @@ class TextSpace:
 
     def fit(self, catalog: Catalog) -> TextSpace:
         """Encode the catalog."""
-        every = np.arange(len(catalog))
-        self.encoder_ = learned_from(self.encoder, lambda: self.documents(catalog, every))
-        rows = encoded(self.encoder_, self.documents(catalog, every))
+        texts = self.documents(catalog, np.arange(len(catalog)))
+        self.encoder_ = taught(self.encoder, texts)
+        rows = encoded(self.encoder_, texts)
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
         if self.whiten:
             self.mean_, self.axes_ = whiten(rows, catalog.alive[: len(rows)], self.dim)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.classic import ItemKNN
-from hexarec.core import Dataset, Dialogue, Lists, Message, Queries, best, ragged, rng
+from hexarec.core import Dataset, Dialogue, Item, Lists, Message, Queries, best, ragged, rng, run
 from hexarec.data.worlds import World
 from hexarec.lm.base import Completion, Constraint, Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
@@ -84,6 +84,35 @@ class Curious(Double):
         """The title itself, its number left out."""
         history = read(prompt.text).history or ("",)
         return Completion(history[-1 - prompt.seed % len(history)].rpartition(" ")[0])
+
+
+def audience_recall(k: int) -> Callable[[Any, World], float]:
+    """Mean share of the users an item is right for among the k that a stage says it will attract."""
+
+    def measure(stage: Any, place: World) -> float:
+        asker = place.queries.user[ragged.segments(place.truth.offsets)]
+        rows = np.unique(place.truth.items).astype(np.int64)
+        found = stage.audience(place.data.catalog, rows, k).users
+        right = [asker[place.truth.items == row] for row in rows]
+        return float(np.mean([np.isin(true, own).mean() for true, own in zip(right, found, strict=True)]))
+
+    return measure
+
+
+def guidance_gap(stage: Any, place: World) -> float:
+    """Mean squared distance of FilterLLM's head from the collaborative vectors of items with events, over their own."""
+    placed = stage.placed_
+    warm = np.flatnonzero(~placed.cold)
+    gap = stage.heads(place.data.catalog, warm) - placed.items[warm]
+    return float((gap**2).mean() / (placed.items[warm] ** 2).mean())
+
+
+def calls_per_new_item(stage: Any, place: World) -> float:
+    """Questions a stage asks its model to place a new item, over four of them."""
+    grown = place.data.with_items([Item(f"new{n}", f"Robot story {90 + n}", "A robot tale.") for n in range(4)])
+    with run() as work:
+        stage.extend(grown.catalog)
+    return work.ledger.calls / 4
 
 
 def biased() -> PositionBiased:

@@ -121,6 +121,34 @@ def _chatrec(store: bool) -> Builder:
     return build
 
 
+def _towers(**options: Any) -> Any:
+    from hexarec.lm.open import open_encoder
+    from hexarec.methods.learn_towers import LearnTowers
+
+    return LearnTowers(open_encoder("tfidf"), **TOWERS, **options)
+
+
+def _learn_towers(**options: Any) -> Builder:
+    return lambda: _towers(**options)
+
+
+def _fused_towers() -> Any:
+    from hexarec.methods.learn_adaptor import LearnAdaptor
+
+    return measures.Filtered(LearnAdaptor(_towers()), depth=None)
+
+
+def _filterllm(**options: Any) -> Builder:
+    def build() -> Any:
+        from hexarec.classic import BPR
+        from hexarec.lm.open import open_encoder
+        from hexarec.methods.filterllm import FilterLLM
+
+        return FilterLLM(encoder=open_encoder("tfidf"), cf=BPR(**FACTORS), **FILTERLLM, **options)
+
+    return build
+
+
 def _gpt4rec(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.gpt4rec import GPT4Rec
@@ -194,6 +222,20 @@ def _genrec(epochs: int, **options: Any) -> Builder:
     return build
 
 
+def _filterllm_asking() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.filterllm import FilterLLM
+
+    return FilterLLM(open_lm("hf:tiny", dtype="float32", prefix_mb=0.0), fields=("title",), epochs=1)
+
+
+def _coldllm() -> Any:
+    from hexarec.lm.open import open_encoder, open_lm
+    from hexarec.methods.coldllm import ColdLLM
+
+    return ColdLLM(open_lm("fake:overlap"), open_encoder("tfidf"), kept=40)
+
+
 def _diversity(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.diversity import Diversity
@@ -220,6 +262,14 @@ GPT4REC = "Li et al. 2023, arXiv:2304.03879"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
 SASREC = {"width": 16, "hidden": 32, "blocks": 1, "length": 16, "epochs": 60, "dropout": 0.0, "rate": 0.01}
+# the paper's random start, at a size and step for sixty users
+TOWERS: dict[str, Any] = {
+    "start": "random", "width": 32, "out": 16, "batch": 32, "rate": 3e-3, "epochs": 60, "patience": 10,
+}  # fmt: skip
+# factors and steps for sixty users and items
+FACTORS = {"factors": 16, "epochs": 30}
+FILTERLLM: dict[str, Any] = {"rate": 3e-3, "epochs": 30, "patience": 0, "most": 10}
+TEXT_TO_USERS, JUDGED = "arXiv:2502.16924", "arXiv:2402.09176"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -267,6 +317,42 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "text finds what has no events (against EASE)", LEARN, "cold",
         _text, _classic("EASE", **EASE), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "towers over text find what has no events, towers over ids do not", LEARN, "cold",
+        _learn_towers(), _learn_towers(inputs="ids"), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "vectors aligned with preference beat the encoder's own", LEARN, "drift",
+        _learn_towers(), _text, measures.recall_at(5), 0.2,
+    ),
+    Claim(
+        "all pairs of places and later items teach more than the newest place and the next item", LEARN, "trap",
+        _learn_towers(), _learn_towers(loss="last"), measures.recall_at(3), 0.1,
+    ),
+    Claim(
+        "a fusion of both vectors orders better than their cosine", LEARN, "order",
+        _fused_towers, _learn_towers(), measures.recall_at(1), 0.15,
+    ),
+    Claim(
+        "text to users places new items where the same collaborative model finds them", TEXT_TO_USERS, "cold",
+        _filterllm(), _classic("BPR", **FACTORS), measures.recall_at(5), 0.5,
+    ),
+    Claim(
+        "a user vocabulary that begins as collaborative vectors learns sooner than a random one", TEXT_TO_USERS, "cold",
+        _filterllm(), _filterllm(init="random"), measures.audience_recall(10), 0.2,
+    ),
+    Claim(
+        "without the released ReLU the guidance can be met", TEXT_TO_USERS, "cold",
+        _filterllm(), _filterllm(relu=True), measures.guidance_gap, 0.4, shrinks=True,
+    ),
+    Claim(
+        "one forward places a new item where judgement takes one per kept user", TEXT_TO_USERS, "cold",
+        _filterllm_asking, _coldllm, measures.calls_per_new_item, 1 / 30, shrinks=True,
+    ),
+    Claim(
+        "judged users place new items where the same collaborative model finds them", JUDGED, "cold",
+        _coldllm, _classic("IALS"), measures.recall_at(5), 0.5,
     ),
     Claim(
         "neighbours see a pattern that popularity cannot", "Deshpande and Karypis 2004", "checkerboard",

@@ -14,10 +14,9 @@ from torch import Tensor
 from hexarec.core.errors import StateError
 from hexarec.core.ids import digest
 from hexarec.core.run import current
-from hexarec.parts.train.tunable import Tunable
 
 if TYPE_CHECKING:
-    from hexarec.parts.train.loop import Curve, Plan
+    from hexarec.parts.train.loop import Curve, Plan, Tuned
 
 
 @dataclass(frozen=True)
@@ -27,18 +26,15 @@ class Checkpoint:
     place: Path | None
 
     @classmethod
-    def of(cls, tunable: Tunable, data: str, plan: Plan, seed: int, key: str) -> Checkpoint:
-        """The checkpoint of a run: base, kind, starting weights, data, plan, seed and key all stand in its name."""
+    def of(cls, tunable: Tuned, data: str, plan: Plan, seed: int, key: str) -> Checkpoint:
+        """The checkpoint of a run: mark, starting weights, data, plan, seed and key all stand in its name."""
         scratch = current().scratch
         if scratch is None:
             return cls(None)
-        # of a part that is held the weights shape the run though they are not tuned
-        begun = {**tunable.tensors(), **tunable.state()} if tunable.held else tunable.state()
-        start = [value.float().cpu().numpy() for value in begun.values()]
-        kind = json.dumps([tunable.kind.name, asdict(tunable.kind), tunable.base.key], sort_keys=True)
-        return cls(scratch / f"tune-{digest(kind, data, repr(plan), seed, key, *start)}.safetensors")
+        start = [value.float().cpu().numpy() for value in tunable.begun().values()]
+        return cls(scratch / f"tune-{digest(tunable.mark, data, repr(plan), seed, key, *start)}.safetensors")
 
-    def save(self, tunable: Tunable, adam: Any, curve: Curve, best: Mapping[str, Tensor]) -> None:
+    def save(self, tunable: Tuned, adam: Any, curve: Curve, best: Mapping[str, Tensor]) -> None:
         """Write where the run stands; a reader sees the old file or the new one."""
         if self.place is None:
             return
@@ -53,7 +49,7 @@ class Checkpoint:
         save_file(held, aside, metadata={"curve": json.dumps(asdict(curve))})
         aside.replace(self.place)
 
-    def resume(self, tunable: Tunable, adam: Any, curve: Curve) -> dict[str, Tensor]:
+    def resume(self, tunable: Tuned, adam: Any, curve: Curve) -> dict[str, Tensor]:
         """Fill tunable, optimiser and curve from the file if there is one; the weights to keep so far.
 
         Raises StateError when the file is damaged.

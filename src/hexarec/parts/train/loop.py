@@ -7,21 +7,51 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hexarec.core.errors import DataError, ModelError, OptionError
 from hexarec.core.run import track
 from hexarec.core.seeds import rng, seed_words
 from hexarec.parts.train.checkpoint import Checkpoint
-from hexarec.parts.train.tunable import Tunable
 
 Schedule = Literal["linear", "cosine", "constant"]
+
+
+class Tuned(Protocol):
+    """What the loop moves: a `Tunable` over a language model, or `Plain` modules without one."""
+
+    extra: nn.ModuleDict
+    """Modules of one's own; `Plan.rates` names them."""
+
+    @property
+    def mark(self) -> str:
+        """What is tuned, as a text."""
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is tuned, by name; those of extra modules begin with `extra.`."""
+
+    def on(self, training: bool = False) -> AbstractContextManager[None]:
+        """Ready for a forward; `training` switches dropout on."""
+
+    def begun(self) -> dict[str, Tensor]:
+        """Everything whose values shape a run from its start."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of what is tuned."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+
+
+T = TypeVar("T", bound=Tuned)
 
 
 class Objective(Protocol):
@@ -111,10 +141,10 @@ class Curve:
 
 
 def fit(
-    tunable: Tunable,
+    tunable: T,
     objective: Objective,
     plan: Plan,
-    metric: Callable[[Tunable], float] | None = None,
+    metric: Callable[[T], float] | None = None,
     seed: int = 0,
     key: str = "",
 ) -> Curve:
@@ -129,7 +159,7 @@ def fit(
     if not len(objective.sizes):
         raise DataError("there are no examples to learn from", hint="did all of them exceed the window?")
     if not tunable.parameters:
-        raise OptionError(f"a {tunable.kind.name} without extra modules has nothing to tune")
+        raise OptionError(f"there is nothing to tune in {tunable.mark}", hint="give it extra modules")
     started, curve = time.monotonic(), Curve()
     adam = _optimiser(tunable, plan)
     keep = Checkpoint.of(tunable, objective.key, plan, seed, key)
@@ -158,7 +188,7 @@ def fit(
     return curve
 
 
-def _step(tunable: Tunable, objective: Objective, plan: Plan, adam: Any, rows: Sequence[int]) -> float:
+def _step(tunable: Tuned, objective: Objective, plan: Plan, adam: Any, rows: Sequence[int]) -> float:
     """One update; the mean loss of its rows."""
     adam.zero_grad(set_to_none=True)
     weight, total = objective.weight(rows), 0.0
@@ -176,9 +206,7 @@ def _step(tunable: Tunable, objective: Objective, plan: Plan, adam: Any, rows: S
     return total
 
 
-def _look(
-    tunable: Tunable, metric: Callable[[Tunable], float] | None, curve: Curve, best: dict[str, Tensor]
-) -> dict[str, Tensor]:
+def _look(tunable: T, metric: Callable[[T], float] | None, curve: Curve, best: dict[str, Tensor]) -> dict[str, Tensor]:
     """Validate; the weights to keep."""
     step = len(curve.losses)
     if metric is None:
@@ -215,7 +243,7 @@ def _rows(objective: Objective, plan: Plan, seed: int, step: int) -> list[int]:
     return [int(row) for row in np.sort(order[at * plan.batch : (at + 1) * plan.batch])]
 
 
-def _optimiser(tunable: Tunable, plan: Plan) -> torch.optim.AdamW:
+def _optimiser(tunable: Tuned, plan: Plan) -> torch.optim.AdamW:
     rates, groups = dict(plan.rates), []
     unknown = sorted(set(rates) - set(tunable.extra))
     if unknown:

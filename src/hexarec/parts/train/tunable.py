@@ -6,6 +6,7 @@ The base stays as it is, in its own number type; what is tuned is float32. A `Tu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -67,6 +68,11 @@ class Tunable:
             self.extra.load_state_dict(state)
 
     @property
+    def mark(self) -> str:
+        """What is tuned and over which base, as a text: equal marks, equal shapes."""
+        return json.dumps([self.kind.name, asdict(self.kind), self.base.key], sort_keys=True)
+
+    @property
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is tuned, by name; those of extra modules begin with `extra.`."""
         tuned = () if self.held else self._part.module.named_parameters()
@@ -114,6 +120,10 @@ class Tunable:
         with torch.no_grad():
             for name, one in self.parameters.items():
                 one.copy_(state[name])
+
+    def begun(self) -> dict[str, Tensor]:
+        """What a run starts from: the tuned weights, and those of a part that is held, which shape it as much."""
+        return {**self.tensors(), **self.state()} if self.held else self.state()
 
     def tensors(self) -> dict[str, Tensor]:
         """What an artefact holds, by name; not copies."""
