@@ -134,9 +134,23 @@ def _as_released() -> Any:
     return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
 
 
+def _agent(lm: Builder | None, blind: bool = False) -> Builder:
+    def build() -> Any:
+        from hexarec.classic import IALS
+        from hexarec.methods.agent4rec import Agent4Rec
+
+        if lm is not None:
+            return Agent4Rec(lm(), taste="counted")
+        # a heavy ridge leaves nothing of a taste
+        return Agent4Rec(mind="rules", taste_by=IALS(factors=8, regularization=1e6 if blind else 0.003))
+
+    return build
+
+
 LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, arXiv:1905.03375"
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
+AGENT = "Zhang et al. 2024, arXiv:2310.10108"
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
 CHEN, CALIBRATED = "Chen et al. 2018, arXiv:1709.05135", "Steck 2018, doi:10.1145/3240323.3240372"
 # one small network: the next item is always the neighbour of the last
@@ -240,6 +254,18 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a store of texts brings items into a talk that the recommender never saw", "Gao et al. 2023, arXiv:2303.14524",
         "cold", _chatrec(True), _chatrec(False), measures.found_in_talk, 0.3,
+    ),
+    Claim(
+        "simulated users tell what suits them from what does not", AGENT, "cold",
+        _agent(measures.plain), _agent(measures.biased), measures.told_apart, 0.3,
+    ),
+    Claim(
+        "the rule-based twin tells what suits it from what does not", AGENT, "checkerboard",
+        _agent(None), _agent(None, blind=True), measures.told_apart, 0.3,
+    ),
+    Claim(
+        "simulated users are happier with a recommender that knows them", AGENT, "checkerboard",
+        _classic("ItemKNN"), _classic("Random"), measures.satisfaction_of_twins, 1.0,
     ),
     Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",
