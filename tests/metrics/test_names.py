@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hexarec.core import OptionError
-from hexarec.metrics import TABLE, Measured, Metric, byuser, lists, parse, runs, words
+from hexarec.metrics import TABLE, Measured, Metric, byuser, lists, parse, runs, visits, words
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ def test_every_name_is_measured_somewhere():
     assert set(lists.MEASURES) == {n for n, s in TABLE.items() if s.family == "list"}
     assert set(runs.MEASURES) == {n for n, s in TABLE.items() if s.family == "run"}
     assert {*words.MEASURES, *byuser._WORDS} == {n for n, s in TABLE.items() if s.family == "words"}
+    assert set(visits.MEASURES) == {n for n, s in TABLE.items() if s.family == "visit"}
     assert set(byuser._LABELS) == {n for n, s in TABLE.items() if s.family == "label"}
 
 

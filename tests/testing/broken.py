@@ -296,6 +296,42 @@ class Listener(Good):
         return tuple(desk.catalog.ids(np.flatnonzero(desk.catalog.alive)[[self._calls % 5]]))
 
 
+class ByTitle(Good):
+    """Breaks `reacts`: judges by free title."""
+
+    def named(self, one):
+        return f"the one called {one}"
+
+
+class Returning(Good):
+    """Breaks `reacts`: who has left comes back."""
+
+    def seen(self, visit, page):
+        return super().seen({**visit, "exited": False}, page)
+
+
+class Moodswings(Good):
+    """Breaks `reacts`: keeps count of the pages it saw, in any visit."""
+
+    def seen(self, visit, page):
+        self._pages = getattr(self, "_pages", 0) + 1
+        return {**super().seen(visit, page), "satisfaction": 1 + self._pages % 10}
+
+
+class Infected(Good):
+    """Breaks `reacts`: a visit knows how many others there are."""
+
+    def react(self, visits, shown):
+        return [{**visit, "crowd": len(visits)} for visit in super().react(visits, shown)]
+
+
+class Numbered(Good):
+    """Breaks `reacts`: leaves numbers in a visit that JSON has not."""
+
+    def seen(self, visit, page):
+        return {**super().seen(visit, page), "score": np.float32(1.0)}
+
+
 BREAKS = {
     "catalog rows": (Inventing, Doubling),
     "at most k": (Generous,),
@@ -327,6 +363,7 @@ BREAKS = {
     "backbone": (Skewed,),
     "explains": (Lying,),
     "converses": (Storyteller, Listener),
+    "reacts": (ByTitle, Returning, Moodswings, Infected, Numbered),
     "any words": (Trusting,),
 }
 """For each contract the stages that break it, and nothing else that this contract looks at."""

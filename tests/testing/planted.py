@@ -37,6 +37,7 @@ class Good:
 
     def fit(self, data, *, seed=0):
         self.key_ = data.catalog.key
+        self.ids_ = data.catalog.items.ids
         self.counts_ = data.interactions.counts(data.n_items, liked=True).astype(np.float32)
         self.users_ = PerUser.of(data.users.ids, data.interactions.matrix(data.n_items))
         return self
@@ -98,6 +99,24 @@ class Good:
 
     def offered(self, desk, dialogue):
         return tuple(desk.catalog.ids(np.flatnonzero(desk.catalog.alive)[:1]))
+
+    def react(self, visits, shown):
+        if not hasattr(self, "key_"):
+            raise StateError("not fitted")
+        if not isinstance(shown, list):
+            same_lineage(self.key_, shown.key)
+        return [self.seen(visit, page) for visit, page in zip(visits, shown, strict=True)]
+
+    def seen(self, visit, page):
+        if visit.get("exited") is True:
+            return dict(visit)
+        ids = page.items if isinstance(page, Reply) else self.ids_[page.items[page.items < len(self.ids_)]].tolist()
+        number = visit["page"] + 1 if isinstance(visit.get("page"), int) else 1
+        judged = [{"item": self.named(one), "liked": True} for one in ids]
+        return {**visit, "page": number, "exited": number > 1, "judged": judged, "satisfaction": 5}
+
+    def named(self, one):
+        return one
 
     def sentence(self, queries, i):
         return Words("因为您喜欢它。" if queries.lang[i] == "zh" else "You liked it.", queries.lang[i])

@@ -133,7 +133,12 @@ class Conversationalist(Protocol):
 
 @runtime_checkable
 class UserModel(Protocol):
-    """A simulated user: page, memory, exit and words, with state in and out."""
+    """A simulated user: page, memory, exit and words, with state in and out.
+
+    A visit is JSON. It begins with at most `user`, `lang` and `seed`, and comes back with `page` (from 1), `exited`,
+    `judged` (of this page: mappings with `item`, the catalog id, and `liked`), and, once ended, `satisfaction`
+    (1 to 10).
+    """
 
     def react(self, visits: Sequence[Mapping[str, Any]], shown: Lists | Sequence[Reply]) -> list[Mapping[str, Any]]:
         """The visits after seeing what was shown."""

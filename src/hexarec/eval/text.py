@@ -42,7 +42,7 @@ def cost(row: Row, name: str) -> str:
 
 def is_ranged(metric: str) -> bool:
     """Whether the tables show the interval of a metric: of what is measured by user."""
-    return parse(metric).family in ("list", "label") or parse(metric).name in RESAMPLED
+    return parse(metric).family in ("list", "label", "visit") or parse(metric).name in RESAMPLED
 
 
 def note(report: Report) -> str:

@@ -36,6 +36,13 @@ def _tiny_chatrec() -> Any:
     return ChatRec(open_lm("fake:overlap"), open_encoder("tfidf"), candidates=8, shown=3, history=4)
 
 
+def _tiny_agent4rec() -> Any:
+    from hexarec.lm.open import open_lm
+    from hexarec.methods.agent4rec import Agent4Rec
+
+    return Agent4Rec(open_lm("fake:overlap"), history=6, recall=2)
+
+
 def _tiny_tallrec() -> Any:
     from hexarec.lm.open import open_lm
     from hexarec.methods.tallrec import TALLRec
@@ -284,6 +291,18 @@ METHODS: tuple[Card, ...] = (
         needs=frozenset({"text"}),
         fidelity="inferred",
         tiny=_tiny_chatrec,
+    ),
+    Card(
+        name="agent4rec",
+        where="hexarec.methods.agent4rec:Agent4Rec",
+        paper="Zhang et al. 2024, SIGIR, arXiv:2310.10108",
+        title="Simulated users who look through a recommender page by page",
+        stages=("react",),
+        sections=("5.4",),
+        paradigms=frozenset({5}),
+        needs=frozenset({"ratings", "text"}),
+        fidelity="paper",
+        tiny=_tiny_agent4rec,
     ),
     Card(
         name="sprec",

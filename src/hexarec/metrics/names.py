@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hexarec.core.errors import OptionError
 
-Family = Literal["list", "run", "label", "words"]
+Family = Literal["list", "run", "label", "words", "visit"]
 Better = Literal["higher", "lower", "neither"]
 FORM = re.compile(r"\s*([A-Za-z_\- ]+?)\s*(?:@\s*(\d+))?\s*(?:\[([^\[\]]+)\])?\s*")
 
@@ -89,6 +89,13 @@ TABLE: dict[str, Spec] = {
     "accuracy": Spec("label", at=False, aliases=("acc",)),
     "uauc_users": Spec("label", "neither", at=False),
     "parse_failure_rate": Spec("label", "lower", at=False, aliases=("unscored",)),
+    "satisfaction": Spec("visit", at=False),
+    "clicks": Spec("visit", at=False),
+    "click_rate": Spec("visit", at=False),
+    "likes": Spec("visit", at=False),
+    "like_rate": Spec("visit", at=False),
+    "yes_rate": Spec("visit", "neither", at=False),
+    "exit_page": Spec("visit", at=False),
     "raw_invention": Spec("words", "lower", at=False),
     "repaired_invention": Spec("words", "lower", at=False, aliases=("invention",)),
     "claim_precision": Spec("words", at=False),

@@ -355,7 +355,7 @@ def _points(row: Scores) -> Scores:
 
 def _pointwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
     jobs = [(q, place) for q, question in enumerate(questions) for place in range(len(question.options))]
-    odds = _log_odds(
+    odds = log_odds(
         lm,
         [questions[q].wording.pointwise(questions[q].options[place]) for q, place in jobs],
         [questions[q].wording.yes_no for q, _ in jobs],
@@ -366,8 +366,8 @@ def _pointwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> li
     return [_asked(how, q, how.orders(q), rows) for q, rows in zip(questions, by_round, strict=True)]
 
 
-def _log_odds(lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[str, str]]) -> Scores:
-    """log p(first label) - log p(second label) for each text, (n,)."""
+def log_odds(lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[str, str]]) -> Scores:
+    """log p(first label) - log p(second label) for each text, (n,); NaN where the model gives none."""
     out = np.full(len(texts), np.nan)
     for pair in dict.fromkeys(labels):
         rows = [row for row, own in enumerate(labels) if own == pair]
@@ -398,7 +398,7 @@ def _pairwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> lis
     for q, _, i, j in jobs:
         wording, options = questions[q].wording, questions[q].options
         texts += [wording.pairwise(options[i], options[j]), wording.pairwise(options[j], options[i])]
-    odds = _log_odds(lm, texts, [("A", "B")] * len(texts))
+    odds = log_odds(lm, texts, [("A", "B")] * len(texts))
     net = (odds[0::2] - odds[1::2]) / 2.0 if len(odds) else odds
     won = [np.zeros((how.rounds, len(question.options))) for question in questions]
     met = [np.zeros((how.rounds, len(question.options))) for question in questions]

@@ -42,15 +42,20 @@ class Scale:
         return float("nan") if found is None else float(np.clip(float(found[0].replace(",", ".")), self.low, self.high))
 
 
-def expected(lm: LanguageModel, prompts: Sequence[Prompt], scale: Scale) -> Floats:
-    """(n,) the mean of the scale under the probabilities of its labels; NaN where the model gives none."""
+def chances(lm: LanguageModel, prompts: Sequence[Prompt], scale: Scale) -> Floats:
+    """(n, numbers of the scale) how likely each number is as the answer; NaN where the model gives none."""
     if not prompts:
-        return np.zeros(0)
+        return np.zeros((0, len(scale.labels)))
     with keeping(of_rows(complete)):
         rows = lm.label(prompts, scale.labels).astype(np.float64)
-    values = np.arange(scale.low, scale.high + 1)
-    shares = np.exp(rows - np.max(rows, axis=1, keepdims=True))
-    return np.asarray((shares * values).sum(1) / shares.sum(1))
+    with np.errstate(invalid="ignore"):  # a row of minus infinities tells nothing: NaN
+        shares = np.exp(rows - np.max(rows, axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(1, keepdims=True))
+
+
+def expected(lm: LanguageModel, prompts: Sequence[Prompt], scale: Scale) -> Floats:
+    """(n,) the mean of the scale under the probabilities of its labels; NaN where the model gives none."""
+    return np.asarray(chances(lm, prompts, scale) @ np.arange(scale.low, scale.high + 1))
 
 
 def said(lm: LanguageModel, prompts: Sequence[Prompt], scale: Scale) -> Floats:

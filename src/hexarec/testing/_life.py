@@ -73,6 +73,11 @@ def comes_back(stage: Any, world: World) -> None:
         from hexarec.testing._words import explained
 
         hold(explained(made, queries) == explained(again, queries), "explain after load says something else")
+    if callable(getattr(made, "react", None)):
+        from hexarec.testing._visits import opened, page_of
+
+        visits, shown = opened(world), page_of(world, 1)
+        hold(made.react(visits, shown) == again.react(visits, shown), "visits after load go on otherwise")
 
 
 def extends(stage: Any, world: World) -> None:

@@ -9,13 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.classic import ItemKNN
+from hexarec.classic import IALS, ItemKNN
 from hexarec.core import Dataset, Dialogue, Item, Lists, Message, Queries, best, ragged, rng, run
 from hexarec.data.worlds import World
 from hexarec.lm.base import Completion, Constraint, Floats, Prompt, ScoreRow
 from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
+from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.methods.llmrank import LLMRank, position_sweep
 from hexarec.metrics import Reference, measure
 from hexarec.metrics.diversity import calibration
@@ -24,6 +25,7 @@ from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
 from hexarec.parts.pointwise import shots, split_cases
 from hexarec.parts.prompts import Prompts
+from hexarec.parts.rollout import rollout
 from hexarec.testing._words import Counter
 
 OPTIONS = 8  # candidates of a list, one of them right
@@ -113,6 +115,26 @@ def calls_per_new_item(stage: Any, place: World) -> float:
     with run() as work:
         stage.extend(grown.catalog)
     return work.ledger.calls / 4
+
+
+def told_apart(stage: Any, place: World) -> float:
+    """Share of true items that simulated users say suit them, less that of items nobody gave them."""
+    rows = []
+    for i, query in enumerate(place.queries):
+        true = place.truth[i].items[:2].tolist()
+        free = np.setdiff1d(np.arange(place.data.n_items), [*place.truth[i].items.tolist(), *query.exclude])
+        rows.append([*true, *rng(0, "told apart", i).permutation(free)[:2].tolist()])
+    pages = Lists.of(place.data.catalog.key, rows)
+    seen = rollout(pages, place.queries, stage, pages=1, per_page=4).seen.shown
+    said, true_ = seen.fields["aligned"] > 0, seen.fields["slot"] < 2
+    return float(said[true_].mean() - said[~true_].mean())
+
+
+def satisfaction_of_twins(stage: Any, place: World) -> float:
+    """Mean satisfaction, 1 to 10, of rule-based users of the world with what the stage retrieves for them."""
+    people = Agent4Rec(mind="rules", taste_by=IALS(factors=8), max_pages=1).fit(place.data)
+    rolled = rollout(stage.retrieve(place.queries, 3), place.queries, people, per_page=3)
+    return float(np.mean([one["satisfaction"] for one in rolled.visits if one.get("satisfaction")]))
 
 
 def biased() -> PositionBiased:

@@ -189,8 +189,19 @@ def _survives(made: Any, world: World, what: str, n: int = 4) -> None:
             _sound(explained(made, queries), queries, given.top_k(3), f"explain after {what}")
         if callable(getattr(made, "converse", None)):
             _replies(made, world, what)
+        if callable(getattr(made, "react", None)):
+            _visited(made, world, what)
     except DataError as error:
         hold(False, f"{what} was not survived: {error}")
+
+
+def _visited(made: Any, world: World, what: str) -> None:
+    from hexarec.testing._visits import opened, page_of, sound_visits
+
+    visits, shown = opened(world), page_of(world, 1)
+    after = made.react(visits, shown)
+    sound_visits(after, visits, shown, world, f"react after {what}")
+    sound_visits(made.react(after, page_of(world, 2)), after, page_of(world, 2), world, f"react after {what}, page 2")
 
 
 def _replies(made: Any, world: World, what: str) -> None:

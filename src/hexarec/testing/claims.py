@@ -249,9 +249,23 @@ def _as_released() -> Any:
     return measures.SharedOrders(measures.biased(), backend="list", rounds=8, retries=0)
 
 
+def _agent(lm: Builder | None, blind: bool = False) -> Builder:
+    def build() -> Any:
+        from hexarec.classic import IALS
+        from hexarec.methods.agent4rec import Agent4Rec
+
+        if lm is not None:
+            return Agent4Rec(lm(), taste="counted")
+        # a heavy ridge leaves nothing of a taste
+        return Agent4Rec(mind="rules", taste_by=IALS(factors=8, regularization=1e6 if blind else 0.003))
+
+    return build
+
+
 LLMRANK, STECK = "Hou et al. 2023, arXiv:2305.08845, section 3.2", "Steck 2019, arXiv:1905.03375"
 # EASE's ridge of 500 is for logs of a million events; these worlds have hundreds
 EASE = {"regularization": 10.0}
+AGENT = "Zhang et al. 2024, arXiv:2310.10108"
 LEARN = "Jia et al. 2024, arXiv:2405.03988"
 COLLM = "Zhang et al. 2023, arXiv:2310.19488"
 SPREC = "Gao et al. 2025, arXiv:2412.09243"
@@ -417,6 +431,18 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "a candidate finds in the history what speaks for it", "Zhou et al. 2018, arXiv:1706.06978", "checkerboard",
         _classic("DIN", batch=32, rate=0.005), _classic("Popular"), measures.auc_of_later_cases, 0.25,
+    ),
+    Claim(
+        "simulated users tell what suits them from what does not", AGENT, "cold",
+        _agent(measures.plain), _agent(measures.biased), measures.told_apart, 0.3,
+    ),
+    Claim(
+        "the rule-based twin tells what suits it from what does not", AGENT, "checkerboard",
+        _agent(None), _agent(None, blind=True), measures.told_apart, 0.3,
+    ),
+    Claim(
+        "simulated users are happier with a recommender that knows them", AGENT, "checkerboard",
+        _classic("ItemKNN"), _classic("Random"), measures.satisfaction_of_twins, 1.0,
     ),
     Claim(
         "64 labelled histories teach a model what it did not know", "Bao et al. 2023, arXiv:2305.00447", "order",

@@ -17,7 +17,7 @@ from typing import Any
 
 from hexarec.core import stages_of
 from hexarec.data.worlds import World
-from hexarec.testing import _life, _lists, _talk, _words
+from hexarec.testing import _life, _lists, _talk, _visits, _words
 from hexarec.testing._asking import Broken
 
 Check = Callable[[Any, World], None]
@@ -63,7 +63,7 @@ ROWS: tuple[Contract, ...] = (
     Contract("same seed", _life.same_seed),
     Contract("input untouched", _life.input_untouched, ()),
     Contract("options kept", _life.options_kept, ()),
-    Contract("comes back", _life.comes_back, (*LISTS, "explain")),
+    Contract("comes back", _life.comes_back, (*LISTS, "explain", "react")),
     Contract("extends", _life.extends, LISTS, ("extend",)),
     Contract("forgets", _life.forgets),
     Contract("no future", _life.no_future),
@@ -72,7 +72,8 @@ ROWS: tuple[Contract, ...] = (
     Contract("backbone", _life.backbone, ("backbone",)),
     Contract("explains", _words.explains, ("explain",)),
     Contract("converses", _talk.converses, ("converse",)),
-    Contract("any words", _words.any_words, (*LISTS, "explain", "converse"), lm=True),
+    Contract("reacts", _visits.reacts, ("react",)),
+    Contract("any words", _words.any_words, (*LISTS, "explain", "converse", "react"), lm=True),
 )
 """Every contract, with the stages it concerns."""
 

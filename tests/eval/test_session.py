@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from hexarec.classic import IALS, ItemKNN, Popular
+from hexarec.core import OptionError, Queries, variant
+from hexarec.data.worlds import world
+from hexarec.eval.experiment import Experiment
+from hexarec.eval.session import Session, discrimination, hazards, mixed, trend
+from hexarec.eval.tasks import Given
+from hexarec.methods.agent4rec import Agent4Rec
+
+PLACE = world("checkerboard")
+TWIN = Agent4Rec(mind="rules", taste_by=IALS(factors=8), max_pages=3)
+
+
+def test_a_table_of_visits_with_floors_intervals_and_tests(tmp_path):
+    task = Session(PLACE.data, variant(TWIN, max_pages=1), pages=1, per_page=3)
+    report = Experiment(task, {"neighbours": ItemKNN()}, baseline="random").run(tmp_path)
+    table = {row.system: row for row in report.rows}
+    better, worse = (table[name].values["satisfaction"] for name in ("neighbours", "random"))
+    assert better.mean > worse.mean + 0.5 and better.p < 0.05 and better.low < better.mean < better.high
+    assert "visits of 60 simulated users (Agent4Rec), at most 1 pages of 3" in report.title
+    again = Experiment(task, {"neighbours": ItemKNN()}, baseline="random").run(tmp_path, resume=True)
+    assert [row.values["likes"].mean for row in again.rows] == [row.values["likes"].mean for row in report.rows]
+
+
+def test_the_key_of_a_round_knows_who_answers():
+    one, other = Session(PLACE.data, TWIN), Session(PLACE.data, variant(TWIN, likes=5.0))
+    assert one.round().key == Session(PLACE.data, TWIN).round().key != other.round().key
+
+
+def test_samples_and_refusals():
+    assert len(Session(PLACE.data, TWIN, max_users=7).round().queries) == 7
+    with pytest.raises(OptionError, match="no user model"):
+        Session(PLACE.data, Popular()).round()
+    asked = Session(PLACE.data, TWIN, max_users=3).round()
+    with pytest.raises(OptionError, match="does not measure visits"):
+        Experiment(Session(PLACE.data, TWIN, max_users=3), {}, metrics=("ndcg@10",)).run()
+    assert asked.leaked == 0 and isinstance(asked.queries, Queries)
+    Given(PLACE.data, PLACE.queries, PLACE.truth, None, "other tasks stand", ("ndcg@3",)).round()
+
+
+def test_mixed_pages_hold_one_like_to_m_others_none_of_them_met():
+    page = mixed(PLACE.queries, PLACE.truth, 4, 3)
+    assert page.lengths.tolist() == [4] * len(PLACE.queries)
+    for i, one in enumerate(page):
+        right = one.items[one.fields["gain"] > 0]
+        assert len(right) == 1 and set(right.tolist()) <= set(PLACE.truth[i].items.tolist())
+        others = set(one.items[one.fields["gain"] == 0].tolist())
+        assert not others & {*PLACE.truth[i].items.tolist(), *PLACE.queries[i].exclude}
+    assert mixed(PLACE.queries, PLACE.truth, 20, 1).lengths.sum() == 0
+
+
+class Says:
+    """Says yes to what a function of the item id wants."""
+
+    def __init__(self, yes):
+        self.yes = yes
+
+    def react(self, visits, shown):
+        ids = PLACE.data.catalog.ids
+        return [
+            {**visit, "page": 1, "exited": True, "satisfaction": 5,
+             "judged": [{"item": name, "liked": False, "aligned": self.yes(name)} for name in ids(page.items)]}
+            for visit, page in zip(visits, shown, strict=True)
+        ]  # fmt: skip
+
+
+def test_a_yes_sayer_has_full_recall_and_full_false_positives():
+    page = mixed(PLACE.queries, PLACE.truth, 4, 1)
+    yes = discrimination(Says(lambda name: True), PLACE.queries, page)
+    assert (yes.yes_rate, yes.recall, yes.false_positives, yes.precision, yes.auc) == (1, 1, 1, 0.5, 0.5)
+    right = set(PLACE.data.catalog.ids(np.arange(0, 24, 2)))
+    even = PLACE.queries.take(PLACE.queries.user % 2 == 0)
+    truth = PLACE.truth.take(PLACE.queries.user % 2 == 0)
+    knows = discrimination(Says(lambda name: name in right), even, mixed(even, truth, 4, 1))
+    assert knows.recall == 1.0 and knows.false_positives < 0.3 and knows.auc > 0.8
+
+
+def test_the_twin_tells_likes_from_others_at_every_ratio():
+    people = TWIN.fit(PLACE.data)
+    for others in (1, 3):
+        told = discrimination(people, PLACE.queries, mixed(PLACE.queries, PLACE.truth, 4, others))
+        assert told.recall > told.false_positives + 0.2
+
+
+def test_trends_and_hazards():
+    draw = np.random.Generator(np.random.PCG64(0))
+    levels = np.repeat([1, 2, 3], 30)
+    rising = trend(levels, levels + draw.normal(size=90), draws=200)
+    assert rising.slope > 0.5 and rising.p < 0.01 and len(rising.means) == 3
+    assert trend(levels, draw.normal(size=90), draws=200).p > 0.05
+    assert np.isnan(trend(np.ones(5), np.arange(5)).p)
+    assert hazards(np.array([1, 1, 2, 3]), 3) == (0.5, 0.5, 1.0)
