@@ -17,7 +17,7 @@ from hexarec.core import Catalog, Dataset, degrade, strings
 from hexarec.lm.base import Encoder, LanguageModel, Prompt
 from hexarec.metrics.reference import Tags
 from hexarec.parts.domain import domain_words
-from hexarec.parts.encoded import learned_from
+from hexarec.parts.encoded import taught
 from hexarec.parts.known import Known
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean, numbered, present_fields, titles, value_text
@@ -165,7 +165,7 @@ class Personas:
         self.lang_ = data.catalog.lang
         self._read(data.catalog, means)
         read = self.lines_[_key(self.lang_)]
-        self.encoder_ = None if self.encoder is None else learned_from(self.encoder, read.tolist)
+        self.encoder_ = None if self.encoder is None else taught(self.encoder, read.tolist())
         return self
 
     def extend(self, catalog: Catalog, means: Floats) -> Personas:
