@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 import sys
@@ -23,6 +24,7 @@ BLOCK = re.compile(r"(<!-- generated: ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.D
 LAYERS = ("core", "data", "lm", "metrics", "parts", "classic", "methods", "pipeline", "eval", "testing", "cli")
 BY_MODULE = frozenset({"core", "lm", "methods", "pipeline"})  # packages whose modules get a line each
 WIDTH = 110
+SURVEY = "hexarec bench -c benchmarks/survey.toml"
 
 
 def pages(root: Path) -> list[Path]:
@@ -217,9 +219,38 @@ def _engines(_: str) -> str:
     return table(("", *(f"`{name}:`" for name in KINDS)), rows)
 
 
+def _survey(_: str) -> str:
+    """The table of benchmarks/survey.toml, as it was measured last."""
+    kept = Path("docs/results/survey.json")
+    if not kept.is_file():
+        return f"Not measured yet: `{SURVEY}`."
+    report = json.loads(kept.read_text("utf-8"))
+    rows = [
+        [
+            row["system"],
+            *(_interval(row["metrics"].get(name)) for name in ("ndcg@10", "recall@10")),
+            *(_mean(row["metrics"].get(name)) for name in ("coverage@10", "ild_tags@10")),
+            f"{row['costs']['fit_s']:.0f}",
+            f"{row['costs']['ms/list']:.0f}",
+            f"{row['costs']['tokens_in'] + row['costs']['tokens_out']:,.0f}",
+        ]
+        for row in report["rows"]
+    ]
+    heads = ("system", "NDCG@10", "recall@10", "coverage", "distance", "fit, s", "ms a list", "tokens a list")
+    return f"{report['title']}. `{SURVEY}`\n\n{table(heads, rows)}"
+
+
+def _interval(made: Any) -> str:
+    return "" if made is None else f"{made['mean']:.3f} [{made['low']:.3f}, {made['high']:.3f}]"
+
+
+def _mean(made: Any) -> str:
+    return "" if made is None else f"{made['mean']:.2f}"
+
+
 PARTS: dict[str, Callable[[str], str]] = {
     "grid": _grid, "tree": _tree, "methods": _methods, "papers": _papers, "options": _options, "commands": _commands,
-    "errors": _errors, "contracts": _contracts, "default": _default, "engines": _engines,
+    "errors": _errors, "contracts": _contracts, "default": _default, "engines": _engines, "survey": _survey,
 }  # fmt: skip
 """What can be generated, by name."""
 
