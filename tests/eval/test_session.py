@@ -20,6 +20,7 @@ def test_a_table_of_visits_with_floors_intervals_and_tests(tmp_path):
     better, worse = (table[name].values["satisfaction"] for name in ("neighbours", "random"))
     assert better.mean > worse.mean + 0.5 and better.p < 0.05 and better.low < better.mean < better.high
     assert "visits of 60 simulated users (Agent4Rec), at most 1 pages of 3" in report.title
+    assert report.simulated
     again = Experiment(task, {"neighbours": ItemKNN()}, baseline="random").run(tmp_path, resume=True)
     assert [row.values["likes"].mean for row in again.rows] == [row.values["likes"].mean for row in report.rows]
 

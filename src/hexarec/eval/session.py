@@ -6,7 +6,7 @@ Also what tells whether simulated users may be believed: their judgements agains
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,14 @@ class Session:
         )
         none = Lists.empty(self.data.catalog.key, len(queries))
         return SessionRound(
-            self.data, queries, none, None, title, people=people, pages=self.pages, per_page=self.per_page
+            replace(self.data, simulated=True),
+            queries,
+            none,
+            None,
+            title,
+            people=people,
+            pages=self.pages,
+            per_page=self.per_page,
         )
 
 
