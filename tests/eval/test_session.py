@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from hexarec.classic import IALS, ItemKNN, Popular
-from hexarec.core import OptionError, Queries, variant
+from hexarec.core import OptionError, Queries, run, variant
 from hexarec.data.worlds import world
 from hexarec.eval.experiment import Experiment
-from hexarec.eval.session import Session, discrimination, hazards, mixed, trend
+from hexarec.eval.session import Session, discrimination, hazards, mixed, trend, visits_cost
 from hexarec.eval.tasks import Given
+from hexarec.lm.fake import Overlap
 from hexarec.methods.agent4rec import Agent4Rec
+from hexarec.parts.rollout import rollout
 
 PLACE = world("checkerboard")
 TWIN = Agent4Rec(mind="rules", taste_by=IALS(factors=8), max_pages=3)
@@ -20,6 +22,7 @@ def test_a_table_of_visits_with_floors_intervals_and_tests(tmp_path):
     better, worse = (table[name].values["satisfaction"] for name in ("neighbours", "random"))
     assert better.mean > worse.mean + 0.5 and better.p < 0.05 and better.low < better.mean < better.high
     assert "visits of 60 simulated users (Agent4Rec), at most 1 pages of 3" in report.title
+    assert report.simulated
     again = Experiment(task, {"neighbours": ItemKNN()}, baseline="random").run(tmp_path, resume=True)
     assert [row.values["likes"].mean for row in again.rows] == [row.values["likes"].mean for row in report.rows]
 
@@ -92,3 +95,22 @@ def test_trends_and_hazards():
     assert trend(levels, draw.normal(size=90), draws=200).p > 0.05
     assert np.isnan(trend(np.ones(5), np.arange(5)).p)
     assert hazards(np.array([1, 1, 2, 3]), 3) == (0.5, 0.5, 1.0)
+
+
+def test_the_cost_of_visits_is_an_upper_bound_and_asks_nobody():
+    class Asked(Overlap):
+        def label(self, prompts, labels):
+            raise AssertionError("a model was asked")
+
+        generate = label
+
+    told = visits_cost(Agent4Rec(Asked(), taste="model"), PLACE.data, 100, pages=3)
+    with run() as work:
+        rolled = rollout(
+            Popular().fit(PLACE.data).retrieve(PLACE.queries, 12),
+            PLACE.queries, Agent4Rec(Overlap(), max_pages=3).fit(PLACE.data), pages=3,
+        )  # fmt: skip
+    assert told.n == 100 and told.calls / 100 > work.ledger.calls / len(rolled.visits)
+    assert visits_cost(TWIN, PLACE.data, 100).calls == 0
+    fit = visits_cost(Agent4Rec(Asked(), taste="counted", calibrated=10), PLACE.data, 1)
+    assert fit.fit_calls == 20

@@ -6,7 +6,7 @@ Also what tells whether simulated users may be believed: their judgements agains
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ from hexarec.core import (
     OptionError,
     Queries,
     UserModel,
+    best,
     digest,
     fitted,
+    fresh,
     options_digest,
     ragged,
     rng,
     stages_of,
 )
+from hexarec.eval.estimate import Estimate, estimate
 from hexarec.eval.tasks import Round, answered
 from hexarec.metrics import Metric, Pairs, auc
 from hexarec.metrics.visits import MEASURES, visit_metrics
@@ -102,8 +105,54 @@ class Session:
         )
         none = Lists.empty(self.data.catalog.key, len(queries))
         return SessionRound(
-            self.data, queries, none, None, title, people=people, pages=self.pages, per_page=self.per_page
+            replace(self.data, simulated=True),
+            queries,
+            none,
+            None,
+            title,
+            people=people,
+            pages=self.pages,
+            per_page=self.per_page,
         )
+
+
+@dataclass
+class _Longest:
+    """Visits in which everything suits and nobody leaves before the last page: what they can cost at most."""
+
+    people: Any
+    pages: int
+    per_page: int
+
+    def fit(self, data: Dataset, *, seed: int = 0) -> _Longest:
+        """Fit the users; a model's yes has no threshold."""
+        self.people_ = fresh(self.people)
+        self.people_ = self.people_.fit(data, seed=seed) if hasattr(self.people_, "fit") else self.people_
+        if hasattr(self.people_, "bias_"):
+            self.people_.bias_ = -np.inf
+        return self
+
+    def retrieve(self, queries: Queries, k: int) -> Lists:
+        """Drawn lists, looked through to the end."""
+        shown = _drawn(queries, self.pages * self.per_page)
+        visits: list[Any] = [{"user": query.user, "lang": query.lang, "seed": query.seed} for query in queries]
+        place = ragged.positions(shown.offsets)
+        for page in range(self.pages):
+            now = shown.where((place >= page * self.per_page) & (place < (page + 1) * self.per_page))
+            visits = [{**one, "exited": False} for one in self.people_.react(visits, now)]
+        return shown
+
+
+def _drawn(queries: Queries, k: int) -> Lists:
+    return best(queries, lambda part: rng(0, "drawn").random((len(part), len(part.catalog))).astype(np.float32), k)
+
+
+def visits_cost(people: Any, data: Dataset, n: int, *, pages: int = 5, per_page: int = 4, **more: Any) -> Estimate:
+    """What fitting simulated users and n visits to the last page cost at most; no model is asked.
+
+    more: as for `estimate`. That function, given a session to estimate, counts the recommender alone.
+    """
+    return estimate(_Longest(people, pages, per_page), data, n, **more)
 
 
 def mixed(queries: Queries, truth: Lists, n: int, others: int, seed: int = 0) -> Lists:
