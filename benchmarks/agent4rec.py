@@ -216,7 +216,9 @@ def main() -> None:
             head += traits(people, rolled, f"rule-based, shown {name}")
         texts.append("\n".join(head))
         texts.append(bubble(people, data, {"MF": BPR(), "MF, MMR": Varied(BPR(), MMR())}, asked.rounds))
-        reports = [Experiment(Session(data, twin), {"MF": BPR(), "iALS (the twin's own)": factors}).run()]
+        reports = [
+            Experiment(Session(data, twin, name="rule-based"), {"MF": BPR(), "iALS (the twin's own)": factors}).run()
+        ]
         if asked.lm:
             asked.runs.mkdir(parents=True, exist_ok=True)
             lm = Cassette(open_lm(asked.lm, dtype="float32"), asked.runs / "answers.sqlite")
@@ -240,7 +242,7 @@ def played(lm: Any, data: Dataset, held: Lists, twin: Agent4Rec, asked: Any) -> 
     head = ["| agents of one sample, shown MF | trait | level 1 / 2 / 3 | slope | p |", "|---|---|---|---|---|"]
     reports = []
     for name in ("rule-based", f"{asked.lm}, calibrated"):
-        task = Session(data, people[name], max_users=asked.sample)
+        task = Session(data, people[name], max_users=asked.sample, name=name)
         experiment = Experiment(task, {"MF": BPR()}, metrics=tuple(MEASURES))
         reports.append(experiment.run())
         round_: SessionRound = task.round()

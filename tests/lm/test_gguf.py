@@ -9,7 +9,7 @@ from hexarec.core.errors import CancelledError, CapabilityError, DeadlineError, 
 from hexarec.core.run import Cancel, run
 from hexarec.lm import models
 from hexarec.lm.base import Choice, Encoder, JsonSchema, LanguageModel, Prompt, Trie, Turn
-from hexarec.lm.gguf import _clean, _one_of, _shared
+from hexarec.lm.gguf import GGUF, _clean, _one_of, _shared
 from hexarec.lm.open import open_encoder, open_lm
 
 LONG = "The user liked:\n" + "\n".join(f"- Film number {n} (19{n % 90 + 10})" for n in range(40)) + "\n"
@@ -31,6 +31,19 @@ def test_small_helpers():
     assert _shared([1, 2, 3], [1, 2, 4]) == 2 and _shared([1], [1, 2]) == 1 and _shared([], [1]) == 0
     assert _clean("a\ud800b") == "a?b"
     assert _one_of(["a", 'b"\n', "a"]) == '%llguidance {}\nstart: "a" | "b\\"\\n"'
+
+
+def test_a_likeliest_token_that_is_part_of_a_character_gives_no_number():
+    # the server then answers without log-probabilities: seen with Chinese prompts
+    class Core:
+        vocabulary = 10
+
+        def complete(self, request):
+            return {"text": "", "choices": [{"logprobs": None, "finish_reason": "length"}], "usage": {}, "timings": {}}
+
+    lm = object.__new__(GGUF)
+    lm._core, lm._warm, lm._rate, lm.name = Core(), False, 1.0, "gguf:stub"
+    assert np.isnan(lm._odds([1, 2], [3, 4])).all()
 
 
 def test_a_file_that_is_no_model(tmp_path):

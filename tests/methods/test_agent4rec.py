@@ -67,7 +67,7 @@ class Even(Overlap):
 
     def label(self, prompts, labels):
         rows = np.full((len(prompts), len(labels)), -2.0, np.float32)
-        rows[:, [place for place, label in enumerate(labels) if label in ("Yes", "是")]] += self.yes
+        rows[:, [place for place, label in enumerate(labels) if label == "Yes"]] += self.yes
         return rows
 
 
@@ -107,6 +107,20 @@ def test_a_prompt_in_both_languages_holds_traits_taste_likes_and_memories():
         noun = {"noun": "films" if lang == "en" else "电影", "act": "watch" if lang == "en" else "看"}
         assert prompt[f"activity{level.activity}"].format(**noun) in said[lang]
         assert prompt[f"conformity{level.conformity}"].format(**noun) in said[lang]
+
+
+def test_every_label_is_one_short_word_in_both_languages():
+    # the Chinese words for yes and no are several tokens in the embedded model, which gguf: refuses
+    asked = set()
+
+    class Strict(Even):
+        def label(self, prompts, labels):
+            asked.update(labels)
+            return super().label(prompts, labels)
+
+    stage = users(Strict(yes=3.0), max_pages=1)
+    stage.react([{"user": USERS[0], "lang": lang} for lang in ("en", "zh")], pages(2))
+    assert asked == {"Yes", "No", *"0123456789"}
 
 
 def test_the_default_is_five_pages_so_that_tiredness_and_exit_matter():
@@ -301,6 +315,18 @@ def test_a_model_says_why_it_leaves_and_scores():
     visit = users(Scripted(answer), backend="text").react([{}], pages())[0]
     assert visit["exited"] and visit["satisfaction"] == 8 and visit["why"] == "much that suits me"
     assert "too much of the same" in visit["memory"][-1]["text"]
+
+
+def test_the_dots_of_the_form_are_no_reason():
+    stage = users(
+        Scripted(lambda prompt: '{"content": false, "leave": true, "score": 3, "why": "..."}'), backend="json"
+    )
+    visit = stage.react([{}], pages())[0]
+    assert (
+        visit["satisfaction"] == 3
+        and visit["why"].startswith("Of 4 shown")
+        and "..." not in visit["memory"][-1]["text"]
+    )
 
 
 def test_memory_options_bound_the_prompt():

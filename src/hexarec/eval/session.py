@@ -79,7 +79,8 @@ def _scores(lists: Lists) -> Floats:
 class Session:
     """Show each system's list to simulated users in pages of `per_page`, at most `pages` of them.
 
-    people: a user model; fitted here on the data, like the systems. max_users: a seeded sample.
+    people: a user model; fitted here on the data, like the systems. max_users: a seeded sample. name:
+    what the title calls them, the class by default.
     """
 
     data: Dataset
@@ -88,6 +89,7 @@ class Session:
     per_page: int = 4
     max_users: int | None = None
     seed: int = 0
+    name: str = ""
     metrics: tuple[str, ...] = METRICS
 
     def round(self) -> SessionRound:
@@ -99,8 +101,9 @@ class Session:
         queries = self.data.queries(np.sort(rows), seed=self.seed)
         if not len(queries):
             raise DataError("there is nobody to visit", field="users")
+        who = self.name or type(self.people).__name__
         title = (
-            f"{self.data.name}, visits of {len(queries):,} simulated users ({type(self.people).__name__}), at most "
+            f"{self.data.name}, visits of {len(queries):,} simulated users ({who}), at most "
             f"{self.pages} pages of {self.per_page}"
         )
         none = Lists.empty(self.data.catalog.key, len(queries))

@@ -177,7 +177,10 @@ class GGUF(Engine):
             if "error" in reply:
                 return np.full(len(wanted), np.nan, dtype=np.float32)
             self._answer(reply, started)
-            heard = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            told = reply["choices"][0]["logprobs"]
+            if told is None:  # the likeliest token is a part of a character, which the server keeps to itself
+                return np.full(len(wanted), np.nan, dtype=np.float32)
+            heard = told["content"][0]["top_logprobs"]
             odds = {entry["id"]: entry["logprob"] for entry in heard}
             if all(token in odds for token in wanted):
                 break

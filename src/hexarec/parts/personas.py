@@ -62,11 +62,11 @@ PROMPTS = Prompts(
         "decide_text": "{condition}{tired}Are you content with the recommendations so far, and do you leave now? "
         "Answer in this form: content: yes or no; leave: yes or no; why: one short sentence",
         "decide_json": "{condition}{tired}Are you content with the recommendations so far, and do you leave now? "
-        'Answer with JSON only: {{"content": true, "leave": false, "why": "one short sentence"}}',
+        'Answer with JSON only: {{"content": true, "leave": false, "why": "..."}}',
         "ask_text": "{condition}You have left. How well did the recommendations suit you, from 1 (not at all) to 10 "
         "(perfectly)? Answer in this form: score: number; why: one short sentence",
         "ask_json": "{condition}You have left. How well did the recommendations suit you, from 1 (not at all) to 10 "
-        '(perfectly)? Answer with JSON only: {{"score": 5, "why": "one short sentence"}}',
+        '(perfectly)? Answer with JSON only: {{"score": 5, "why": "..."}}',
         "describe": "Your highest ratings went to: {liked}.\nYour lowest ratings went to: {disliked}.\nIn one or two "
         "sentences that begin with I, say what {noun} you like and why. Name no titles.",
         "often": "often {values}.",
@@ -100,12 +100,12 @@ PROMPTS = Prompts(
         "disliked": "你不喜欢的{noun}：{history}。\n",
         "nothing": "目前不知道你以前{verb}什么。\n",
         "memory": "你记得这次访问：\n{memory}\n",
-        "suits": "{condition}它符合你的喜好吗？\n[A] {title}\n请回答是或否。",
+        "suits": "{condition}它符合你的喜好吗？\n[A] {title}\n请只回答 Yes（是）或 No（否）。",
         "number": "{condition}以下符合你的喜好：\n{options}\n你现在想{act}其中几个？从 0 到 {n}，只回答数字。",
         "rate": "{condition}你刚刚选择了它。你给它打几分？最低 {low} 分，最高 {high} 分。\n[A] {title}\n只回答数字。",
-        "content": "{condition}你对目前的推荐满意吗？请回答是或否。",
-        "leave": "{condition}{tired}你现在离开吗？请回答是或否。",
-        "stay": "{condition}{tired}你再看一页吗？请回答是或否。",
+        "content": "{condition}你对目前的推荐满意吗？请只回答 Yes（是）或 No（否）。",
+        "leave": "{condition}{tired}你现在离开吗？请只回答 Yes（是）或 No（否）。",
+        "stay": "{condition}{tired}你再看一页吗？请只回答 Yes（是）或 No（否）。",
         "grade": "{condition}你已经离开。推荐有多适合你？从 0（完全不适合）到 9（非常适合），只回答数字。",
         "page_text": "{condition}这一页显示：\n{options}\n请对全部 {n} 个作出判断，每行一个，先写方括号中的字母或数字，"
         "评分从 {low} 到 {high}：\n[字母] 适合: 是或否; 选择: 是或否; 评分: 数字（若选择）",
@@ -115,11 +115,11 @@ PROMPTS = Prompts(
         "decide_text": "{condition}{tired}你对目前的推荐满意吗？现在离开吗？请按此格式回答："
         "满意: 是或否; 离开: 是或否; 理由: 一句短话",
         "decide_json": "{condition}{tired}你对目前的推荐满意吗？现在离开吗？只输出 JSON："
-        '{{"content": true, "leave": false, "why": "一句短话"}}',
+        '{{"content": true, "leave": false, "why": "..."}}',
         "ask_text": "{condition}你已经离开。推荐有多适合你？从 1（完全不适合）到 10（非常适合）。请按此格式回答："
         "分数: 数字; 理由: 一句短话",
         "ask_json": "{condition}你已经离开。推荐有多适合你？从 1（完全不适合）到 10（非常适合）。只输出 JSON："
-        '{{"score": 5, "why": "一句短话"}}',
+        '{{"score": 5, "why": "..."}}',
         "describe": "你评分最高的有：{liked}。\n你评分最低的有：{disliked}。\n"
         "请用一两句以“我”开头的话说明你喜欢什么样的{noun}"
         "以及原因，不要提到任何标题。",
@@ -135,8 +135,8 @@ PROMPTS = Prompts(
         "unhappy": "看完第 {page} 页你不满意。",
         "sum": "目前显示的 {shown} 个中，{aligned} 个适合你，你喜欢 {liked} 个。",
         "others": "大家给 {value} 分",
-        "yes": "是",
-        "no": "否",
+        "yes": "Yes",
+        "no": "No",
     },
 )
 LANGS = ("en", "zh")

@@ -206,7 +206,9 @@ def _grade(text: str) -> tuple[float, str] | None:
 
 
 def _said(text: Any) -> str:
-    return clean(text, SAID) if isinstance(text, str) else ""
+    """One line of what was said; the dots of the asked form are nothing."""
+    said = clean(text, SAID) if isinstance(text, str) else ""
+    return said if any(letter.isalnum() for letter in said) else ""
 
 
 def _object(**fields: Mapping[str, Any]) -> dict[str, Any]:
