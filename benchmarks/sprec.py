@@ -25,7 +25,6 @@ from hexarec.eval.report import Report
 from hexarec.eval.tasks import Given, Ranking
 from hexarec.lm.open import open_lm
 from hexarec.methods.sprec import SPRec
-from hexarec.parts.softmax import Softmax
 
 METRICS = ("ndcg@5", "hit@5", "div_ratio@5", "or_ratio@5", "mgu@5", "dgu@5", "div_ratio@1", "or_ratio@1", "entropy@5")
 TEST = 1_000  # of Goodreads' 5,000 sequences
@@ -53,7 +52,7 @@ level. What rounds do with thousands of pairs stands in [the table of the small 
 
 Command: `python benchmarks/sprec.py --data DIR --lm hf:smollm2 --out docs/results`
 """
-SMALL = Softmax(width=32, rate=0.1, round_rate=0.005, batch=256)
+SMALL = {"small_rate": 0.1, "small_round_rate": 0.005, "small_batch": 256, "shots": 10**6, "epochs": 3, "pairs": 2048}
 
 
 def listed(words: str, known: set[str]) -> list[str]:
@@ -150,8 +149,7 @@ def main() -> None:
 def small_policy(told: argparse.Namespace) -> list[Report]:
     """The small soft-max with every sampler, on both data sets."""
     films = Ranking(import_data(told.data / "ml100k").dataset, split="last", part=told.part, metrics=METRICS)
-    options = {"small": SMALL, "shots": 10**6, "epochs": 3, "pairs": 2048}
-    rows = played((1, 3, 5), 5, **options) | {"self T=1 5": SPRec(rounds=5, temperature=1.0, **options)}
+    rows = played((1, 3, 5), 5, **SMALL) | {"self T=1 5": SPRec(rounds=5, temperature=1.0, **SMALL)}
     return [
         Experiment(task, rows, seeds=range(told.seeds), k=5).run(told.runs / name, resume=told.resume)
         for name, task in (("goodreads", goodreads(told.data, told.part)), ("ml100k", films))

@@ -16,11 +16,11 @@ from hexarec.methods.sprec import PROMPTS, SPRec
 from hexarec.metrics import Reference, measure
 from hexarec.metrics.lists import hits, ndcg
 from hexarec.parts.nexts import liked_next
-from hexarec.parts.softmax import Softmax
+from hexarec.pipeline.build import build
 from hexarec.testing import check
 
 TRAP = world("trap")  # a few items are popular and wrong
-SMALL = {"small": Softmax(width=16, rate=0.1, round_rate=0.03, batch=32), "epochs": 5, "rounds": 5, "pairs": 200}
+SMALL = {"small_width": 16, "small_round_rate": 0.03, "small_batch": 32, "epochs": 5, "rounds": 5, "pairs": 200}
 LM = {"shots": 24, "epochs": 1, "rounds": 1, "pairs": 8, "history": 2, "r": 2, "targets": ("q_proj", "v_proj"),
       "rate": 1e-2, "round_rate": 1e-3, "batch": 8}  # fmt: skip
 ORDER = world("order")
@@ -244,11 +244,16 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
 @pytest.mark.parametrize(
     "options",
     [{"shots": -1}, {"pairs": 0}, {"history": 0}, {"beta": 0.0}, {"rho": 1.5}, {"temperature": -1.0}, {"domain": "films"},
-     {"negatives": "hard"}, {"hard": Popular()}],
+     {"negatives": "hard"}, {"hard": Popular()}, {"start": "somewhere"}, {"small_width": 0}, {"small_rate": -1.0}, {"small_batch": 0}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):
         SPRec(**options)
+
+
+def test_a_pipeline_file_can_say_it():
+    made = build("sprec", {"small_width": "8", "rounds": 1, "negatives": "hard", "hard": {"use": "itemknn"}})
+    assert made.small_width == 8 and isinstance(made.hard, ItemKNN)
 
 
 def test_equal_seeds_play_equally_and_a_variant_keeps_what_was_learned():

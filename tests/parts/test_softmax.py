@@ -1,12 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from hexarec.core import History, OptionError, Queries
 from hexarec.data.worlds import world
 from hexarec.parts.nexts import Nexts, liked_next
-from hexarec.parts.softmax import Softmax, SoftmaxPolicy, Weights, _gap, _imitation, _preference
+from hexarec.parts.softmax import SoftmaxPolicy, Weights, _gap, _imitation, _preference
 
 PLACE = world("checkerboard")
 PAIRS = liked_next(PLACE.data)
@@ -15,7 +13,7 @@ ZIPF /= ZIPF.sum()
 
 
 def policy(width=6, beta=0.1, seed=0, **options):
-    return SoftmaxPolicy(Weights.drawn(PLACE.data, width, 5, seed), Softmax(width, **options), beta)
+    return SoftmaxPolicy(Weights.drawn(PLACE.data, width, 5, seed), beta, **options)
 
 
 def test_log_odds_are_those_of_the_mean_of_the_newest_liked_items():
@@ -120,10 +118,6 @@ def test_answers_are_permitted_and_drawn_by_probability():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_what_cannot_be_is_refused():
-    for options in ({"width": 0}, {"rate": -1.0}, {"batch": 0}):
-        with pytest.raises(OptionError):
-            Softmax(**options)
+def test_learning_that_ends_in_no_numbers_is_an_error():
     with pytest.raises(OptionError, match="diverged"):
         policy(rate=1e38).begin(PAIRS, 3, 0)
-    assert replace(Softmax(), width=3).width == 3

@@ -17,7 +17,7 @@ Needs:   ratings; text, weights, trie (hf:) with a language model; only text wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -44,7 +44,7 @@ from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
 from hexarec.parts.selfplay import Negatives, Sampler, play
 from hexarec.parts.slate import Surfaces
-from hexarec.parts.softmax import Softmax, SoftmaxPolicy, Weights
+from hexarec.parts.softmax import SoftmaxPolicy, Weights
 
 PROMPTS = Prompts(
     "sprec",
@@ -65,20 +65,20 @@ PROMPTS = Prompts(
 class SPRec:
     """A retriever that names the next item, tuned by self-play.
 
-    lm: the model; an hf: one to be tuned; None takes a small soft-max over items in its place. small: what that is
-    made of. shots: next items learned from before the first round. epochs: passes over them; 0 leaves them out.
-    rounds: of self-play; 0 is supervised tuning alone. pairs: next items drawn in a round. negatives: where rejected
-    answers come from: self, uniform, popular, hard (of a retriever), or mix. temperature: of the model's own answers,
-    0 is greedy. rho: share of own answers in a mix, uniform for the rest. hard: the retriever of hard negatives. beta:
-    of the preferences, the paper's .1. history: newest liked events shown. r: rank of the LoRA, the paper's 16. alpha:
-    its scale is alpha / r. dropout: of its inputs. targets: layers it goes to, by the last word of their names. batch:
-    pairs a step. rate: highest learning rate before the first round. round_rate: that of both steps of a round. start:
-    folder of an adapter to go on from. domain: film, product, game, book, news, music, item. prompts: the wording,
-    English and Chinese.
+    lm: the model; an hf: one to be tuned; None takes a small soft-max over items in its place. shots: next items
+    learned from before the first round. epochs: passes over them; 0 leaves them out. rounds: of self-play; 0 is
+    supervised tuning alone. pairs: next items drawn in a round. negatives: where rejected answers come from: self,
+    uniform, popular, hard (of a retriever), or mix. temperature: of the model's own answers, 0 is greedy. rho: share of
+    own answers in a mix, uniform for the rest. hard: the retriever of hard negatives. beta: of the preferences, the
+    paper's .1. history: newest liked events shown. r: rank of the LoRA, the paper's 16. alpha: its scale is alpha / r.
+    dropout: of its inputs. targets: layers it goes to, by the last word of their names. batch: pairs a step. rate:
+    highest learning rate before the first round. round_rate: that of both steps of a round. start: folder of an adapter
+    to go on from. small_width: numbers of an item's vector in the small soft-max. small_rate: its step (AdaGrad) before
+    the first round. small_round_rate: that of a round. small_batch: its pairs a step. domain: film, product, game,
+    book, news, music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel | None = None
-    small: Softmax = field(default_factory=Softmax)
     shots: int = 1024
     epochs: int = 2
     rounds: int = 3
@@ -97,16 +97,25 @@ class SPRec:
     rate: float = 3e-4
     round_rate: float = 5e-5
     start: str = ""
+    small_width: int = 32
+    small_rate: float = 0.1
+    small_round_rate: float = 0.02
+    small_batch: int = 128
     domain: str = "item"
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        at_least(self, shots=0, epochs=0, rounds=0, pairs=1, temperature=0, rho=0, history=1)
+        at_least(
+            self, shots=0, epochs=0, rounds=0, pairs=1, temperature=0, rho=0, history=1, small_width=1, small_rate=0,
+            small_round_rate=0, small_batch=1,
+        )  # fmt: skip
         if not self.beta > 0 or self.rho > 1:
             raise OptionError(f"beta {self.beta} or rho {self.rho} is impossible", hint="beta > 0, rho in [0, 1]")
         if (self.negatives == "hard") != (self.hard is not None):
             raise OptionError("hard negatives need a retriever, and no other kind takes one", hint="hard=ItemKNN()")
+        if self.start and not (self.lm is not None and self._learns):
+            raise OptionError("an adapter to go on from needs a model that learns", hint="give lm, and shots or rounds")
         if self.lm is None:
             return
         needs = ["text", "trie", "weights"] if self._learns else ["text"]
@@ -142,8 +151,8 @@ class SPRec:
         return pairs.take(np.sort(rng(seed, "sprec").permutation(len(pairs))[: self.shots]))
 
     def _fit_small(self, data: Dataset, pairs: Nexts, rejected: Sampler, seed: int) -> None:
-        weights = Weights.drawn(data, self.small.width, self.history, seed)
-        policy = SoftmaxPolicy(weights, self.small, self.beta)
+        weights = Weights.drawn(data, self.small_width, self.history, seed)
+        policy = SoftmaxPolicy(weights, self.beta, self.small_rate, self.small_round_rate, self.small_batch)
         policy.begin(self._first(pairs, seed), self.epochs if self.shots else 0, seed)
         self.rounds_ = play(policy, pairs, rejected, rounds=self.rounds, size=self.pairs, seed=seed)
         self.weights_ = policy.weights

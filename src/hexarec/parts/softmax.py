@@ -11,30 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, OptionError, Queries, at_least, rng, track
+from hexarec.core import Dataset, OptionError, Queries, rng, track
 from hexarec.parts.nexts import Nexts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Softmax:
-    """Options of the policy.
-
-    width: numbers of an item's vector. rate: AdaGrad's step in the first learning. round_rate: that of both steps of a
-    round. batch: pairs a step.
-    """
-
-    width: int = 32
-    rate: float = 0.1
-    round_rate: float = 0.02
-    batch: int = 128
-
-    def __post_init__(self) -> None:
-        at_least(self, width=1, rate=0, round_rate=0, batch=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +56,17 @@ class Weights:
 
 
 class SoftmaxPolicy:
-    """A policy that learns (see `selfplay.Policy`); `weights` are what it knows now."""
+    """A policy that learns (see `selfplay.Policy`); `weights` are what it knows now.
 
-    def __init__(self, weights: Weights, options: Softmax, beta: float) -> None:
-        self.weights, self._options, self._beta = weights, options, beta
+    beta: of the preferences. rate: AdaGrad's step in the first learning. round_rate: that of both steps of a round.
+    batch: pairs a step.
+    """
+
+    def __init__(
+        self, weights: Weights, beta: float, rate: float = 0.1, round_rate: float = 0.02, batch: int = 128
+    ) -> None:
+        self.weights, self._beta = weights, beta
+        self._rate, self._round_rate, self._batch = rate, round_rate, batch
 
     def answers(self, queries: Queries, temperature: float, seed: int) -> NDArray[np.int32]:
         """The likeliest permitted item of each question, or a permitted one drawn by probability."""
@@ -89,15 +79,15 @@ class SoftmaxPolicy:
 
     def begin(self, pairs: Nexts, epochs: int, seed: int) -> None:
         """The supervised learning before the first round."""
-        self._learn(pairs, None, epochs, self._options.rate, seed)
+        self._learn(pairs, None, epochs, self._rate, seed)
 
     def imitate(self, pairs: Nexts, seed: int) -> float:
         """One pass of cross-entropy; the mean loss in nats."""
-        return self._learn(pairs, None, 1, self._options.round_rate, seed)
+        return self._learn(pairs, None, 1, self._round_rate, seed)
 
     def prefer(self, pairs: Nexts, rejected: NDArray[np.int32], seed: int) -> float:
         """One pass of preferences against the weights as they are now; the mean loss in nats."""
-        return self._learn(pairs, rejected, 1, self._options.round_rate, seed)
+        return self._learn(pairs, rejected, 1, self._round_rate, seed)
 
     def _learn(self, pairs: Nexts, rejected: NDArray[np.int32] | None, epochs: int, rate: float, seed: int) -> float:
         """AdaGrad over drawn batches; the mean loss of the last pass."""
@@ -107,7 +97,7 @@ class SoftmaxPolicy:
         given = None if rejected is None else _gap(means, now, pairs.item, rejected)
         for epoch in track(range(epochs), "epoch"):
             order, losses = rng(seed, "softmax", "epoch", epoch).permutation(len(pairs)), []
-            for rows in np.array_split(order, max(-(-len(order) // self._options.batch), 1)):
+            for rows in np.array_split(order, max(-(-len(order) // self._batch), 1)):
                 part = means[rows]
                 if rejected is None or given is None:
                     loss, slopes = _imitation(part, now, pairs.item[rows])

@@ -194,10 +194,9 @@ def _gpt4rec_tuned(epochs: int) -> Builder:
 def _sprec(**options: Any) -> Builder:
     def build() -> Any:
         from hexarec.methods.sprec import SPRec
-        from hexarec.parts.softmax import Softmax
 
-        small = Softmax(width=16, rate=0.1, round_rate=0.03, batch=32)
-        return SPRec(small=small, **{"epochs": 5, "rounds": 5, "pairs": 200, **options})
+        small = {"small_width": 16, "small_round_rate": 0.03, "small_batch": 32}
+        return SPRec(**{"epochs": 5, "rounds": 5, "pairs": 200, **small, **options})
 
     return build
 
