@@ -24,7 +24,8 @@ _CLAUSE = re.compile(
 )
 _NOT = re.compile(
     r"\b(?:no|not|never|don'?t|do not|didn'?t|does not|doesn.?t|isn'?t|won'?t|hate|hates|hated|dislike|disliked|"
-    r"without|except|avoid|nothing|neither|nor|tired of|sick of|other than|anything but|enough)\b|不|没|别|讨厌|除了|除开|烦",
+    r"without|except|avoid|nothing|neither|nor|tired of|sick of|other than|anything but|enough)\b"
+    r"|不|没|别|讨厌|除了|除开|烦",
     re.IGNORECASE,
 )
 _NOT_MEANT = re.compile(
