@@ -58,18 +58,23 @@ def moved(
             left = some.T @ some + gram + RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
             made[n] = np.linalg.solve(left, some.sum(0))
         elif len(warm):
-            made[n] = _stepped(made[n], some, warm, rng(seed, "audience", names[n]))
+            made[n] = _stepped(made[n], some, people, warm, rng(seed, "audience", names[n]))
     return made
 
 
-def _stepped(item: Floats, some: Floats, warm: Floats, draw: np.random.Generator) -> Floats:
-    """Pairwise steps (BPR) of one item with its users fixed; a step is a share of a warm item's length."""
+def _stepped(item: Floats, some: Floats, people: Floats, warm: Floats, draw: np.random.Generator) -> Floats:
+    """Pairwise steps (BPR) of one item with users fixed; a step is a share of a warm item's length.
+
+    For its audience the item shall stand above drawn warm items, for as many drawn users below: without the second,
+    which is what an item gets as the negative of others' pairs, new items would crowd out all that is warm.
+    """
     length = float(np.sqrt((warm**2).sum(1).mean()))
+    side = np.repeat([1.0, -1.0], len(some)).astype(np.float32)
     for _ in range(STEPS):
-        gap = item - warm[draw.integers(len(warm), size=len(some))]
-        slope = 1.0 / (1.0 + np.exp(np.clip((some * gap).sum(1), -30.0, 30.0)))
-        push = slope @ some
-        push /= max(float(np.linalg.norm(some, axis=1).sum()), 1e-12)
+        users = np.concatenate([some, people[draw.integers(len(people), size=len(some))]])
+        gap = item - warm[draw.integers(len(warm), size=len(users))]
+        slope = side / (1.0 + np.exp(np.clip(side * (users * gap).sum(1), -30.0, 30.0)))
+        push = slope @ users / max(float(np.linalg.norm(users, axis=1).sum()), 1e-12)
         item = item + np.float32(RATE) * (length * push - np.float32(RIDGE) * item)
     return np.asarray(item, np.float32)
 
