@@ -97,7 +97,7 @@ class LearnTowers:
     batch: int = 64
     rate: float = 3e-4
     decay: float = 0.01
-    dropout: float = 0.1
+    dropout: float = 0.3
     patience: int = 5
     share: float = 0.1
     most_valid: int = 500
