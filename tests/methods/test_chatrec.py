@@ -116,7 +116,6 @@ def test_nothing_at_all_asks_back():
         def retrieve(self, queries, k):
             return Lists.empty(self.catalog.key, len(queries))
 
-    reply = talk(method(encoder=None), "a comedy", desk=Empty())[0]
     stage = method()
     stage.space_ = None
     reply = talk(stage, "a comedy", desk=Empty())[0]

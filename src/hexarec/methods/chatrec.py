@@ -311,7 +311,7 @@ class ChatRec:
 
     def _query(self, talk: Talk, user: str | None, said: str, lang: str, desk: Desk) -> Queries:
         """The question of a turn: what the user did, then what the dialogue says they like and do not."""
-        catalog, known = desk.catalog, set(desk.catalog.items.ids.tolist())
+        catalog, known = desk.catalog, desk.catalog.items
         past = self.known_.events(user, self.ids_) if catalog.key == self.key_ else []
         spoken = [("like", one) for one in talk.liked] + [("dislike", one) for one in talk.disliked]
         past += [Event(user or "", one, LATER + place, kind) for place, (kind, one) in enumerate(spoken)]

@@ -42,6 +42,7 @@ from hexarec.parts.ask import LETTERS, Ask, Backend, Question
 from hexarec.parts.attributes import values_of
 from hexarec.parts.bm25 import tokenise
 from hexarec.parts.domain import domain_words, known_domain
+from hexarec.parts.encoded import item_texts
 from hexarec.parts.itemtree import ItemTree, Material, View
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean, numbered, titles
@@ -331,7 +332,7 @@ class LLMTreeRec:
         return np.asarray(rough_count(texts) if self.lm is None else self.lm.count(texts), np.int64)
 
     def _material(self, catalog: Catalog) -> Material:
-        words = [tokenise(text) for text in self.space_.documents(catalog, np.arange(len(catalog)))]
+        words = [tokenise(text) for text in item_texts(catalog, self.fields)]
         levels = [values_of(catalog, name) for name in self.levels if name in catalog.attributes]
         return Material(self.space_.vectors_, item_sizes(catalog, self._count), words, levels)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Queries
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded, taught
-from hexarec.parts.render import documents, present_fields
+from hexarec.parts.encoded import encoded, item_texts, taught
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -36,7 +34,7 @@ class TextSpace:
 
     def fit(self, catalog: Catalog) -> TextSpace:
         """Encode the catalog."""
-        texts = self.documents(catalog, np.arange(len(catalog)))
+        texts = item_texts(catalog, self.fields)
         self.encoder_ = taught(self.encoder, texts)
         rows = encoded(self.encoder_, texts)
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
@@ -47,13 +45,11 @@ class TextSpace:
 
     def extend(self, catalog: Catalog) -> TextSpace:
         """The space with the new items of a catalog; the places of the others stay."""
-        new = np.arange(len(self.vectors_), len(catalog))
-        if not len(new):
+        texts = item_texts(catalog, self.fields, len(self.vectors_))
+        if not texts:
             return self
         made = copy.copy(self)
-        made.vectors_ = np.concatenate(
-            [self.vectors_, self._placed(encoded(self.encoder_, self.documents(catalog, new)))]
-        )
+        made.vectors_ = np.concatenate([self.vectors_, self._placed(encoded(self.encoder_, texts))])
         return made
 
     def taste(self, queries: Queries, last: int) -> Vectors:
@@ -64,10 +60,6 @@ class TextSpace:
         if words:
             made[[i for i, _ in words]] += self._placed(self.encoder_.encode([text for _, text in words]))
         return unit(made)
-
-    def documents(self, catalog: Catalog, rows: NDArray[Any]) -> list[str]:
-        """What is encoded of each item."""
-        return documents(catalog, rows, present_fields(catalog, self.fields), catalog.lang)
 
     def _placed(self, rows: Vectors) -> Vectors:
         return unit((rows - self.mean_) @ self.axes_)
