@@ -1,0 +1,1 @@
+"""Where the server keeps things: one interface over SQLite and PostgreSQL."""
