@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 from tests.cli.calls import written
 
-from hexarec.cli.systems import Bench, experiment_of, guarded, needed, open_configured, pipeline_of
+from hexarec.cli.systems import Bench, experiment_of, open_configured
 from hexarec.core import OptionError
 from hexarec.data.worlds import world
+from hexarec.eval.opening import guarded, needed, pipeline_of
 from hexarec.lm.guard import Guarded
 from hexarec.pipeline.config import read_toml
 

@@ -153,8 +153,9 @@ def _bench_costs(
 def _pipeline_costs(
     told: Mapping[str, Any], config: Path, data: str | None, queries: int, sample: int, speed: str | None, seed: int
 ) -> dict[str, Estimate]:
-    from hexarec.cli.systems import open_configured, pipeline_of
+    from hexarec.cli.systems import open_configured
     from hexarec.eval.estimate import estimate as cost_of
+    from hexarec.eval.opening import pipeline_of
 
     pipeline = pipeline_of(told)
     dataset = open_configured(told, config.parent, data)

@@ -49,8 +49,9 @@ def recommend(
 
 def opened(model: Path | None, config: Path | None, data: str | None, seed: int) -> Pipeline:
     """The pipeline of a model folder with its data, or one fitted now."""
-    from hexarec.cli.systems import guarded, open_configured, pipeline_of
+    from hexarec.cli.systems import open_configured
     from hexarec.core import OptionError
+    from hexarec.eval.opening import guarded, pipeline_of
     from hexarec.pipeline.config import read_toml
     from hexarec.pipeline.save import load
 

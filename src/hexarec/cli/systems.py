@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from hexarec.core import Dataset
     from hexarec.eval.experiment import Experiment
     from hexarec.eval.tasks import SplitName, Task
-    from hexarec.pipeline.pipeline import Pipeline
 
 DATA_OPTIONS = ("path", "format", "map", "like", "name", "strict", "items", "users", "encoding")
 SLOT_NAMES = ("enrich", "retrieve", "rank", "control", "explain", "converse")
@@ -98,39 +97,6 @@ def located(path: str, folder: Path) -> str:
     """A path of a configuration file: beside the file when it is there, else as it stands."""
     beside = folder / path
     return str(beside) if beside.exists() else path
-
-
-def guarded(system: Any) -> Any:
-    """The system with every language model held to rates, retries and the budgets of the run."""
-    from hexarec.eval.standins import is_lm, swapped
-    from hexarec.lm.guard import Guarded
-
-    return swapped(system, lambda model: Guarded(model) if is_lm(model) and not isinstance(model, Guarded) else model)
-
-
-def pipeline_of(config: Mapping[str, Any], models: Mapping[str, str] | None = None) -> Pipeline:
-    """The pipeline of a parsed file, opening only the entries of [use] that it needs."""
-    from hexarec.pipeline import make
-
-    return guarded(make(needed(config), **(models or {})))  # type: ignore[no-any-return]
-
-
-def needed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without the entries of [use] that no slot reaches."""
-    from hexarec.core import OptionError
-    from hexarec.pipeline.config import references
-
-    uses = config.get("use", {})
-    if not isinstance(uses, Mapping):
-        raise OptionError("[use] is not a table of names")
-    wanted: set[str] = set()
-    left = [name for slot in SLOT_NAMES for name in references(config.get(slot, []))]
-    while left:
-        name = left.pop()
-        if name in uses and name not in wanted:
-            wanted.add(name)
-            left += references(uses[name])
-    return {**config, "use": {name: table for name, table in uses.items() if name in wanted}}
 
 
 @dataclass(frozen=True)
@@ -229,6 +195,7 @@ def task_of(bench: Bench, data: Dataset, folder: Path) -> tuple[Task, Mapping[st
 def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], folder: Path, bench: Bench) -> Any:
     """One system of a bench as a strict pipeline of the slots that its task asks."""
     from hexarec.core import OptionError, variant
+    from hexarec.eval.opening import pipeline_of
     from hexarec.pipeline.config import read_toml
 
     if "use" not in table:

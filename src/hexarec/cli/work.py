@@ -99,8 +99,9 @@ def fit(
     """Fit the pipeline of a configuration on all its data and keep it."""
     from hexarec.cli.progress import working
     from hexarec.cli.shared import next_steps, say
-    from hexarec.cli.systems import open_configured, pipeline_of
+    from hexarec.cli.systems import open_configured
     from hexarec.eval.experiment import facts_of
+    from hexarec.eval.opening import pipeline_of
     from hexarec.pipeline.config import read_toml
     from hexarec.pipeline.save import save
 

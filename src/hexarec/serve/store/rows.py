@@ -70,6 +70,8 @@ class ShownRow:
     experiment: str | None = None
     arm: str | None = None
     teams: tuple[str, ...] = ()
+    seconds: float | None = None
+    degraded: bool = False
     source: str = "log"
 
 
@@ -96,7 +98,7 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One background job. state: waiting, running, done, failed, cancelled. `beat` is the worker's last sign of life."""
+    """One background job. state: waiting, running, done, failed, cancelled. `beat`: last sign of life of its worker."""
 
     id: str
     kind: str

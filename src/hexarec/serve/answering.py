@@ -1,0 +1,100 @@
+"""One question from anywhere (HTTP, chat, MCP, batch): which pipeline, within its deadline, counted and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hexarec.core.errors import HexarecError
+from hexarec.serve.keys import Caller
+from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.given import Given
+from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.observe import spans
+from hexarec.serve.store.rows import ShownRow
+from hexarec.serve.trials import Choice, chosen, merged
+
+if TYPE_CHECKING:
+    from hexarec.serve.backend import Backend
+
+log = logging.getLogger("hexarec.serve")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A list with what decided about it."""
+
+    given: Given
+    choice: Choice
+    request_id: str
+    seconds: float
+
+
+async def answered(
+    backend: Backend, caller: Caller, ask: Ask, request_id: str, *, pipeline: str | None = None,
+    deadline_ms: int | None = None, show: bool = True,
+) -> Answered:  # fmt: skip
+    """The list for an ask, before its deadline: from the pipeline, or from standby with the reason.
+
+    show: whether the list will be seen; only such are logged and take part in experiments. Raises MissingError for an
+    unknown pipeline, OptionError for a filter that does not fit, LimitError and BudgetError of the key.
+    """
+    started = time.monotonic()
+    tenant = backend.service.tenant(caller.tenant)
+    ask = _within(backend, caller, ask, started, deadline_ms)
+    choice = chosen(tenant, ask, pipeline) if show else Choice(tenant.recommender(pipeline).current.name)
+    if choice.other is None:
+        given = await _from(tenant.recommender(choice.pipeline), ask)
+    else:
+        both = await asyncio.gather(
+            _from(tenant.recommender(choice.pipeline), ask), _from(tenant.recommender(choice.other), ask)
+        )
+        given, choice = merged(choice, both[0], both[1], ask.k, request_id)
+    backend.metrics.answered(given, choice.arm or "")
+    spans(given, caller.tenant, request_id)
+    if caller.key is not None:
+        backend.limits(caller.tenant).spend(caller.key.id, given.tokens, given.dollars)
+    if show and backend.settings.log_shown and given.items:
+        _log_shown(backend, caller, ask, choice, given, request_id, time.monotonic() - started)
+    return Answered(given, choice, request_id, time.monotonic() - started)
+
+
+def _within(backend: Backend, caller: Caller, ask: Ask, started: float, deadline_ms: int | None) -> Ask:
+    """The ask with its deadline and what is left of its key's budgets."""
+    settings = backend.settings
+    allowed = min(deadline_ms or settings.deadline_ms, settings.longest_ms)
+    ask = replace(ask, deadline=started + allowed / 1000)
+    if caller.key is None or (caller.key.tokens is None and caller.key.dollars is None):
+        return ask
+    tokens, dollars = backend.limits(caller.tenant).left(caller.key)
+    return replace(ask, account=caller.key.id, tokens_left=tokens, dollars_left=dollars)
+
+
+async def _from(served: Recommender, ask: Ask) -> Given:
+    """The pipeline's answer, or standby's when the deadline comes first."""
+    future = asyncio.wrap_future(served.submit(ask))
+    try:
+        return await asyncio.wait_for(future, max(ask.deadline - time.monotonic() - 0.01, 0.001))
+    except TimeoutError:
+        return await asyncio.to_thread(served.standby, ask, "pipeline", "the deadline came before the answer")
+
+
+def _log_shown(
+    backend: Backend, caller: Caller, ask: Ask, choice: Choice, given: Given, request_id: str, seconds: float
+) -> None:
+    row = ShownRow(
+        request=request_id, time=time.time(), pipeline=given.pipeline, policy=given.policy, items=given.items,
+        propensities=given.propensities, sources=given.sources, user=ask.user, session=ask.session,
+        experiment=choice.experiment, arm=choice.arm, teams=choice.teams, seconds=seconds,
+        degraded=bool(given.degraded),
+    )  # fmt: skip
+    try:
+        future = backend.service.tenant(caller.tenant).shelf.log_shown_soon([row])
+    except HexarecError as error:
+        backend.metrics.lost.inc()
+        log.warning("a shown list could not be logged: %s", error.message)
+        return
+    future.add_done_callback(lambda done: backend.metrics.lost.inc() if done.exception() else None)

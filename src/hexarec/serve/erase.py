@@ -1,0 +1,49 @@
+"""The erasure of a user: rows, pipelines in memory, and the files of every saved version."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+from hexarec.core import StateError
+from hexarec.pipeline.pipeline import Pipeline
+from hexarec.pipeline.save import load, save
+from hexarec.serve.live.publish import KIND
+
+if TYPE_CHECKING:
+    from hexarec.serve.live.tenant import Tenant
+
+
+def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
+    """Erase a user; rows removed by table, and saved pipelines written anew without them.
+
+    Weights that were trained with the user's events among others stay, and are marked stale; a refit ends that.
+    """
+    counts = dict(tenant.shelf.erase_user(user))
+    tenant.forget([user])
+    counts["saved pipelines"] = sum(
+        _rewritten(tenant, name, user) for name in {one.name for one in tenant.shelf.names(KIND)}
+    )
+    tenant.refresh()
+    if scrub:
+        tenant.shelf.scrub()
+    return counts
+
+
+def _rewritten(tenant: Tenant, name: str, user: str) -> int:
+    """Write every version of a pipeline anew without the user, and remove the old files."""
+    done = 0
+    for version in tenant.shelf.versions(KIND, name):
+        old = tenant.folder / str(version.body["path"])
+        if not old.is_dir():
+            continue
+        pipeline = load(old)
+        if not isinstance(pipeline, Pipeline):
+            raise StateError(f"{old} holds no pipeline")
+        new = tenant.folder / f"{name}-{secrets.token_hex(6)}"
+        save(pipeline.forget([user]), new)
+        tenant.shelf.rewrite(KIND, name, version.version, {**version.body, "path": new.name})
+        shutil.rmtree(old)
+        done += 1
+    return done

@@ -1,0 +1,114 @@
+"""The application: routes behind guards, counted and logged."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import hexarec
+from hexarec.serve.backend import Backend
+from hexarec.serve.http import faults
+from hexarec.serve.http.guards import Guards
+from hexarec.serve.http.routes import ROUTERS
+from hexarec.serve.http.shapes import Error
+from hexarec.serve.jobs.runner import Runner
+from hexarec.serve.observe import access
+from hexarec.serve.tools import ToolsOverHttp
+
+ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
+Errors have one shape; `x-scope` says what a key needs."""
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Error, "description": text}
+    for code, text in (
+        (401, "no valid key"), (403, "the key lacks the scope"), (404, "not found"), (409, "conflict, or not now"),
+        (422, "invalid"), (429, "rate or budget used up"), (503, "overloaded"), (504, "deadline"),
+    )
+}  # fmt: skip
+
+
+def make_app(backend: Backend) -> FastAPI:
+    """The API over a backend; the backend starts and ends with the application."""
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        backend.start()
+        runner = Runner(backend.service) if backend.settings.background else None
+        if runner is not None:
+            runner.start()
+        async with contextlib.AsyncExitStack() as stack:
+            for enter in app.state.entered:
+                await stack.enter_async_context(enter())
+            yield
+        if runner is not None:
+            runner.close(backend.settings.stop_seconds)
+        backend.close()
+
+    app = FastAPI(
+        title="hexarec", version=hexarec.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None,
+        responses=ERRORS, separate_input_output_schemas=False,
+    )  # fmt: skip
+    app.state.backend = backend
+    tools = ToolsOverHttp(backend)
+    app.state.entered = [tools.life]
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/mcp", tools)
+    faults.install(app)
+    _secure(app)
+    app.add_middleware(_Counted, backend=backend)
+    app.add_middleware(Guards, settings=backend.settings)
+    return app
+
+
+def _secure(app: FastAPI) -> None:
+    """Say in /openapi.json that keys are bearer tokens."""
+    usual = app.openapi
+
+    def described() -> dict[str, Any]:
+        made = usual()
+        schemes = made.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer"}
+        for methods in made["paths"].values():
+            for operation in methods.values():
+                if operation.get("x-scope", "none") != "none":
+                    operation["security"] = [{"key": []}]
+        return made
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+class _Counted:
+    """Counts, times and logs every request by the pattern of its route; never by what stands in it."""
+
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
+        self.app, self.metrics = app, backend.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), [500]
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "none")
+            self.metrics.requests.labels(route, scope["method"], str(status[0])).inc()
+            self.metrics.seconds.labels(route).observe(seconds)
+            caller = scope.get("state", {}).get("caller")
+            access.info("request", extra={"fields": {
+                "route": route, "method": scope["method"], "status": status[0], "ms": round(1000 * seconds, 2),
+                "request_id": scope.get("state", {}).get("request_id"),
+                "tenant": getattr(caller, "tenant", None), "caller": getattr(caller, "name", None),
+            }})  # fmt: skip

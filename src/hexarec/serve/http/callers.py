@@ -1,0 +1,62 @@
+"""Who calls a route and whether they may: the scope stands beside the route, and in /openapi.json."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+
+from hexarec.serve.backend import Backend
+from hexarec.serve.keys import SCOPES, Caller
+from hexarec.serve.live.tenant import Tenant
+
+
+def backend_of(request: Request) -> Backend:
+    """The server's backend."""
+    made: Backend = request.app.state.backend
+    return made
+
+
+def caller_with(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency: the caller, who has this scope and whose rate and budgets are not used up."""
+    assert scope in SCOPES
+
+    async def caller(request: Request) -> Caller:
+        backend = backend_of(request)
+        address = request.client.host if request.client else ""
+        found = backend.doorkeeper.caller(request.headers, address)
+        if found is None:
+            raise HTTPException(401, "a valid key is needed", {"WWW-Authenticate": "Bearer"})
+        found.needs(scope)
+        if found.key is not None:
+            backend.limits(found.tenant).admit(found.key)
+        request.state.caller = found
+        return found
+
+    return caller
+
+
+MayRecommend = Annotated[Caller, Depends(caller_with("recommend"))]
+MayEvents = Annotated[Caller, Depends(caller_with("events"))]
+MayRead = Annotated[Caller, Depends(caller_with("read"))]
+MayWrite = Annotated[Caller, Depends(caller_with("write"))]
+MayExperiments = Annotated[Caller, Depends(caller_with("experiments"))]
+MayJobs = Annotated[Caller, Depends(caller_with("jobs"))]
+MayAdmin = Annotated[Caller, Depends(caller_with("admin"))]
+
+
+def needs(scope: str) -> dict[str, Any]:
+    """What a route says of its scope in /openapi.json."""
+    return {"x-scope": scope}
+
+
+def tenant_of(request: Request, caller: Caller) -> Tenant:
+    """The caller's tenant."""
+    return backend_of(request).service.tenant(caller.tenant)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the answer carries."""
+    made: str = request.state.request_id
+    return made

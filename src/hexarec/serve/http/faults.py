@@ -1,0 +1,98 @@
+"""One error shape: {"error": {type, message, hint, field, request_id}}, for every error of every route."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from hexarec.core import errors
+from hexarec.serve import errors as served
+
+log = logging.getLogger("hexarec.serve")
+
+STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
+    (served.MissingError, 404, "not_found"),
+    (served.ForbiddenError, 403, "forbidden"),
+    (served.LimitError, 429, "rate_limited"),
+    (served.ConflictError, 409, "conflict"),
+    (served.OverloadError, 503, "overloaded"),
+    (errors.BudgetError, 429, "budget_used_up"),
+    (errors.DeadlineError, 504, "deadline"),
+    (errors.CancelledError, 499, "cancelled"),
+    (errors.MissingExtraError, 501, "not_installed"),
+    (errors.CapabilityError, 501, "not_supported"),
+    (errors.OptionError, 422, "invalid"),
+    (errors.DataError, 422, "invalid"),
+    (errors.StateError, 409, "state"),
+    (errors.ModelError, 502, "model"),
+    (errors.HexarecError, 500, "internal"),
+)
+"""Errors raised on purpose, the first that fits: status and type."""
+
+
+def told(
+    type_: str, message: str, *, hint: str = "", field: str = "", request_id: str = "", **more: Any
+) -> dict[str, Any]:
+    """The body of an error."""
+    body: dict[str, Any] = {"type": type_, "message": message, "hint": hint or None, "field": field or None}
+    return {"error": {**body, **more, "request_id": request_id or None}}
+
+
+def response(
+    status: int, type_: str, message: str, *, request: Request | None = None, headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:  # fmt: skip
+    """The response of an error."""
+    request_id = "" if request is None else getattr(request.state, "request_id", "")
+    return JSONResponse(told(type_, message, request_id=request_id, **more), status, dict(headers or {}))
+
+
+def of_error(error: errors.HexarecError, request: Request | None = None) -> JSONResponse:
+    """The response of an error raised on purpose."""
+    status, type_ = next((code, name) for kind, code, name in STATUS if isinstance(error, kind))
+    headers = {}
+    if isinstance(error, served.LimitError):
+        headers["Retry-After"] = str(max(1, round(error.after)))
+    elif status == 503:
+        headers["Retry-After"] = "1"
+    field = getattr(error, "field", "") or ""
+    return response(status, type_, error.message, request=request, headers=headers, hint=error.hint, field=field)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app in the one shape; a fault of ours shows its request id and nothing else."""
+
+    async def on_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, errors.HexarecError)
+        return of_error(error, request)
+
+    async def on_invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        ctx = first.get("ctx", {}).get("error")
+        message = str(ctx) if first["type"] == "json_invalid" and ctx is not None else first["msg"]
+        return response(422, "invalid", message, request=request, field=field, hint="see /openapi.json")
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        names = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+        kind = names.get(error.status_code, "invalid")
+        return response(error.status_code, kind, str(error.detail), request=request, headers=error.headers)
+
+    async def on_fault(request: Request, error: Exception) -> JSONResponse:
+        log.error("fault in %s: %s", request.scope.get("path"), type(error).__name__, exc_info=error)
+        return response(
+            500, "internal", "a fault of the server", request=request, hint="tell its operator the request_id"
+        )
+
+    app.add_exception_handler(errors.HexarecError, on_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_fault)

@@ -1,0 +1,97 @@
+"""Pipelines and prompts: versioned documents, one version of each active."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from hexarec.core import OptionError
+from hexarec.parts.prompts import Prompts
+from hexarec.serve.errors import MissingError
+from hexarec.serve.http.bodies import StrictRoute
+from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
+from hexarec.serve.http.shapes import Activate, Name, PromptBody
+from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.store.rows import Versioned
+
+router = APIRouter(route_class=StrictRoute, tags=["documents"])
+PROMPT = "prompt"
+NameInPath = Annotated[Name, Path()]
+
+
+def told(one: Versioned, **more: Any) -> dict[str, Any]:
+    """A version as it goes out."""
+    return {"name": one.name, "version": one.version, "created": one.created, "active": one.active, **one.body, **more}
+
+
+@router.get("/v1/pipelines", openapi_extra=needs("read"))
+def pipelines(request: Request, caller: MayRead) -> dict[str, Any]:
+    """The pipelines with the version that is served, and those that could not be taken up, with the reason."""
+    tenant = tenant_of(request, caller)
+    served = tenant.served
+    made = [
+        told(one, serving=served[one.name].current.version if one.name in served else None,
+             waiting=served[one.name].waiting if one.name in served else 0)
+        for one in tenant.shelf.names(PIPELINE)
+    ]  # fmt: skip
+    return {"pipelines": made, "broken": tenant.broken}
+
+
+@router.get("/v1/pipelines/{name}", openapi_extra=needs("read"))
+def pipeline_versions(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
+    """Every version of a pipeline."""
+    found = tenant_of(request, caller).shelf.versions(PIPELINE, name)
+    if not found:
+        raise MissingError(f"no pipeline {name!r}")
+    return {"versions": [told(one) for one in found]}
+
+
+@router.post("/v1/pipelines/{name}/activate", openapi_extra=needs("write"))
+def activate(request: Request, caller: MayWrite, name: NameInPath, body: Activate) -> dict[str, Any]:
+    """Serve another version: the way back from a refit that went wrong."""
+    tenant = tenant_of(request, caller)
+    if tenant.shelf.get(PIPELINE, name, body.version) is None:
+        raise MissingError(f"pipeline {name!r} has no version {body.version}")
+    made = tenant.activate(name, body.version)
+    tenant.shelf.audit(caller.name, "activate pipeline", f"{name} {body.version}", request_id_of(request))
+    return told(made, serving=tenant.recommender(name).current.version)
+
+
+@router.get("/v1/prompts", openapi_extra=needs("read"))
+def prompts(request: Request, caller: MayRead) -> dict[str, Any]:
+    """The prompts of this tenant; those that methods bring along stand in the documentation."""
+    return {"prompts": [told(one) for one in tenant_of(request, caller).shelf.names(PROMPT)]}
+
+
+@router.get("/v1/prompts/{name}", openapi_extra=needs("read"))
+def prompt(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
+    """Every version of a prompt."""
+    found = tenant_of(request, caller).shelf.versions(PROMPT, name)
+    if not found:
+        raise MissingError(f"no prompt {name!r}")
+    return {"versions": [told(one) for one in found]}
+
+
+@router.put("/v1/prompts/{name}", openapi_extra=needs("write"))
+def put_prompt(request: Request, caller: MayWrite, name: NameInPath, body: PromptBody) -> dict[str, Any]:
+    """Store the next version of a prompt and make it the active one. Languages must have the same slots."""
+    try:
+        Prompts(name, 1, {"text": body.en}, {"text": body.zh or body.en})
+    except ValueError as error:
+        raise OptionError(f"prompt {name!r}: {error}", hint="write a brace that is no slot twice") from None
+    tenant = tenant_of(request, caller)
+    made = tenant.shelf.put(PROMPT, name, body.model_dump(), activate=True)
+    tenant.shelf.audit(caller.name, "put prompt", f"{name} {made.version}", request_id_of(request))
+    return told(made)
+
+
+@router.post("/v1/prompts/{name}/activate", openapi_extra=needs("write"))
+def activate_prompt(request: Request, caller: MayWrite, name: NameInPath, body: Activate) -> dict[str, Any]:
+    """Make another version of a prompt the active one."""
+    tenant = tenant_of(request, caller)
+    if tenant.shelf.get(PROMPT, name, body.version) is None:
+        raise MissingError(f"prompt {name!r} has no version {body.version}")
+    made = tenant.shelf.activate(PROMPT, name, body.version)
+    tenant.shelf.audit(caller.name, "activate prompt", f"{name} {body.version}", request_id_of(request))
+    return told(made)

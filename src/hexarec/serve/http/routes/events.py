@@ -1,0 +1,128 @@
+"""Events in: acknowledged when they are on disk, counted once, whatever is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from hexarec.core.errors import DataError
+from hexarec.serve.errors import ConflictError
+from hexarec.serve.http.bodies import StrictRoute, strict_json
+from hexarec.serve.http.callers import MayEvents, backend_of, needs, tenant_of
+from hexarec.serve.http.shapes import BatchVerdicts, Error, Events, NewEvent, Verdicts
+from hexarec.serve.store.rows import EventRow
+
+router = APIRouter(route_class=StrictRoute, tags=["events"])
+AHEAD = 300.0
+"""Seconds that a client's clock may be ahead of ours."""
+NAMED = 1_000
+"""Refused lines of a batch that are named."""
+LINES = 1_000
+"""Lines of a batch that are written together."""
+NDJSON = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/x-ndjson": {"schema": {"type": "string", "description": "one event a line"}}},
+    }
+}
+
+
+def row_of(event: NewEvent, now: float) -> EventRow:
+    """The row of an event. Raises DataError for an event of nobody, or of the future."""
+    if event.user_id is None and event.session_id is None:
+        raise DataError("the event has neither user_id nor session_id", field="user_id")
+    at = now if event.time is None else event.time
+    if at > now + AHEAD:
+        raise DataError(f"the event happens {at - now:.0f} s from now", field="time", hint="unix seconds UTC")
+    return EventRow(
+        id=event.event_id, item=event.item_id, time=at, kind=event.type, user=event.user_id, session=event.session_id,
+        value=event.value, text=event.text, request=event.request_id, position=event.position,
+    )  # fmt: skip
+
+
+@router.post(
+    "/v1/events", response_model=Verdicts, openapi_extra=needs("events"), status_code=201,
+    responses={409: {"model": Error}},
+)  # fmt: skip
+async def add(request: Request, caller: MayEvents, body: NewEvent | Events) -> dict[str, Any]:
+    """Store an event, or a few. The answer comes when they are on disk; 409 when an id exists with other content."""
+    events = body.events if isinstance(body, Events) else [body]
+    now = time.time()
+    rows = [row_of(event, now) for event in events]
+    verdicts = await asyncio.wrap_future(tenant_of(request, caller).shelf.add_events_soon(rows))
+    counted = _counted(request, verdicts)
+    conflicts = [row.id for row, verdict in zip(rows, verdicts, strict=True) if verdict == "conflict"]
+    if conflicts:
+        kept = f"; {counted['new']} others were stored" if counted["new"] else ""
+        raise ConflictError(
+            f"event {conflicts[0]!r} exists with other content{kept}", hint="make a new id for another event"
+        )
+    return {"accepted": counted["new"], "duplicates": counted["same"], "conflicts": conflicts}
+
+
+@router.post("/v1/events:batch", response_model=BatchVerdicts, openapi_extra={**needs("events"), **NDJSON})
+async def add_batch(request: Request, caller: MayEvents) -> dict[str, Any]:
+    """Store events sent as NDJSON, one a line. Bad lines are refused by number, the others are stored."""
+    shelf = tenant_of(request, caller).shelf
+    counted: Counter[str] = Counter()
+    errors: list[dict[str, Any]] = []
+    now = time.time()
+    async for first, lines in _lines(request):
+        rows, numbers = [], []
+        for number, line in enumerate(lines, first):
+            try:
+                rows.append(row_of(_parsed(line), now))
+                numbers.append(number)
+            except DataError as error:
+                errors.append({"line": number, "field": error.field or None, "message": error.message})
+        if not rows:
+            continue
+        verdicts = await asyncio.wrap_future(shelf.add_events_soon(rows))
+        counted.update(_counted(request, verdicts))
+        for number, row, verdict in zip(numbers, rows, verdicts, strict=True):
+            if verdict == "conflict":
+                errors.append({"line": number, "field": "event_id", "message": f"{row.id!r} exists with other content"})
+    return {
+        "accepted": counted["new"],
+        "duplicates": counted["same"],
+        "rejected": len(errors),
+        "errors": errors[:NAMED],
+    }
+
+
+async def _lines(request: Request) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """The lines of the body as they come, some at a time, with the number of the first; empty lines count."""
+    rest, first, lines = b"", 1, []
+    async for chunk in request.stream():
+        *whole, rest = (rest + chunk).split(b"\n")
+        lines += whole
+        while len(lines) >= LINES:
+            yield first, lines[:LINES]
+            first, lines = first + LINES, lines[LINES:]
+    if rest:
+        lines.append(rest)
+    if lines:
+        yield first, lines
+
+
+def _parsed(line: bytes) -> NewEvent:
+    if not line.strip():
+        raise DataError("the line is empty")
+    try:
+        return NewEvent.model_validate(strict_json(line))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
+
+
+def _counted(request: Request, verdicts: Sequence[str]) -> Counter[str]:
+    counted = Counter(verdicts)
+    for verdict, count in counted.items():
+        backend_of(request).metrics.events.labels(verdict).inc(count)
+    return counted

@@ -1,0 +1,71 @@
+"""Why an item suits somebody: evidence first, words that are checked against it second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from hexarec.core import Lists, StateError, run
+from hexarec.core.errors import DeadlineError
+from hexarec.serve.backend import Backend
+from hexarec.serve.errors import MissingError
+from hexarec.serve.http.bodies import StrictRoute
+from hexarec.serve.http.callers import MayRecommend, backend_of, needs, tenant_of
+from hexarec.serve.http.shapes import Explanation
+from hexarec.serve.http.told import past
+from hexarec.serve.live.asks import Ask, past_of, queries_of
+from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.live.tenant import Tenant
+
+router = APIRouter(route_class=StrictRoute, tags=["explanations"])
+
+
+@router.post("/v1/explanations", openapi_extra=needs("recommend"))
+async def explain(request: Request, caller: MayRecommend, body: Explanation) -> dict[str, Any]:
+    """Evidence and words for one item. `faithful` is false when a claim of the words contradicts the catalog."""
+    return await explained(backend_of(request), tenant_of(request, caller), body)
+
+
+async def explained(backend: Backend, tenant: Tenant, body: Explanation) -> dict[str, Any]:
+    """The explanation within its deadline. Raises MissingError, StateError without an explainer, DeadlineError."""
+    served = tenant.recommender(body.pipeline)
+    if body.item_id not in served.current.catalog.items:
+        raise MissingError(f"no item {body.item_id!r}")
+    ask = Ask(user=body.user_id, history=past(body.history), lang=body.lang, k=1)
+    settings = backend.settings
+    seconds = min(body.deadline_ms or settings.deadline_ms, settings.longest_ms) / 1000
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(_worked_out, served, ask, body.item_id, seconds), seconds)
+    except TimeoutError:
+        raise DeadlineError("the deadline came before the explanation", hint="give a larger deadline_ms") from None
+
+
+def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dict[str, Any]:
+    generation = served.current
+    explainer = generation.pipeline.explain_
+    if explainer is None:
+        raise StateError(f"pipeline {generation.name} has no explainer", hint="fill the slot [explain]")
+    catalog = generation.catalog
+    stored = served.histories([ask.user] if ask.user is not None else [], [])
+    queries = queries_of(catalog, [ask], [past_of(ask, stored)], time.time(), generation.like)
+    shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
+    complaints: list[str] = []
+    with run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append):
+        reasons = explainer.explain(queries, shown, generation.pipeline)[0]
+    words = reasons.items[0]
+    evidence = reasons.evidence[0] if reasons.evidence else ()
+    return {
+        "item_id": item,
+        "text": words.text,
+        "status": words.status,
+        "faithful": not any(claim.verdict == "contradicted" for claim in words.claims),
+        "claims": [{"text": claim.text, "verdict": claim.verdict} for claim in words.claims],
+        "evidence": [
+            {"kind": one.kind, "items": [catalog.items.ids[row] for row in one.items], "detail": one.detail}
+            for one in evidence
+        ],
+        "degraded": [{"stage": "explain", "method": type(explainer).__name__, "why": one} for one in complaints],
+    }

@@ -1,0 +1,50 @@
+"""Whether the server lives, whether it can answer, and its metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+import hexarec
+from hexarec.core.errors import HexarecError
+from hexarec.serve.http.callers import backend_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live", openapi_extra={"x-scope": "none"})
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok", "version": hexarec.__version__}
+
+
+@router.get("/health/ready", openapi_extra={"x-scope": "none"})
+def ready(request: Request) -> JSONResponse:
+    """Whether lists can be served: the store answers and a pipeline is loaded. 503 with the reasons otherwise."""
+    backend = backend_of(request)
+    reasons = ["the server is stopping"] if backend.service.stopping else []
+    served = 0
+    for tenant in backend.service.tenants.values():
+        try:
+            tenant.shelf.count("items")
+        except HexarecError as error:
+            reasons.append(f"the store does not answer: {error.message}")
+        served += len(tenant.served)
+    if not served:
+        reasons.append("no pipeline is served")
+    body: dict[str, Any] = {"status": "ok" if not reasons else "not ready", "reasons": reasons, "pipelines": served,
+                            "seconds_up": round(time.time() - backend.service.started, 1)}  # fmt: skip
+    return JSONResponse(body, 503 if reasons else 200)
+
+
+@router.get("/metrics", openapi_extra={"x-scope": "none"}, response_class=Response)
+def metrics(request: Request) -> Response:
+    """Counters in the Prometheus text format; no ids, no content."""
+    backend = backend_of(request)
+    for tenant in backend.service.tenants.values():
+        for name, served in tenant.served.items():
+            backend.metrics.waiting.labels(name).set(served.waiting)
+    return Response(backend.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,71 @@
+"""Models: pipelines under OpenAI's name for them, the registry, and vectors of texts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+
+from hexarec.core import run
+from hexarec.lm.base import Encoder
+from hexarec.serve.errors import MissingError
+from hexarec.serve.http.bodies import StrictRoute
+from hexarec.serve.http.callers import MayRead, MayRecommend, needs, tenant_of
+from hexarec.serve.http.routes.documents import told
+from hexarec.serve.http.shapes import Embeddings
+from hexarec.serve.live.encoders import encoders_of
+
+router = APIRouter(route_class=StrictRoute, tags=["models"])
+
+
+@router.get("/v1/models", openapi_extra=needs("recommend"))
+def models(request: Request, caller: MayRecommend) -> dict[str, Any]:
+    """What `model` may be in chat completions and rerank: the pipelines in service."""
+    tenant = tenant_of(request, caller)
+    made = [
+        {"id": name, "object": "model", "created": 0, "owned_by": tenant.name, "version": served.current.version}
+        for name, served in sorted(tenant.served.items())
+    ]
+    return {"object": "list", "data": made}
+
+
+@router.get("/v1/registry", openapi_extra=needs("read"))
+def registry(request: Request, caller: MayRead) -> dict[str, Any]:
+    """Registered artefacts: adapters and heads that jobs have trained, with what they were made from."""
+    return {"models": [told(one) for one in tenant_of(request, caller).shelf.names("model")]}
+
+
+@router.post("/v1/embeddings", openapi_extra=needs("recommend"))
+async def embeddings(request: Request, caller: MayRecommend, body: Embeddings) -> dict[str, Any]:
+    """Vectors of texts by an encoder that a pipeline in service uses."""
+    tenant = tenant_of(request, caller)
+    known = encoders_of(tenant)
+    if body.model not in known:
+        raise MissingError(f"no encoder {body.model!r}", hint=f"encoders in service: {', '.join(known) or 'none'}")
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    rows = await asyncio.to_thread(_encoded, known[body.model], texts, tenant.name)
+    if body.dimensions is not None:
+        rows = rows[:, : body.dimensions]
+    data = [
+        {"object": "embedding", "index": i, "embedding": _vector(row, body.encoding_format)}
+        for i, row in enumerate(rows)
+    ]
+    words = sum(len(text.split()) for text in texts)
+    return {
+        "object": "list",
+        "model": body.model,
+        "data": data,
+        "usage": {"prompt_tokens": words, "total_tokens": words},
+    }
+
+
+def _encoded(encoder: Encoder, texts: list[str], tenant: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    with run(tenant=tenant):
+        return np.asarray(encoder.encode(texts), np.float32)
+
+
+def _vector(row: np.ndarray[Any, np.dtype[np.float32]], form: str) -> list[float] | str:
+    return base64.b64encode(row.astype("<f4").tobytes()).decode() if form == "base64" else row.tolist()

@@ -1,0 +1,147 @@
+"""API keys: made once, kept as a hash, with scopes, an end, and limits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hexarec.core import OptionError
+from hexarec.serve.errors import ForbiddenError
+from hexarec.serve.store.rows import KeyRow
+
+if TYPE_CHECKING:
+    from hexarec.serve.store.open import Store
+
+PREFIX = "hx_"
+SCOPES: dict[str, str] = {
+    "recommend": "ask for lists, reasons, replies and vectors",
+    "events": "send events",
+    "read": "read items, users, pipelines, prompts, models, experiments and jobs",
+    "write": "change items, users, pipelines, prompts and models",
+    "experiments": "start, stop and ship experiments",
+    "jobs": "start and cancel jobs",
+    "admin": "keys, audit log, export and erasure of a user",
+}
+ROLES: dict[str, frozenset[str]] = {
+    "reader": frozenset({"recommend", "read"}),
+    "writer": frozenset({"recommend", "read", "events", "write", "experiments", "jobs"}),
+    "admin": frozenset(SCOPES),
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: the tenant, and the key; without a key nobody but this machine."""
+
+    tenant: str
+    key: KeyRow | None
+    scopes: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """How logs and the audit name the caller: never the secret."""
+        return "local" if self.key is None else f"key:{self.key.id}"
+
+    def needs(self, scope: str) -> None:
+        """Raise ForbiddenError unless the caller has the scope."""
+        if scope not in self.scopes:
+            raise ForbiddenError(f"this key lacks the scope {scope!r}", hint=f"it has {', '.join(sorted(self.scopes))}")
+
+
+def scopes_of(words: Iterable[str]) -> frozenset[str]:
+    """Scopes by name; a role stands for its scopes. Raises OptionError for an unknown word."""
+    made: set[str] = set()
+    for word in words:
+        if word not in SCOPES and word not in ROLES:
+            raise OptionError(f"no scope {word!r}", hint=f"scopes: {', '.join(SCOPES)}; roles: {', '.join(ROLES)}")
+        made |= ROLES.get(word, frozenset({word}))
+    return frozenset(made)
+
+
+def made_key(name: str, scopes: Iterable[str], *, days: float | None = None, **limits: Any) -> tuple[KeyRow, str]:
+    """A new key and its secret, which is shown once and kept nowhere. limits: rate, burst, calls, tokens, dollars."""
+    key_id, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), time.time()
+    expires = None if days is None else now + 86_400 * days
+    row = KeyRow(key_id, name, _digest(secret), scopes_of(scopes), now, expires, **limits)
+    return row, f"{PREFIX}{key_id}.{secret}"
+
+
+def _digest(secret: str) -> str:
+    """SHA-256 is enough: the secret has 256 random bits, so nobody can try all."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Doorkeeper:
+    """Tells who calls. Keys are read again every second, so a revoked one stops working within that time."""
+
+    def __init__(self, store: Store, *, open_to: str | None = None) -> None:
+        """open_to: the tenant of callers without a key while no key exists; None lets nobody in without one."""
+        self._store, self._open_to = store, open_to
+        self._known: dict[str, tuple[float, tuple[str, KeyRow] | None]] = {}
+        self._keyless: tuple[float, bool] = (0.0, False)
+        self._failures: dict[str, list[float]] = {}
+
+    def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
+        """The caller; None when there is no valid key and one is needed. Raises ForbiddenError after many failures."""
+        given = headers.get("authorization", "")
+        if not given:
+            return Caller(self._open_to, None, frozenset(SCOPES)) if self._open_to and self.keyless() else None
+        scheme, _, token = given.partition(" ")
+        if self._locked(address):
+            raise ForbiddenError("too many wrong keys from this address", hint="wait a minute")
+        found = self._found(token.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            self._failures.setdefault(address, []).append(time.monotonic())
+            return None
+        tenant, key = found
+        return Caller(tenant, key, key.scopes)
+
+    def keyless(self) -> bool:
+        """Whether no key exists at all."""
+        read, answer = self._keyless
+        if time.monotonic() - read > 1.0:
+            answer = not any(self._store.of(name).keys() for name in self._store.tenants())
+            self._keyless = (time.monotonic(), answer)
+        return answer
+
+    def _found(self, token: str) -> tuple[str, KeyRow] | None:
+        key_id, _, secret = token.removeprefix(PREFIX).partition(".")
+        if (
+            not token.startswith(PREFIX)
+            or not secret
+            or not key_id.isascii()
+            or not key_id.isalnum()
+            or len(key_id) > 64
+        ):
+            return None
+        found = self._looked_up(key_id)
+        if found is None or not hmac.compare_digest(_digest(secret), found[1].digest):
+            return None
+        key, now = found[1], time.time()
+        gone = (key.expires is not None and key.expires <= now) or (key.revoked is not None and key.revoked <= now)
+        return None if gone else found
+
+    def _looked_up(self, key_id: str) -> tuple[str, KeyRow] | None:
+        now = time.monotonic()
+        read, found = self._known.get(key_id, (-10.0, None))
+        if now - read > 1.0:
+            found = self._store.find_key(key_id)
+            if len(self._known) > 10_000:  # somebody tries ids: forget them all rather than grow
+                self._known.clear()
+            self._known[key_id] = (now, found)
+        return found
+
+    def _locked(self, address: str) -> bool:
+        """Whether this address failed 20 times within the last minute."""
+        now = time.monotonic()
+        recent = [one for one in self._failures.get(address, ()) if now - one < 60.0]
+        if recent:
+            self._failures[address] = recent[-20:]
+        else:
+            self._failures.pop(address, None)
+        return len(recent) >= 20

@@ -1,0 +1,30 @@
+"""One published version of a pipeline, ready to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hexarec.core import Catalog
+from hexarec.pipeline.pipeline import Pipeline
+from hexarec.serve.live.standby import Standby
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """A fitted pipeline attached to the catalog of a moment. like: the smallest rating that counts as liked."""
+
+    name: str
+    version: int
+    pipeline: Pipeline
+    standby: Standby
+    like: float | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items it serves."""
+        return self.pipeline.catalog
+
+    @property
+    def policy(self) -> str:
+        """How exposures name what chose their items."""
+        return f"{self.name}@{self.version}"

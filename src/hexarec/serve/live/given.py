@@ -1,0 +1,102 @@
+"""What one caller gets: a list of real items, where it came from, what degraded, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hexarec.core import Answer, Queries
+
+
+@dataclass(frozen=True)
+class Given:
+    """One answer. items, scores, sources, propensities and reasons have one entry per place.
+
+    degraded: stage and reason of everything that did not do its work. trace: the steps of the batch it was answered in.
+    calls, tokens and dollars are this ask's share of the batch.
+    """
+
+    items: tuple[str, ...]
+    scores: tuple[float | None, ...]
+    sources: tuple[str, ...] = ()
+    propensities: tuple[float | None, ...] = ()
+    reasons: tuple[dict[str, Any] | None, ...] = ()
+    degraded: tuple[dict[str, str], ...] = ()
+    trace: tuple[dict[str, Any], ...] = ()
+    calls: int = 0
+    tokens: int = 0
+    dollars: float = 0.0
+    batch: int = 1
+    pipeline: str = ""
+    version: int = 0
+    policy: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def given_of(answer: Answer, queries: Queries, spent: dict[str, float], about: dict[str, Any]) -> list[Given]:
+    """The answer of a batch, cut into one `Given` per ask; what the batch spent is shared evenly."""
+    n = len(queries)
+    degraded = tuple({"stage": one.stage, "method": one.method, "why": one.reason} for one in answer.degraded)
+    trace = tuple(asdict(step) for step in answer.trace)
+    made = []
+    for i in range(n):
+        ranked = answer.items[i]
+        count = len(ranked.items)
+        made.append(
+            Given(
+                items=tuple(queries.catalog.ids(ranked.items)),
+                scores=tuple(None if score != score else float(score) for score in ranked.scores.tolist()),
+                sources=_named(ranked.fields.get("source"), count),
+                propensities=_numbers(ranked.fields.get("propensity"), count),
+                reasons=_reasons(answer, i, queries, count),
+                degraded=degraded,
+                trace=trace,
+                calls=_share(spent["calls"], i, n),
+                tokens=_share(spent["tokens_in"] + spent["tokens_out"], i, n),
+                dollars=spent["cost"] / n,
+                batch=n,
+                **about,
+            )
+        )
+    return made
+
+
+def _share(whole: float, i: int, n: int) -> int:
+    """The i-th of n whole shares that add up to the whole."""
+    return int(whole) * (i + 1) // n - int(whole) * i // n
+
+
+def _named(column: Any, count: int) -> tuple[str, ...]:
+    return tuple(str(one) for one in column.tolist()) if column is not None else ("",) * count
+
+
+def _numbers(column: Any, count: int) -> tuple[float | None, ...]:
+    """Propensities; a policy that draws nothing shows its list for certain."""
+    if column is None:
+        return (1.0,) * count
+    return tuple(None if one != one else float(one) for one in column.tolist())
+
+
+def _reasons(answer: Answer, i: int, queries: Queries, count: int) -> tuple[dict[str, Any] | None, ...]:
+    if answer.reasons is None:
+        return (None,) * count
+    reasons = answer.reasons[i]
+    evidence: Sequence[Any] = reasons.evidence or ((),) * count
+    return tuple(
+        {
+            "text": words.text,
+            "status": words.status,
+            "claims": [{"text": claim.text, "verdict": claim.verdict} for claim in words.claims],
+            "evidence": [
+                {"kind": one.kind, "items": queries.catalog.ids(_rows(one.items)), "detail": one.detail} for one in why
+            ],
+        }
+        for words, why in zip(reasons.items, evidence, strict=True)
+    )
+
+
+def _rows(items: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    return np.array(items, np.int64)

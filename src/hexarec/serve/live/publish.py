@@ -1,0 +1,65 @@
+"""Versions of a pipeline: fitted, written whole beside the old one, then made the active one in one step."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hexarec.core import Catalog, Dataset, StateError
+from hexarec.eval.opening import guarded, pipeline_of
+from hexarec.pipeline.pipeline import Pipeline
+from hexarec.pipeline.save import load, save
+from hexarec.serve.live.catalogs import served_data
+from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.standby import Standby
+from hexarec.serve.store.rows import Versioned
+
+KIND = "pipeline"
+
+
+def fitted_version(config: Mapping[str, Any], data: Dataset, folder: Path, name: str, seed: int = 0) -> dict[str, Any]:
+    """Fit the pipeline of a configuration and write it to a new directory; returns the body of its version.
+
+    The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
+    """
+    pipeline = pipeline_of(config).fit(data, seed=seed)
+    path = folder / f"{name}-{secrets.token_hex(6)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(pipeline, path)
+    return {
+        "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
+        "path": path.name,
+        "seed": seed,
+        "events": len(data.interactions),
+        "users": data.n_users,
+        "items": data.n_items,
+        "data_key": data.key,
+    }
+
+
+def generation_of(
+    version: Versioned, folder: Path, catalog: Catalog, counts: Mapping[str, int], like: float | None
+) -> Generation:
+    """The saved pipeline of a version, serving this catalog. Raises StateError when its files do not fit."""
+    name = str(version.body["path"])
+    if Path(name).name != name or not name:
+        raise StateError(f"pipeline {version.name} {version.version} names the path {name!r}, which is no plain name")
+    pipeline = guarded(load(folder / name, served_data(catalog, version.name)))
+    return attached(version.name, version.version, pipeline, counts, like)
+
+
+def attached(name: str, version: int, pipeline: Pipeline, counts: Mapping[str, int], like: float | None) -> Generation:
+    """A generation of a pipeline that has its catalog; counts: events per item id, for the list of last resort."""
+    ids = pipeline.catalog.items.ids.tolist()
+    popular = np.array([counts.get(one, 0) for one in ids], np.float32)
+    return Generation(name, version, pipeline, Standby.of(pipeline.catalog, popular), like)
+
+
+def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, int]) -> Generation:
+    """The same version serving a changed catalog; new items pass `extend` of each stage."""
+    pipeline = generation.pipeline.attach(served_data(catalog, generation.name))
+    return attached(generation.name, generation.version, pipeline, counts, generation.like)

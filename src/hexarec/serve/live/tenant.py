@@ -1,0 +1,232 @@
+"""One tenant: its shelf of the store, its catalog, and its pipelines in service."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hexarec.core import Catalog, Dataset, Exposures, StateError, run
+from hexarec.serve.errors import MissingError
+from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
+from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.publish import KIND, fitted_version, generation_of, on_catalog
+from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
+
+if TYPE_CHECKING:
+    from hexarec.serve.store.shelf import Shelf
+
+SETTINGS = "settings"
+PAGE = 1_000
+HISTORY = 500
+"""Newest events of a user that a question may know."""
+
+
+class Tenant:
+    """Serves what its shelf holds. `refresh` takes up what changed there, whoever changed it.
+
+    folder: where fitted pipelines lie. merge, most, threads: of each `Recommender`.
+    """
+
+    def __init__(self, shelf: Shelf, folder: Path, *, merge: int = 64, most: int = 512, threads: int = 1) -> None:
+        self.shelf, self.folder = shelf, folder
+        self._batching = (merge, most, threads)
+        self._recommenders: dict[str, Recommender] = {}
+        self._default: str | None = None
+        self._catalog: Catalog | None = None
+        self._seen = 0  # newest item version that the catalog has
+        self._counts: Counter[str] = Counter()
+        self._counted = 0  # newest event that the counts have
+        self._lock = threading.RLock()
+        self._documents: dict[str, tuple[float, list[Versioned]]] = {}
+        self.broken: dict[str, str] = {}  # pipeline versions that could not be taken up, and why
+
+    # -------------------------------------------------------------- contents
+    @property
+    def name(self) -> str:
+        """The tenant's name."""
+        return self.shelf.tenant
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """lang and name of the data, and the smallest rating that counts as liked."""
+        found = self.shelf.get(SETTINGS, "data")
+        return {} if found is None else found.body
+
+    @property
+    def catalog(self) -> Catalog:
+        """The items as last taken up. Raises StateError while there is none."""
+        if self._catalog is None:
+            raise StateError(f"tenant {self.name} has no items yet", hint="PUT /v1/items, or hexarec serve --data")
+        return self._catalog
+
+    def import_data(self, data: Dataset) -> dict[str, int]:
+        """Store a data set's items, users and events; what is there already is not counted twice."""
+        known = {"lang": data.catalog.lang, "name": data.name, "like": like_of(data)}
+        if self.settings != known:
+            self.shelf.put(SETTINGS, "data", known, activate=True)
+        items = item_rows(data.catalog)
+        for start in range(0, len(items), PAGE):
+            self.shelf.put_items(items[start : start + PAGE])
+        users = user_rows(data)
+        for start in range(0, len(users), PAGE):
+            self.shelf.put_users(users[start : start + PAGE])
+        verdicts: Counter[str] = Counter()
+        for rows in event_rows(data):
+            verdicts.update(self.shelf.add_events(rows))
+        self.refresh()
+        return {"items": len(items), "users": len(users), **verdicts}
+
+    def data(self) -> Dataset:
+        """Everything stored, to fit on."""
+        self.refresh()
+        users, last = [], ""
+        while page := self.shelf.users(after_id=last, most=PAGE):
+            users += page
+            last = page[-1].id
+        told = self.settings
+        return dataset_of(
+            self.catalog,
+            self.shelf.event_columns(),
+            users,
+            name=str(told.get("name", self.name)),
+            like=told.get("like"),
+        )
+
+    # ------------------------------------------------------------- pipelines
+    def fit(self, name: str, config: Mapping[str, Any], *, seed: int = 0) -> Versioned:
+        """Fit a configuration on everything stored, publish it as the next version, and serve it."""
+        with run(tenant=self.name):
+            body = fitted_version(config, self.data(), self.folder, name, seed)
+        made = self.shelf.put(KIND, name, body, activate=True)
+        self.refresh()
+        return made
+
+    def activate(self, name: str, version: int) -> Versioned:
+        """Serve another version from now on; the one before last is at hand and costs nothing."""
+        made = self.shelf.activate(KIND, name, version)
+        with self._lock:
+            served = self._recommenders.get(name)
+            if served is not None and served.previous is not None and served.previous.version == version:
+                served.swap(on_catalog(served.previous, self.catalog, self._counts))
+        self.refresh()
+        return made
+
+    def recommender(self, name: str | None = None) -> Recommender:
+        """The pipeline of this name; the first one without a name. Raises MissingError, StateError."""
+        wanted = name or self._default
+        if wanted is None:
+            raise StateError(f"tenant {self.name} has no pipeline yet", hint="POST /v1/jobs with kind fit")
+        found = self._recommenders.get(wanted)
+        if found is None:
+            known = ", ".join(sorted(self._recommenders)) or "none"
+            raise MissingError(f"no pipeline {wanted!r} is served", hint=f"pipelines: {known}")
+        return found
+
+    def documents(self, kind: str) -> list[Versioned]:
+        """The active documents of a kind, as of the last second: experiments are looked at with every question."""
+        read, found = self._documents.get(kind, (-10.0, []))
+        if time.monotonic() - read > 1.0:
+            found = self.shelf.names(kind)
+            self._documents[kind] = (time.monotonic(), found)
+        return found
+
+    def make_default(self, name: str) -> None:
+        """Give this pipeline to everybody who names none. Raises MissingError."""
+        self.recommender(name)
+        self.shelf.put(SETTINGS, "default", {"pipeline": name}, activate=True)
+        self._default = name
+
+    @property
+    def served(self) -> dict[str, Recommender]:
+        """All pipelines in service by name."""
+        return dict(self._recommenders)
+
+    def learn(self, name: str, exposures: Exposures) -> None:
+        """Let the learning stages of a pipeline see what came of shown lists; published by one assignment."""
+        served = self.recommender(name)
+        old = served.current
+        pipeline = old.pipeline.learn(exposures)
+        served.swap(Generation(old.name, old.version, pipeline, old.standby, old.like))
+
+    def forget(self, users: Sequence[str]) -> None:
+        """Take users out of every pipeline in memory; what is saved is done by the erasure of the files."""
+        with self._lock:
+            for served in self._recommenders.values():
+                pipeline = served.current.pipeline.forget(users)
+                pipeline._data = served.current.pipeline.data
+                old = served.current
+                served.current = Generation(old.name, old.version, pipeline, old.standby, old.like)
+                served.previous = None
+
+    # --------------------------------------------------------------- changes
+    def refresh(self) -> bool:
+        """Take up new items and newly published pipelines; whether anything changed."""
+        with self._lock:
+            grew = self._take_items()
+            self._documents.clear()
+            self._count()
+            told = self.shelf.get(SETTINGS, "default")
+            self._default = self._default if told is None else str(told.body["pipeline"])
+            changed = self._take_pipelines() if self._catalog is not None else False
+            if grew:
+                for served in self._recommenders.values():
+                    if len(served.current.catalog) != len(self.catalog) or served.current.catalog is not self.catalog:
+                        served.swap(on_catalog(served.current, self.catalog, self._counts))
+            return grew or changed
+
+    def _take_items(self) -> bool:
+        changed: list[ItemRow] = []
+        while page := self.shelf.items(after_version=self._seen, most=PAGE):
+            changed += page
+            self._seen = page[-1].version
+        if not changed:
+            return False
+        if self._catalog is None:
+            self._catalog = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
+        else:
+            self._catalog = grown(self._catalog, changed)
+        return True
+
+    def _count(self) -> None:
+        """Count new events per item, for the list of last resort."""
+        while page := self.shelf.events(after=self._counted, most=20 * PAGE):
+            self._counts.update(event.item for _, event in page)
+            self._counted = page[-1][0]
+
+    def _take_pipelines(self) -> bool:
+        changed = False
+        for version in self.shelf.names(KIND):
+            served = self._recommenders.get(version.name)
+            if served is not None and served.current.version == version.version:
+                continue
+            try:
+                made = generation_of(version, self.folder, self.catalog, self._counts, self.settings.get("like"))
+            except Exception as error:  # a version that cannot be read must not end the service of the others
+                self.broken[version.name] = f"version {version.version}: {error}"
+                continue
+            self.broken.pop(version.name, None)
+            self._serve(made)
+            changed = True
+        return changed
+
+    def _serve(self, made: Generation) -> None:
+        served = self._recommenders.get(made.name)
+        if served is not None:
+            served.swap(made)
+            return
+        self._recommenders[made.name] = Recommender(made, self._histories, self.name, *self._batching)
+        self._default = self._default or made.name
+
+    def _histories(self, users: Sequence[str], sessions: Sequence[str]) -> dict[str, list[EventRow]]:
+        return self.shelf.histories(users, sessions, HISTORY)
+
+    def close(self, seconds: float = 10.0) -> None:
+        """Answer what waits and stop."""
+        end = time.monotonic() + seconds
+        for served in self._recommenders.values():
+            served.close(max(end - time.monotonic(), 0.1))
