@@ -27,7 +27,7 @@ demo: $(VENV)/.ready ## set up, fetch the embedded models, fit, evaluate, show l
 	$(VENV)/bin/hexarec demo
 
 test: $(TEST)/.ready ## set up and run the tests (no network, no embedded models)
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
 	$(TEST)/bin/ruff check .

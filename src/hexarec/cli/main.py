@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, stub, work
+from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, serve, stub, work
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # a write that fails so does not say which file it was
 
@@ -109,6 +109,11 @@ app.command("bench")(bench.bench)
 app.command("report")(report.report)
 app.command("diff")(report.diff)
 app.command("stub")(stub.stub)
+app.command("serve")(serve.serve)
+app.command("worker")(serve.worker)
+app.command("mcp")(serve.mcp)
+app.add_typer(serve.keys, name="keys")
+app.add_typer(serve.users, name="users")
 
 
 def main() -> None:

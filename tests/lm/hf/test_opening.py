@@ -58,7 +58,8 @@ def test_without_torch_the_extra_is_named(llama_dir, monkeypatch, package):
     assert package in caught.value.message and "hexarec[train]" in caught.value.hint
 
 
-def test_what_is_missing_is_named(copied):
+def test_what_is_missing_is_named(copied, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it waits for a network that is forbidden
     assert "no model directory" in refused(copied / "no")
     assert "no model file" in refused(copied / "no.gguf")
     assert "models install" in refused("smollm2")
