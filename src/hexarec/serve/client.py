@@ -119,7 +119,8 @@ class Client:
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Any other call by its path; not repeated, as it may not be safe to."""
-        return self._answered(self._http.post(path, json=dict(body)))
+        made: dict[str, Any] = self._answered(self._http.post(path, json=dict(body)))
+        return made
 
     # ------------------------------------------------------------------ calls
     def _call(

@@ -61,8 +61,10 @@ def spans(given: Given, tenant: str, request_id: str) -> None:
         return
     end = time.time_ns()
     start = end - int(1e9 * sum(step["seconds"] for step in given.trace))
-    about = {"hexarec.tenant": tenant, "hexarec.request_id": request_id, "hexarec.pipeline": given.pipeline,
-             "hexarec.batch": given.batch, "hexarec.degraded": len(given.degraded)}  # fmt: skip
+    about: dict[str, Any] = {
+        "hexarec.tenant": tenant, "hexarec.request_id": request_id, "hexarec.pipeline": given.pipeline,
+        "hexarec.batch": given.batch, "hexarec.degraded": len(given.degraded),
+    }  # fmt: skip
     whole = tracer.start_span("recommend", start_time=start, attributes=about)
     context = trace.set_span_in_context(whole)
     at = start

@@ -78,7 +78,8 @@ class EmbedShard:
         encoder = open_encoder(self.encoder)
         if hasattr(encoder, "fit"):
             raise OptionError(f"{self.encoder} learns from all texts, so shards cannot share it", hint="use minilm")
-        vectors = encoder.encode([item_texts(catalog)[row] for row in rows])
+        texts = item_texts(catalog, ("title", "text"))
+        vectors = encoder.encode([texts[row] for row in rows])
         return _written(
             {"item_id": catalog.ids(rows), "vector": [one.tolist() for one in vectors]}, Path(self.out), number
         )
@@ -104,12 +105,17 @@ def on_ray(work: Callable[[int], Path], numbers: Sequence[int]) -> Iterable[Path
     """The shards on Ray, as they finish; a shard whose worker died is made again. Needs `connected`."""
     import ray
 
-    remote = ray.remote(max_retries=5, num_cpus=1)(work.__call__)
-    waiting = [remote.remote(number) for number in numbers]
+    remote: Any = ray.remote(max_retries=5, num_cpus=1)(_called)
+    waiting = [remote.remote(work, number) for number in numbers]
     while waiting:
         current().check()
         done, waiting = ray.wait(waiting, num_returns=1, timeout=1.0)
         yield from ray.get(done)
+
+
+def _called(work: Callable[[int], Path], number: int) -> Path:
+    """One shard on a worker of Ray, which sends functions by name and their fields as values."""
+    return work(number)
 
 
 def through(work: Any, total: int, each: Each = one_by_one, label: str = "shards") -> list[Path]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Verdict = Literal["new", "same", "conflict"]
-"""Of an event that was sent: written now; already there with equal content; there with other content, not written."""
+Verdict = Literal["new", "same", "conflict", "erased"]
+"""Of an event that was sent: written now; already there with equal content; there with other content, not written; of a
+user who was erased after it, not written."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One background job. state: waiting, running, done, failed, cancelled. `beat`: last sign of life of its worker."""
+    """One background job: waiting, running, done, failed or cancelled. `beat` is the worker's last sign of life."""
 
     id: str
     kind: str

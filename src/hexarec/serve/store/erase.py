@@ -1,0 +1,177 @@
+"""Export and erasure of all that is kept on a user, and the tombstones that keep it from coming back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select, union
+
+from hexarec.core.errors import StateError
+from hexarec.serve.store.access import Access
+from hexarec.serve.store.checks import checked_id
+from hexarec.serve.store.crash import point
+from hexarec.serve.store.schema import answers, assignments, cache, dialogues, erased, events, metadata, shown, users
+from hexarec.serve.store.statements import chunks, upsert
+
+_HIDDEN = {"tenant", "digest"}
+
+
+class Erasing(Access):
+    """What a user may ask of a tenant: everything that is held on them, and that it goes."""
+
+    def erase_user(self, id: str) -> dict[str, int]:
+        """Remove all that is kept on a user; the rows removed of each table. `scrub` then removes the bytes.
+
+        Anonymous rows of the user's sessions and of lists that were shown to them go too. What stays is a salted hash
+        of the user, of those sessions and of their dialogues, with the time: older events are refused from now on.
+        """
+        checked_id(id, "user")
+        return self._write(lambda connection: self._erase(connection, id, self._clock()))
+
+    def erased(self, id: str) -> bool:
+        """Whether a user was ever erased."""
+        mark, query = self._mark("user", id), select(erased.c.time).where(erased.c.tenant == self.tenant)
+        return self._row(query.where(erased.c.mark == mark)) is not None
+
+    def pseudonym(self, id: str) -> str:
+        """The salted hash of a user, under which an audit log may name them; it survives their erasure."""
+        return self._mark("user", id)
+
+    def tombstones(self) -> list[tuple[str, float]]:
+        """(hash, time) of all that was erased, to be buried again after a restore from an older backup."""
+        query = select(erased.c.mark, erased.c.time).where(erased.c.tenant == self.tenant).order_by(erased.c.time)
+        return [(row.mark, row.time) for row in self._rows(query)]
+
+    def bury(self, tombstones: Iterable[tuple[str, float]]) -> dict[str, int]:
+        """Erase again the users of tombstones that a restored backup does not know; the rows removed of each table."""
+        wanted = dict(tombstones)
+        return self._write(lambda connection: self._bury(connection, wanted))
+
+    def export_user(self, id: str) -> Iterator[dict[str, Any]]:
+        """Everything held on a user, a JSON-able dict for each row, with its `table`; bytes in base64."""
+        with self._reader.connect() as connection:
+            found = _Traces.of(connection, self.tenant, id)
+            for table, condition in found.everywhere():
+                query = select(*(column for column in table.columns if column.name not in _HIDDEN))
+                for row in connection.execute(query.where(condition)):
+                    yield {"table": table.name, **{name: _plain(value) for name, value in row._mapping.items()}}
+
+    def scrub(self) -> None:
+        """Leave no byte of erased rows in the files: the database is written anew, the log emptied. Takes a while.
+
+        On PostgreSQL the tables are written anew; its own log (WAL) keeps old bytes until it is recycled. Raises
+        StateError when readers hold the old state too long.
+        """
+        point("scrub.before")
+        act = _scrub_sqlite if self._reader.dialect.name == "sqlite" else _scrub_postgresql
+        self._writer.soon(act, alone=True).result()
+        point("scrub.after")
+
+    def _erase(self, connection: Connection, user: str, now: float) -> dict[str, int]:
+        found = _Traces.of(connection, self.tenant, user)
+        marks = [self._mark("user", user), *(self._mark("session", one) for one in found.sessions)]
+        marks += [self._mark("dialogue", one) for one in found.dialogues]
+        upsert(connection, erased, [{"tenant": self.tenant, "mark": mark, "time": now} for mark in marks])
+        point("erase.tombstones")
+        removed: dict[str, int] = {}
+        for table, condition in found.everywhere():
+            gone = connection.execute(delete(table).where(condition)).rowcount
+            removed[table.name] = removed.get(table.name, 0) + gone
+            point("erase.rows")
+        point("erase.done")
+        return removed
+
+    def _bury(self, connection: Connection, wanted: dict[str, float]) -> dict[str, int]:
+        known = self._buried(connection, wanted)
+        missing = {mark: time for mark, time in wanted.items() if mark not in known}
+        removed: dict[str, int] = {}
+        for user in _everybody(connection, self.tenant) if missing else ():
+            time = missing.get(self._mark("user", user))
+            if time is not None:
+                for name, count in self._erase(connection, user, time).items():
+                    removed[name] = removed.get(name, 0) + count
+        upsert(connection, erased, [{"tenant": self.tenant, "mark": mark, "time": at} for mark, at in missing.items()])
+        return removed
+
+
+@dataclass(frozen=True)
+class _Traces:
+    """Where a user occurs: by their id, by their sessions, by the requests that were answered to them."""
+
+    tenant: str
+    user: str
+    sessions: list[str]
+    requests: list[str]
+    dialogues: list[str]
+
+    @classmethod
+    def of(cls, connection: Connection, tenant: str, user: str) -> _Traces:
+        """Look them up."""
+
+        def all_of(*queries: Select[Any]) -> list[str]:
+            return sorted(value for (value,) in connection.execute(union(*queries)) if value is not None)
+
+        def own(table: Table, name: str) -> Select[Any]:
+            return select(table.c[name]).where(table.c.tenant == tenant, table.c.user == user)
+
+        sessions = all_of(own(events, "session"), own(shown, "session"))
+        requests = set(all_of(own(events, "request"), own(shown, "request")))
+        for some in chunks(sessions):
+            here = (shown.c.tenant == tenant, shown.c.user.is_(None), shown.c.session.in_(some))
+            requests |= set(connection.execute(select(shown.c.request).where(*here)).scalars())
+        return cls(tenant, user, sessions, sorted(requests), all_of(own(dialogues, "id")))
+
+    def everywhere(self) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+        """Every table with the condition of the rows that are theirs; a table may come several times."""
+        yield users, self._at(users, users.c.id == self.user)
+        for table in (events, shown, answers, dialogues, cache):
+            yield table, self._at(table, table.c.user == self.user)
+        for table in (events, shown):
+            yield from self._nobodys(table, "session", self.sessions)
+        for table in (shown, answers):
+            yield from self._nobodys(table, "request", self.requests)
+        for some in chunks([self.user, *(f"session:{one}" for one in self.sessions)]):
+            yield assignments, self._at(assignments, assignments.c.unit.in_(some))
+
+    def _nobodys(self, table: Table, name: str, values: Sequence[str]) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+        for some in chunks(values):
+            yield table, self._at(table, table.c.user.is_(None) & table.c[name].in_(some))
+
+    def _at(self, table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return (table.c.tenant == self.tenant) & condition
+
+
+def _everybody(connection: Connection, tenant: str) -> list[str]:
+    """Every user who occurs anywhere, by id."""
+    places = (
+        (users, "id"),
+        *((table, "user") for table in (events, shown, answers, dialogues, cache)),
+        (assignments, "unit"),
+    )
+    queries = [select(table.c[name].label("who")).where(table.c.tenant == tenant) for table, name in places]
+    return sorted(who for who in connection.execute(union(*queries)).scalars() if who is not None)
+
+
+def _plain(value: Any) -> Any:
+    return base64.b64encode(bytes(value)).decode() if isinstance(value, bytes | memoryview) else value
+
+
+def _scrub_sqlite(connection: Any) -> None:
+    connection.execute("VACUUM")
+    point("scrub.vacuumed")
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StateError("somebody reads the old state, so that the log cannot be emptied", hint="scrub again later")
+
+
+def _scrub_postgresql(connection: Any) -> None:
+    connection.autocommit = True
+    try:
+        for table in metadata.sorted_tables:
+            connection.execute(f'VACUUM FULL "{table.name}"')
+        point("scrub.vacuumed")
+    finally:
+        connection.autocommit = False

@@ -1,0 +1,193 @@
+"""Events: each counts once for ever, in the order of the commits."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, insert, select
+
+from hexarec.core.errors import DataError
+from hexarec.core.interactions import KINDS
+from hexarec.serve.store.access import Access
+from hexarec.serve.store.checks import checked_count, checked_id, checked_number, checked_text, checked_user
+from hexarec.serve.store.rows import EventRow, Verdict
+from hexarec.serve.store.schema import events
+from hexarec.serve.store.statements import chunks, grown
+
+_E = events.c
+_COLUMNS = (
+    _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
+)  # fmt: skip
+_TENANT = _E.tenant == bindparam("tenant")
+_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True)))
+_WRITE = insert(events)
+
+
+class Events(Access):
+    """The log of a tenant."""
+
+    def add_events_soon(self, events: Sequence[EventRow]) -> Future[list[Verdict]]:
+        """A verdict for each event, in order, once those that are new are on disk. Raises DataError before anything.
+
+        Of equal ids inside one batch the first is written. Events of an erased user from before the erasure are not.
+        """
+        rows = [self._checked(event) for event in events]
+        return self._soon(lambda connection: self._add(connection, rows))
+
+    def add_events(self, events: Sequence[EventRow]) -> list[Verdict]:
+        """As `add_events_soon`, when it is done."""
+        return self.add_events_soon(events).result()
+
+    def histories(
+        self, users: Sequence[str], sessions: Sequence[str] = (), most: int = 500, source: str | None = "log"
+    ) -> dict[str, list[EventRow]]:
+        """The newest `most` events of each user and, under "session:" + id, of each session; oldest first.
+
+        Ordered by time, then by arrival. Who has none is not in the answer. `source` None means events of any source.
+        """
+        found = self._newest("user", users, most, source)
+        if sessions:
+            of_sessions = self._newest("session", sessions, most, source)
+            found.update((f"session:{session}", rows) for session, rows in of_sessions.items())
+        return found
+
+    def events(self, after: int = 0, most: int = 1000, source: str | None = "log") -> list[tuple[int, EventRow]]:
+        """Events in the order they were committed, each with its number; go on `after` the last one."""
+        values = {"tenant": self.tenant, "after": after, "most": most, "source": source}
+        return [(row[0], EventRow(*row[1:])) for row in self._rows(_feed(source is None), values)]
+
+    def event_columns(self) -> dict[str, list[Any]]:
+        """All events of the log in columns user, item, time, kind, value; the user of an event without is its session,
+        as "session:" + id."""
+        rows = self._rows(_BULK, {"tenant": self.tenant})
+        names = ("user", "item", "time", "kind", "value")
+        return {
+            name: list(column)
+            for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * 5, strict=True)
+        }
+
+    def outcomes(self, requests: Sequence[str]) -> list[EventRow]:
+        """The events that carry these request ids, in the order they were committed."""
+        found: list[tuple[int, EventRow]] = []
+        for some in chunks(list(dict.fromkeys(requests))):
+            rows = self._rows(_OUTCOMES, {"tenant": self.tenant, "requests": some})
+            found += [(row[0], EventRow(*row[1:])) for row in rows]
+        return [event for _, event in sorted(found, key=lambda pair: pair[0])]
+
+    def _newest(self, who: str, ids: Sequence[str], most: int, source: str | None) -> dict[str, list[EventRow]]:
+        statement = _newest_of_one if len(ids) == 1 else _newest_of_many
+        found: dict[str, list[EventRow]] = defaultdict(list)
+        for some in chunks(list(dict.fromkeys(ids))):
+            values = {"tenant": self.tenant, "who": some[0] if len(ids) == 1 else some, "most": most, "source": source}
+            for row in self._rows(statement(who, source is None), values):
+                event = EventRow(*row)
+                found[(event.user if who == "user" else event.session) or ""].append(event)
+        return {one: rows[::-1] for one, rows in found.items()}
+
+    def _checked(self, event: EventRow) -> dict[str, Any]:
+        row = checked(event)
+        return {"tenant": self.tenant, **row, "digest": digest_of(row)}
+
+    def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+        known = self._known(connection, [row["id"] for row in rows])
+        buried = self._buried_before(connection, rows)
+        verdicts: list[Verdict] = []
+        fresh: list[Mapping[str, Any]] = []
+        for row in rows:
+            there = known.get(row["id"])
+            if there is not None:
+                verdicts.append("same" if there == row["digest"] else "conflict")
+            elif any(row["time"] <= buried.get((who, row[who]), -math.inf) for who in ("user", "session")):
+                verdicts.append("erased")
+            else:
+                known[row["id"]] = row["digest"]
+                fresh.append(row)
+                verdicts.append("new")
+        if fresh:
+            first = grown(connection, self.tenant, "events", len(fresh)) - len(fresh) + 1
+            connection.execute(_WRITE, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
+        return verdicts
+
+    def _known(self, connection: Connection, ids: list[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for some in chunks(ids):
+            rows = connection.execute(_KNOWN, {"tenant": self.tenant, "ids": some})
+            found.update((row[0], bytes(row[1])) for row in rows)
+        return found
+
+    def _buried_before(
+        self, connection: Connection, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[tuple[str, str | None], float]:
+        """When the users and sessions of these rows were erased, those that were."""
+        people = {(who, row[who]) for row in rows for who in ("user", "session") if row[who] is not None}
+        marks = {self._mark(who, one): (who, one) for who, one in people}
+        return {marks[mark]: time for mark, time in self._buried(connection, marks).items()}
+
+
+def checked(event: EventRow) -> dict[str, Any]:
+    """The event as a row to write. Raises DataError for one that cannot be kept."""
+    if event.kind not in KINDS:
+        raise DataError(
+            f"{str(event.kind)[:80]!r} is no kind of event", field="kind", hint=f"one of {', '.join(KINDS)}"
+        )
+    if event.user is None and event.session is None:
+        raise DataError("neither user nor session is given", field="user", hint="send one of the two")
+    value = event.value
+    return {
+        "id": checked_id(event.id, "id"),
+        "item": checked_id(event.item, "item"),
+        "time": checked_number(event.time, "time"),
+        "kind": event.kind,
+        "user": None if event.user is None else checked_user(event.user),
+        "session": None if event.session is None else checked_id(event.session, "session"),
+        "value": None if value is None or value != value else checked_number(value, "value"),
+        "text": checked_text(event.text, "text"),
+        "request": None if event.request is None else checked_id(event.request, "request"),
+        "position": None if event.position is None else checked_count(event.position, "position"),
+        "source": checked_id(event.source, "source"),
+    }
+
+
+def digest_of(row: Mapping[str, Any]) -> bytes:
+    """A hash of all that was said about an event."""
+    return hashlib.blake2b(repr(tuple(row.values())).encode(), digest_size=16).digest()
+
+
+@cache
+def _newest_of_one(who: str, any_source: bool) -> Select[Any]:
+    query = select(*_COLUMNS).where(_TENANT, _E[who] == bindparam("who"))
+    return _of_source(query, any_source).order_by(_E.time.desc(), _E.seq.desc()).limit(bindparam("most"))
+
+
+@cache
+def _newest_of_many(who: str, any_source: bool) -> Select[Any]:
+    place = func.row_number().over(partition_by=_E[who], order_by=(_E.time.desc(), _E.seq.desc())).label("place")
+    query = select(*_COLUMNS, _E.seq, place).where(_TENANT, _E[who].in_(bindparam("who", expanding=True)))
+    placed = _of_source(query, any_source).subquery()
+    columns = [placed.c[column.name] for column in _COLUMNS]
+    order = (placed.c[who], placed.c.place)
+    return select(*columns).where(placed.c.place <= bindparam("most")).order_by(*order)
+
+
+@cache
+def _feed(any_source: bool) -> Select[Any]:
+    query = select(_E.seq, *_COLUMNS).where(_TENANT, _E.seq > bindparam("after"))
+    return _of_source(query, any_source).order_by(_E.seq).limit(bindparam("most"))
+
+
+def _of_source(query: Select[Any], any_source: bool) -> Select[Any]:
+    return query if any_source else query.where(_E.source == bindparam("source"))
+
+
+_BULK = (
+    select(func.coalesce(_E.user, "session:" + _E.session), _E.item, _E.time, _E.kind, _E.value)
+    .where(_TENANT, _E.source == "log")
+    .order_by(_E.seq)
+)
+_OUTCOMES = select(_E.seq, *_COLUMNS).where(_TENANT, _E.request.in_(bindparam("requests", expanding=True)))

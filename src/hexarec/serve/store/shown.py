@@ -1,0 +1,138 @@
+"""What was shown, the answers with their traces, dialogues, and the rows of the language-model cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from hexarec.core.errors import StateError
+from hexarec.serve.store.access import Access
+from hexarec.serve.store.checks import as_json, checked_id, checked_number, checked_user, from_json
+from hexarec.serve.store.rows import ShownRow
+from hexarec.serve.store.schema import answers, cache, dialogues, shown
+from hexarec.serve.store.statements import insert_new, upsert
+
+_S = shown.c
+_LISTS = ("items", "propensities", "sources", "teams")
+_REST = ("policy", "arm", "seconds", "degraded")
+
+
+class Shown(Access):
+    """What a tenant's users were given. Nothing is kept that is older than the erasure of its user."""
+
+    def log_shown_soon(self, rows: Sequence[ShownRow]) -> Future[None]:
+        """Write lists that were shown; a request that is there already changes nothing. Raises DataError at once."""
+        checked = [{"tenant": self.tenant, **_checked(row)} for row in rows]
+        return self._soon(lambda connection: insert_new(connection, shown, self._living(connection, checked)))
+
+    def shown(self, request: str) -> ShownRow | None:
+        """What was shown under a request id."""
+        row = self._row(select(shown).where(_S.tenant == self.tenant, _S.request == request))
+        return _shown(row) if row else None
+
+    def shown_between(
+        self, start: float, stop: float, *, pipeline: str | None = None, experiment: str | None = None,
+        most: int = 100_000, source: str | None = "log",
+    ) -> list[ShownRow]:  # fmt: skip
+        """Lists shown at start <= time < stop, by time, then request. `source` None means any."""
+        query = select(shown).where(_S.tenant == self.tenant, _S.time >= start, _S.time < stop)
+        for column, wanted in ((_S.pipeline, pipeline), (_S.experiment, experiment), (_S.source, source)):
+            query = query if wanted is None else query.where(column == wanted)
+        return [_shown(row) for row in self._rows(query.order_by(_S.time, _S.request).limit(most))]
+
+    def keep_answer_soon(self, request: str, user: str | None, time: float, body: Mapping[str, Any]) -> Future[None]:
+        """Keep an answer with its trace; a later one under the same request id replaces it."""
+        row = {
+            "tenant": self.tenant, "request": checked_id(request, "request"), "user": _maybe_user(user),
+            "session": None, "time": checked_number(time, "time"), "body": as_json(body, "body"),
+        }  # fmt: skip
+        return self._soon(lambda connection: _replace(connection, answers, self._living(connection, [row])))
+
+    def answer(self, request: str) -> Mapping[str, Any] | None:
+        """The answer under a request id."""
+        query = select(answers.c.body).where(answers.c.tenant == self.tenant, answers.c.request == request)
+        row = self._row(query)
+        return from_json(row.body) if row else None
+
+    def put_dialogue(self, id: str, user: str | None, body: Mapping[str, Any]) -> None:
+        """Write a dialogue, whole. Raises StateError for one that was erased."""
+        row = {
+            "tenant": self.tenant, "id": checked_id(id, "id"), "user": _maybe_user(user), "time": self._clock(),
+            "body": as_json(body, "body"),
+        }  # fmt: skip
+        self._write(lambda connection: self._put_dialogue(connection, row))
+
+    def dialogue(self, id: str) -> Mapping[str, Any] | None:
+        """One dialogue."""
+        row = self._row(select(dialogues.c.body).where(dialogues.c.tenant == self.tenant, dialogues.c.id == id))
+        return from_json(row.body) if row else None
+
+    def cached(self, key: str) -> bytes | None:
+        """The cached bytes under a key."""
+        row = self._row(select(cache.c.value).where(cache.c.tenant == self.tenant, cache.c.key == key))
+        return bytes(row.value) if row else None
+
+    def cache(self, key: str, value: bytes, user: str | None = None) -> None:
+        """Cache bytes; `user` when they come from what is known of somebody. Of who was erased nothing is cached."""
+        row = {"tenant": self.tenant, "key": checked_id(key, "key"), "value": bytes(value), "user": _maybe_user(user)}
+        self._write(lambda connection: self._cache(connection, row))
+
+    def _put_dialogue(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        if self._buried(connection, [self._mark("dialogue", row["id"])]):
+            raise StateError("this dialogue was erased", hint="begin a new one, under another id")
+        upsert(connection, dialogues, [row])
+
+    def _cache(self, connection: Connection, row: Mapping[str, Any]) -> None:
+        user = row["user"]
+        if user is None or not self._buried(connection, [self._mark("user", user)]):
+            upsert(connection, cache, [row])
+
+    def _living(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that are not older than the erasure of their user or session."""
+        marks = [
+            [self._mark(who, row[who]) for who in ("user", "session") if row[who] is not None] for row in rows
+        ]  # fmt: skip
+        buried = self._buried(connection, {mark for some in marks for mark in some})
+        return [
+            row
+            for row, some in zip(rows, marks, strict=True)
+            if not any(mark in buried and row["time"] <= buried[mark] for mark in some)
+        ]
+
+
+def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    upsert(connection, table, [{name: row[name] for name in table.columns.keys()} for row in rows])
+
+
+def _maybe_user(user: str | None) -> str | None:
+    return None if user is None else checked_user(user)
+
+
+def _maybe_id(one: str | None, field: str) -> str | None:
+    return None if one is None else checked_id(one, field)
+
+
+def _checked(row: ShownRow) -> dict[str, Any]:
+    body = {name: getattr(row, name) for name in (*_LISTS, *_REST)}
+    return {
+        "request": checked_id(row.request, "request"),
+        "time": checked_number(row.time, "time"),
+        "pipeline": checked_id(row.pipeline, "pipeline"),
+        "source": checked_id(row.source, "source"),
+        "user": _maybe_user(row.user),
+        "session": _maybe_id(row.session, "session"),
+        "experiment": _maybe_id(row.experiment, "experiment"),
+        "body": as_json(body, "shown"),
+    }
+
+
+def _shown(row: Any) -> ShownRow:
+    body = from_json(row.body)
+    rest = {name: tuple(body[name]) for name in _LISTS} | {name: body[name] for name in _REST}
+    return ShownRow(
+        row.request, row.time, row.pipeline, user=row.user, session=row.session, experiment=row.experiment,
+        source=row.source, **rest,
+    )  # fmt: skip

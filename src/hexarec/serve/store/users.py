@@ -1,0 +1,73 @@
+"""Users, and who was assigned to which arm of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from hexarec.serve.store.access import Access
+from hexarec.serve.store.checks import as_json, checked_id, checked_text, checked_user, from_json
+from hexarec.serve.store.rows import UserRow
+from hexarec.serve.store.schema import assignments, users
+from hexarec.serve.store.statements import insert_new, upsert
+
+_U, _A = users.c, assignments.c
+
+
+class Users(Access):
+    """What the users of a tenant stated, and their arms."""
+
+    def put_users(self, users: Sequence[UserRow]) -> None:
+        """Write users, whole. Of equal ids the last one holds. Raises DataError before anything."""
+        rows = {user.id: {"tenant": self.tenant, **_checked(user)} for user in users}
+        self._write(lambda connection: _put(connection, list(rows.values())))
+
+    def user(self, id: str) -> UserRow | None:
+        """One user."""
+        row = self._row(select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id == id))
+        return _user(row) if row else None
+
+    def users(self, after_id: str = "", most: int = 100) -> list[UserRow]:
+        """Users by id; go on after the last id."""
+        query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id > after_id)
+        return [_user(row) for row in self._rows(query.order_by(_U.id).limit(most))]
+
+    def assign(self, experiment: str, unit: str, arm: str) -> str:
+        """The arm of the unit, for ever: the one that was written first."""
+        key = {
+            "tenant": self.tenant,
+            "experiment": checked_id(experiment, "experiment"),
+            "unit": checked_id(unit, "unit"),
+        }
+        query = select(_A.arm).where(*(_A[name] == value for name, value in key.items()))
+        row = {**key, "arm": checked_id(arm, "arm")}
+        found = self._row(query)
+        return found.arm if found else self._write(lambda connection: _assign(connection, row, query))
+
+    def assignments(self, experiment: str) -> list[tuple[str, str]]:
+        """(unit, arm) of an experiment, by unit."""
+        query = select(_A.unit, _A.arm).where(_A.tenant == self.tenant, _A.experiment == experiment)
+        return [(row.unit, row.arm) for row in self._rows(query.order_by(_A.unit))]
+
+
+def _put(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    upsert(connection, users, rows)
+
+
+def _assign(connection: Connection, row: dict[str, str], query: Any) -> str:
+    insert_new(connection, assignments, [row])
+    return str(connection.execute(query).scalar_one())
+
+
+def _checked(user: UserRow) -> dict[str, Any]:
+    return {
+        "id": checked_user(user.id, "id"),
+        "attributes": as_json(user.attributes, "attributes"),
+        "lang": None if user.lang is None else checked_text(user.lang, "lang"),
+    }
+
+
+def _user(row: Any) -> UserRow:
+    return UserRow(row.id, from_json(row.attributes), row.lang)

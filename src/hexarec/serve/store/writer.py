@@ -1,0 +1,167 @@
+"""One thread that writes: whatever waits is written in one transaction, a savepoint each, and told after the commit."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from hexarec.core.errors import StateError
+from hexarec.serve.store import errors
+from hexarec.serve.store.crash import point
+
+T = TypeVar("T")
+Act = Callable[[Any], T]
+"""What is done with the connection of a transaction, or, alone, with the driver's own connection."""
+MOST = 256
+"""Writes that share one commit at most."""
+
+
+@dataclass
+class _Task:
+    act: Act[Any]
+    alone: bool = False
+    future: Future[Any] = field(default_factory=Future)
+
+    def end(self, outcome: Any) -> None:
+        """Tell the one who waits: a value, or an exception that is raised there."""
+        if isinstance(outcome, _Failed):
+            self.future.set_exception(outcome.error)
+        else:
+            self.future.set_result(outcome)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    error: Exception
+
+
+class Writer:
+    """The queue of writes. An act gets the connection inside a transaction, may run twice, and touches nothing else."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: deque[_Task] = deque()
+        self._wake = threading.Condition()
+        self._closed = False
+        self.stopped: str | None = None
+        self._thread = threading.Thread(target=self._run, name="hexarec-store", daemon=True)
+        self._thread.start()
+
+    def soon(self, act: Act[T], *, alone: bool = False) -> Future[T]:
+        """Queue an act; the future is resolved when its rows are on disk. Raises StateError once closed or stopped."""
+        task = _Task(act, alone)
+        with self._wake:
+            if self._closed:
+                raise StateError("the store is closed", hint="open it again with open_store")
+            if self.stopped is not None:
+                raise errors.stopped(self.stopped)
+            self._queue.append(task)
+            self._wake.notify()
+        return task.future
+
+    def close(self) -> None:
+        """Write what waits, then end the thread."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while tasks := self._waiting():
+            if self.stopped is not None:
+                self._tell(tasks, [_Failed(errors.stopped(self.stopped))] * len(tasks))
+            elif tasks[0].alone:
+                self._tell(tasks, [self._by_itself(tasks[0])])
+            else:
+                self._tell(tasks, self._written(tasks))
+                point("commit.told")
+
+    def _waiting(self) -> list[_Task]:
+        """What shares the next transaction: all that waits, up to MOST; empty when closed and done."""
+        with self._wake:
+            while True:
+                while not self._queue and not self._closed:
+                    self._wake.wait()
+                if not self._queue:
+                    return []
+                if tasks := self._taken():
+                    return tasks
+
+    def _taken(self) -> list[_Task]:
+        tasks: list[_Task] = []
+        while self._queue and len(tasks) < MOST and not (tasks and self._queue[0].alone):
+            task = self._queue.popleft()
+            if task.future.set_running_or_notify_cancel():
+                tasks.append(task)
+                if task.alone:
+                    break
+        return tasks
+
+    def _tell(self, tasks: list[_Task], outcomes: list[Any]) -> None:
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            task.end(outcome)
+
+    def _written(self, tasks: list[_Task]) -> list[Any]:
+        """What became of each: together, or, when the whole transaction failed, each in one of its own."""
+        try:
+            return self._transaction(tasks)
+        except _Undone as undone:
+            if len(tasks) == 1 or self.stopped is not None:
+                return [_Failed(undone.error)] * len(tasks)
+            return [outcome for task in tasks for outcome in self._written([task])]
+
+    def _transaction(self, tasks: list[_Task]) -> list[Any]:
+        committing = False
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                point("commit.begin")
+                outcomes = [self._savepoint(connection, task) for task in tasks]
+                point("commit.before")
+                committing = True
+            point("commit.after")
+            return outcomes
+        except Exception as error:
+            raise self._undone(error, committing) from error
+
+    def _savepoint(self, connection: Connection, task: _Task) -> Any:
+        savepoint = connection.begin_nested()
+        try:
+            outcome = task.act(connection)
+        except Exception as error:
+            if not errors.harmless(error):
+                raise
+            savepoint.rollback()
+            return _Failed(errors.typed(error))
+        savepoint.commit()
+        point("commit.act")
+        return outcome
+
+    def _by_itself(self, task: _Task) -> Any:
+        try:
+            raw = self._engine.raw_connection()
+            try:
+                return task.act(raw.driver_connection)
+            finally:
+                raw.close()
+        except Exception as error:
+            return _Failed(self._undone(error, committing=False).error)
+
+    def _undone(self, error: Exception, committing: bool) -> _Undone:
+        if errors.fatal(error, committing=committing):
+            self.stopped = str(errors.typed(error)).splitlines()[0]
+            return _Undone(errors.stopped(self.stopped))
+        return _Undone(errors.typed(error))
+
+
+class _Undone(Exception):
+    """A transaction of which nothing is kept."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error

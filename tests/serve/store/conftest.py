@@ -1,0 +1,64 @@
+"""Stores of both kinds. `shelf` is a fresh tenant of a shared store; `url` is a fresh, empty database."""
+
+import itertools
+
+import pytest
+from tests.serve.store.postgres import Server, Unavailable
+
+from hexarec.serve.store.open import open_store
+
+COUNTER = itertools.count(1)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now=1_000_000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    try:
+        server = Server()
+    except Unavailable as why:
+        pytest.skip(f"no PostgreSQL server: {why}")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def clock():
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def shared(backend, request, tmp_path_factory, clock):
+    if backend == "sqlite":
+        url = tmp_path_factory.mktemp("store") / "shared.db"
+    else:
+        url = request.getfixturevalue("postgres").create("shared")
+    store = open_store(url, clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def shelf(shared, clock):
+    clock.now = 1_000_000.0
+    return shared.of(f"t{next(COUNTER)}")
+
+
+@pytest.fixture
+def url(backend, request, tmp_path):
+    if backend == "sqlite":
+        return tmp_path / "store.db"
+    return request.getfixturevalue("postgres").create(f"own{next(COUNTER)}")
