@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hexarec.core import Catalog
-from hexarec.pipeline.pipeline import Pipeline
+from hexarec.pipeline.pipeline import Pipeline, name_of
 from hexarec.serve.live.standby import Standby
 
 
@@ -23,6 +23,11 @@ class Generation:
     def catalog(self) -> Catalog:
         """The items it serves."""
         return self.pipeline.catalog
+
+    @property
+    def retrievers(self) -> list[str]:
+        """The names of its retrievers."""
+        return [name_of(stage) for stage in self.pipeline.retrieve_]
 
     @property
     def policy(self) -> str:

@@ -34,8 +34,13 @@ class Given:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def given_of(answer: Answer, queries: Queries, spent: dict[str, float], about: dict[str, Any]) -> list[Given]:
-    """The answer of a batch, cut into one `Given` per ask; what the batch spent is shared evenly."""
+def given_of(
+    answer: Answer, queries: Queries, spent: dict[str, float], about: dict[str, Any], retrievers: Sequence[str]
+) -> list[Given]:
+    """The answer of a batch, cut into one `Given` per ask; what the batch spent is shared evenly.
+
+    retrievers: their names, in the order of the bits of the field `source`.
+    """
     n = len(queries)
     degraded = tuple({"stage": one.stage, "method": one.method, "why": one.reason} for one in answer.degraded)
     trace = tuple(asdict(step) for step in answer.trace)
@@ -47,7 +52,7 @@ def given_of(answer: Answer, queries: Queries, spent: dict[str, float], about: d
             Given(
                 items=tuple(queries.catalog.ids(ranked.items)),
                 scores=tuple(None if score != score else float(score) for score in ranked.scores.tolist()),
-                sources=_named(ranked.fields.get("source"), count),
+                sources=_sources(ranked.fields.get("source"), count, retrievers),
                 propensities=_numbers(ranked.fields.get("propensity"), count),
                 reasons=_reasons(answer, i, queries, count),
                 degraded=degraded,
@@ -67,8 +72,13 @@ def _share(whole: float, i: int, n: int) -> int:
     return int(whole) * (i + 1) // n - int(whole) * i // n
 
 
-def _named(column: Any, count: int) -> tuple[str, ...]:
-    return tuple(str(one) for one in column.tolist()) if column is not None else ("",) * count
+def _sources(column: Any, count: int, retrievers: Sequence[str]) -> tuple[str, ...]:
+    """The retrievers that found each item, joined by "+"."""
+    if len(retrievers) == 1 or column is None:
+        return (retrievers[0] if len(retrievers) == 1 else "",) * count
+    return tuple(
+        "+".join(name for bit, name in enumerate(retrievers) if int(mask) >> bit & 1) for mask in column.tolist()
+    )
 
 
 def _numbers(column: Any, count: int) -> tuple[float | None, ...]:

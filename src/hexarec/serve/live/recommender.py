@@ -178,7 +178,8 @@ class Recommender:
             answer = self._asked(generation, queries, asks)
             spent = work.ledger.snapshot()
         about = {"pipeline": generation.name, "version": generation.version, "policy": generation.policy}
-        return given_of(answer, queries, spent, about)
+        retrievers = [] if first.candidates is not None else generation.retrievers
+        return given_of(answer, queries, spent, about, retrievers)
 
     def _asked(self, generation: Generation, queries: Queries, asks: list[Ask]) -> Answer:
         first = asks[0]

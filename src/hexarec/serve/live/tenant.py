@@ -194,9 +194,8 @@ class Tenant:
 
     def _count(self) -> None:
         """Count new events per item, for the list of last resort."""
-        while page := self.shelf.events(after=self._counted, most=20 * PAGE):
-            self._counts.update(event.item for _, event in page)
-            self._counted = page[-1][0]
+        counts, self._counted = self.shelf.item_counts(self._counted)
+        self._counts.update(counts)
 
     def _take_pipelines(self) -> bool:
         changed = False

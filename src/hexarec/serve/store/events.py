@@ -72,6 +72,11 @@ class Events(Access):
             for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * 5, strict=True)
         }
 
+    def item_counts(self, after: int = 0) -> tuple[dict[str, int], int]:
+        """Events of the log per item among those behind `after`, and the number of the newest."""
+        rows = self._rows(_COUNTS, {"tenant": self.tenant, "after": after})
+        return {row[0]: row[1] for row in rows}, max((row[2] for row in rows), default=after)
+
     def outcomes(self, requests: Sequence[str]) -> list[EventRow]:
         """The events that carry these request ids, in the order they were committed."""
         found: list[tuple[int, EventRow]] = []
@@ -92,7 +97,8 @@ class Events(Access):
 
     def _checked(self, event: EventRow) -> dict[str, Any]:
         row = checked(event)
-        return {"tenant": self.tenant, **row, "digest": digest_of(row)}
+        said = row if event.timed else {name: value for name, value in row.items() if name != "time"}
+        return {"tenant": self.tenant, **row, "digest": digest_of(said)}
 
     def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         known = self._known(connection, [row["id"] for row in rows])
@@ -189,5 +195,10 @@ _BULK = (
     select(func.coalesce(_E.user, "session:" + _E.session), _E.item, _E.time, _E.kind, _E.value)
     .where(_TENANT, _E.source == "log")
     .order_by(_E.seq)
+)
+_COUNTS = (
+    select(_E.item, func.count(), func.max(_E.seq))
+    .where(_TENANT, _E.source == "log", _E.seq > bindparam("after"))
+    .group_by(_E.item)
 )
 _OUTCOMES = select(_E.seq, *_COLUMNS).where(_TENANT, _E.request.in_(bindparam("requests", expanding=True)))

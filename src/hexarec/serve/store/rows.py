@@ -15,7 +15,8 @@ user who was erased after it, not written."""
 class EventRow:
     """One event. `id` is made by the client and counts once for ever. `user` or `session` is given.
 
-    kind is one of core.KINDS; value NaN when there is none. request and position join it to the answer it came from.
+    kind is one of core.KINDS. timed: whether the client said the time; the time of arrival is no part of the content.
+    request and position join it to the answer it came from.
     """
 
     id: str
@@ -29,6 +30,7 @@ class EventRow:
     request: str | None = None
     position: int | None = None
     source: str = "log"
+    timed: bool = True
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def row_of(event: NewEvent, now: float) -> EventRow:
     return EventRow(
         id=event.event_id, item=event.item_id, time=at, kind=event.type, user=event.user_id, session=event.session_id,
         value=event.value, text=event.text, request=event.request_id, position=event.position,
+        timed=event.time is not None,
     )  # fmt: skip
 
 
