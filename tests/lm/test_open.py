@@ -4,9 +4,10 @@ import sys
 import pytest
 
 from hexarec.core.errors import ModelError, OptionError
+from hexarec.data.worlds import world
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.fake import NAMES
-from hexarec.lm.open import ENCODER_NAMES, LM_NAMES, open_encoder, open_lm
+from hexarec.lm.open import ENCODER_NAMES, LM_NAMES, open_encoder, open_lm, shared_lm
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,23 @@ def test_an_endpoint_of_another_protocol_is_refused(opens, protocol):
     with pytest.raises(OptionError, match=f"over http or https, not {protocol}") as caught:
         opens(f"openai:{protocol}://host/v1#model")
     assert "openai:http://host:port/v1#model" in caught.value.hint
+
+
+def test_weights_are_loaded_once_for_all_who_share_them():
+    shared = [shared_lm("hf:tiny", dtype="float32") for _ in range(2)]
+    assert shared[0] is shared[1] and shared_lm("hf:tiny", dtype="float32", prefix_mb=1.0) is not shared[0]
+    limited = shared_lm("hf:tiny", dtype="float32", price_in=2.0)
+    assert limited.lm is shared[0] and limited.options == {"dtype": "float32", "price_in": 2.0}
+    assert open_lm("hf:tiny", dtype="float32") is not shared[0]
+
+
+def test_pipelines_of_one_file_and_saved_ones_share_their_weights(tmp_path):
+    from hexarec.pipeline import make
+    from hexarec.pipeline.save import load, save
+
+    told = {"retrieve": {"use": "popular"}, "rank": {"use": "llmrank", "lm": "hf:tiny", "backend": "likelihood"}}
+    data = world("order").data
+    first, second = make(told), make(told)
+    assert first.rank_by.lm is second.rank_by.lm
+    save(first.fit(data), tmp_path / "kept")
+    assert load(tmp_path / "kept", data).rank_.lm is first.rank_by.lm

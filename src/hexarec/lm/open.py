@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
+from weakref import WeakValueDictionary
 
 from hexarec.core.errors import HexarecError, MissingExtraError, ModelError, OptionError
 from hexarec.lm import fake
@@ -36,6 +38,11 @@ LIMITS = (
 )
 
 
+_WEIGHTS = frozenset({"gguf", "hf"})
+_SHARED: WeakValueDictionary[tuple[str, str], LanguageModel] = WeakValueDictionary()
+_SHARING = threading.Lock()
+
+
 def open_lm(name: str, **options: Any) -> LanguageModel:
     """Open a language model by name; `options` go to its constructor (`window`, `threads`, `workers`, ...).
 
@@ -47,13 +54,37 @@ def open_lm(name: str, **options: Any) -> LanguageModel:
     kind, _, rest = name.partition(":")
     own = {key: value for key, value in options.items() if key not in LIMITS}
     made = _opened(name, _LM[kind], rest, own)
-    if len(own) < len(options):
-        from hexarec.lm.guard import Guarded
+    made.options = own
+    return _limited(made, options)
 
-        made = Guarded(made, **{key: value for key, value in options.items() if key in LIMITS})
+
+def shared_lm(name: str, **options: Any) -> LanguageModel:
+    """As `open_lm`; weights that are in memory under this name and these options are not loaded a second time.
+
+    Engines are thread-safe and keep nothing of their callers, so pipelines share them; limits stay everybody's own.
+    """
+    if name.partition(":")[0] not in _WEIGHTS:
+        return open_lm(name, **options)
+    own = {key: value for key, value in options.items() if key not in LIMITS}
+    key = name, repr(sorted(own.items()))
+    with _SHARING:
+        engine = _SHARED.get(key)
+        if engine is None:
+            engine = _SHARED[key] = open_lm(name, **own)
+    return _limited(engine, options)
+
+
+def _limited(engine: Any, options: dict[str, Any]) -> LanguageModel:
+    """The engine under the limits among the options, if there are any."""
+    limits = {key: value for key, value in options.items() if key in LIMITS}
+    if not limits:
+        bare: LanguageModel = engine
+        return bare
+    from hexarec.lm.guard import Guarded
+
+    made = Guarded(engine, **limits)
     made.options = dict(options)
-    opened: LanguageModel = made
-    return opened
+    return made
 
 
 def open_encoder(name: str, **options: Any) -> Encoder:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hexarec.core import Card, OptionError, option_names
 from hexarec.core.options import check_options
-from hexarec.lm.open import open_encoder, open_lm
+from hexarec.lm.open import open_encoder, shared_lm
 
 COMBINATORS = {
     "fuse": ("hexarec.pipeline.combine:Fuse", "Several retrievers as one"),
@@ -20,7 +20,7 @@ COMBINATORS = {
     "cascade": ("hexarec.pipeline.combine:Cascade", "Rankers from cheap to dear"),
     "blend": ("hexarec.pipeline.combine:Blend", "A ranker mixed with the retrieval score"),
 }
-MODEL_FIELDS = {"lm": open_lm, "encoder": open_encoder}
+MODEL_FIELDS = {"lm": shared_lm, "encoder": open_encoder}
 
 
 @lru_cache(maxsize=1)
@@ -127,4 +127,4 @@ def needs_met(names: Sequence[str], have: frozenset[str]) -> list[str]:
 
 def resolve(kind: str, spec: str, options: Mapping[str, Any] | None = None) -> Any:
     """The language model ("lm") or encoder behind a saved reference, opened again."""
-    return (open_encoder if kind == "encoder" else open_lm)(spec, **(options or {}))
+    return (open_encoder if kind == "encoder" else shared_lm)(spec, **(options or {}))

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from hexarec.core import OptionError
-from hexarec.lm.open import open_encoder, open_lm
+from hexarec.lm.open import open_encoder, shared_lm
 from hexarec.pipeline.build import build, checked
 from hexarec.pipeline.pipeline import Pipeline
 
@@ -148,7 +148,7 @@ def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
         raise OptionError(f"[use.{name}] needs one of use, model, encoder")
     if "encoder" in table:
         return open_encoder(table["encoder"], **rest)
-    return open_lm(table["model"], **rest)
+    return shared_lm(table["model"], **rest)
 
 
 def _stage(slot: str, table: Any, uses: Mapping[str, Any]) -> Any:

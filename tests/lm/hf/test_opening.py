@@ -59,7 +59,9 @@ def test_without_torch_the_extra_is_named(llama_dir, monkeypatch, package):
 
 
 def test_what_is_missing_is_named(copied, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it waits for a network that is forbidden
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # else it waits for a network that is forbidden
     assert "no model directory" in refused(copied / "no")
     assert "no model file" in refused(copied / "no.gguf")
     assert "models install" in refused("smollm2")
