@@ -120,10 +120,11 @@ def users_needed(difference, spread):
     return (1.96 + 0.84) ** 2 * spread**2 / difference**2
 
 
-def test_interleaving_needs_fewer_users_than_an_ab_test():
-    draw, users, visits = np.random.default_rng(3), 600, 8
-    n, user = users * visits, np.repeat(np.arange(users), visits)
-    truth, activity = draw.normal(size=(n, 20)), draw.beta(1.0, 2.0, users)[user]
+def shop(users, visits):
+    """The same users under an A/B test and under interleaving: (users, arms) clicks, (visits, teams) credits, and how
+    many users either way needs."""
+    draw, n = np.random.default_rng(3), users * visits
+    truth, activity = draw.normal(size=(n, 20)), np.repeat(draw.beta(1.0, 2.0, users), visits)
     a, b = ranked(draw, truth, 0.8), ranked(draw, truth, 1.6)
     apart, together = np.zeros((n, 2)), np.zeros((n, 2))
     for row in range(n):
@@ -134,9 +135,14 @@ def test_interleaving_needs_fewer_users_than_an_ab_test():
     arms = apart.reshape(users, visits, 2).sum(1)
     sign = np.sign(together[:, 0] - together[:, 1]).reshape(users, visits).mean(1)
     ab = 2 * users_needed(arms[:, 0].mean() - arms[:, 1].mean(), np.sqrt(arms.var(axis=0).sum()))
-    mixed = users_needed(sign.mean(), sign.std())
+    return arms, together, ab, users_needed(sign.mean(), sign.std())
+
+
+def test_interleaving_needs_fewer_users_than_an_ab_test():
+    users, visits = 600, 8
+    arms, together, ab, mixed = shop(users, visits)
     assert mixed < ab / 5
-    found = []  # and the tests themselves say so, with as many users as interleaving needs
+    draw, found = np.random.default_rng(4), []  # and the tests themselves say so, with as many users as needed
     for _ in range(100):
         few = draw.integers(0, users, int(mixed))
         rows = (few[:, None] * visits + np.arange(visits)).ravel()
@@ -144,6 +150,11 @@ def test_interleaving_needs_fewer_users_than_an_ab_test():
         found.append([seen.low > 0, welch(arms[few[::2], 0], arms[few[1::2], 1])[1] > 0])
     power = np.mean(found, 0)
     assert power[0] > 0.7 and power[1] < 0.4
+
+
+def test_with_one_visit_per_user_little_is_saved():
+    _, _, ab, mixed = shop(2500, 1)
+    assert 1 < ab / mixed < 4
 
 
 def test_users_and_not_impressions_are_drawn():

@@ -1,4 +1,4 @@
-"""Metrics: ranked lists, whole runs, labelled pairs, words, prompt order; slices and statistics."""
+"""Metrics: ranked lists, whole runs, labelled pairs, words, prompt order; slices, statistics, experiments."""
 
 from hexarec.metrics.assignment import assign, sample_ratio
 from hexarec.metrics.byuser import label_metrics, ratio, weighted_auc, word_metrics
