@@ -107,6 +107,11 @@ def with_model(encoder: Any, lm: Any, asked: Any, table: str, domain: str) -> di
     return {name: Noted(one, table, name) for name, one in trees.items()}
 
 
+def metrics_of(data: Dataset) -> tuple[str, ...]:
+    """The metrics; distance of tags only where items have genres."""
+    return METRICS if "genres" in data.catalog.attributes else METRICS[:-1]
+
+
 def part_of(data: Dataset, n: int, seed: int = 0) -> Dataset:
     """The data set with n items drawn, and what the log has of them."""
     keep = np.sort(rng(seed, "items", n).permutation(len(data.catalog))[:n])
@@ -148,12 +153,12 @@ def main() -> None:
     texts: list[str] = []
     plan = [(data, False) for data in both.values()] + [(part_of(both["film"], n), True) for n in SIZES]
     for data, sizes in plan:
-        task = Ranking(data, split="system-cold", max_users=told.max_users, metrics=METRICS)
+        task = Ranking(data, split="system-cold", max_users=told.max_users, metrics=metrics_of(data))
         table = data.name + (" (sizes)" if sizes else "")
         _measure(task, systems(encoder, task.round(), table, sizes), table, reports, texts)
     if told.lm:
         for domain, data in both.items():
-            task = Ranking(data, split="system-cold", max_users=told.llm_users, metrics=METRICS)
+            task = Ranking(data, split="system-cold", max_users=told.llm_users, metrics=metrics_of(data))
             told.runs.mkdir(parents=True, exist_ok=True)
             lm = Cassette(open_lm(told.lm, dtype="float32"), told.runs / f"{domain}.sqlite")
             table = f"{data.name}, {told.lm}"
