@@ -41,11 +41,11 @@ class Settings:
     """The longest deadline that a request may ask for."""
     merge: int = 64
     """Questions that are answered together at most."""
-    waiting: int = 512
+    waiting: int = 128
     """Questions that may wait before more are refused with 503."""
     threads: int = 1
     """Batches of one pipeline at a time."""
-    calls: int = 200
+    calls: int = 64
     """Other calls at a time; more are refused with 503."""
     poll_seconds: float = 0.2
     """How often changes of other servers are looked for."""
