@@ -72,7 +72,7 @@ def _of_database(error: BaseException, gone: bool, refused: bool) -> HexarecErro
     said = " ".join(str(error).split())[:200]
     code, state = sqlite_code(error), getattr(error, "sqlstate", None)
     if code in _FULL or state in _PG_FULL:
-        return FullError(f"there is no room to write: {said}", hint="make room on the disk, then send it again")
+        return FullError(f"the disk does not take it: {said}", hint="make room on the disk, then send it again")
     if gone or code & 0xFF in _BUSY or state in _PG_BUSY:
         return BusyError(f"the database is busy or went away: {said}", hint="send it again; ids count once")
     if refused:
