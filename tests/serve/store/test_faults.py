@@ -35,19 +35,6 @@ def library(tmp_path_factory):
     return out
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A folder in memory where there is one: what is asked for is the order of the calls, not the disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    own = memory / f"hexarec-{os.getpid()}-{tmp_path.name}"
-    own.mkdir()
-    yield own
-    shutil.rmtree(own, ignore_errors=True)
-
-
 def faulty(library, folder, *words, timeout=280):
     inner = folder / "disk"
     inner.mkdir()
