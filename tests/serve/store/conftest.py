@@ -1,6 +1,7 @@
 """Stores of both kinds. `shelf` is a fresh tenant of a shared store; `url` is a fresh, empty database."""
 
 import itertools
+import multiprocessing
 import shutil
 import tempfile
 from pathlib import Path
@@ -58,6 +59,14 @@ def shared(backend, request, tmp_path_factory, clock):
 def shelf(shared, clock):
     clock.now = 1_000_000.0
     return shared.of(f"t{next(COUNTER)}")
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Clean processes, forked from one that has imported the store and nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.serve.store.lives", "alembic.command", "alembic.config"])
+    return context
 
 
 @pytest.fixture

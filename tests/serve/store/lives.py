@@ -64,3 +64,15 @@ def live(url, path, life, crash_at=None, batches=60, rounds=8):
         one.join()
     store.close()
     notes("closed")
+
+
+def upgrade(url, scripts, crash_at):
+    """The target of a process: open a store with a version of the code that knows one more revision."""
+    from pathlib import Path
+
+    from hexarec.serve.store import migrate
+
+    if crash_at:
+        os.environ["CRASH_AT"] = crash_at
+    migrate.SCRIPTS, migrate.REVISIONS = Path(scripts), ("0001", "0002")
+    open_store(url).close()

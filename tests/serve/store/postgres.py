@@ -71,10 +71,13 @@ class Server:
         return f"postgresql+psycopg://hexarec@127.0.0.1:{self.port}/{database}"
 
     def create(self, database, encoding="UTF8"):
+        """The URL of a new database, whose own order of texts is not that of code points."""
+        order = "LOCALE_PROVIDER icu ICU_LOCALE 'en'" if encoding == "UTF8" else ""
+        with self.connect("postgres") as one:
+            one.execute(f"CREATE DATABASE {database} ENCODING '{encoding}' LOCALE 'C' {order} TEMPLATE template0")
+        return self.url(database)
+
+    def connect(self, database):
         import psycopg
 
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=hexarec dbname=postgres", autocommit=True) as one:
-            one.execute(
-                f"CREATE DATABASE {database} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-            )
-        return self.url(database)
+        return psycopg.connect(f"host=127.0.0.1 port={self.port} user=hexarec dbname={database}", autocommit=True)

@@ -1,7 +1,6 @@
 """Processes that are killed, at random moments and at every named point: nothing acknowledged is lost or counted twice."""
 
 import itertools
-import multiprocessing
 import sqlite3
 import time
 from collections import defaultdict
@@ -16,14 +15,6 @@ from hexarec.serve.store.rows import EventRow
 
 KILLED = (-9, 137)
 LIVES = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def processes():
-    """Clean processes, forked from one that has imported the store and nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.serve.store.lives", "alembic.command", "alembic.config"])
-    return context
 
 
 class Promises:

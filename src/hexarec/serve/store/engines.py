@@ -25,7 +25,7 @@ def as_url(where: str | Path) -> URL:
         return URL.create("sqlite", database=str(where))
     try:
         url = make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise OptionError("the URL of the store cannot be read", hint=_FORMS) from error
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -82,7 +82,7 @@ def _pragmas(pragmas: tuple[str, ...]) -> Any:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Bring SQLite's log into its file, and empty it unless somebody reads it. Raises StateError when the disk fails."""
+    """Bring SQLite's log into its file, and empty it unless somebody reads it. Raises StateError."""
     try:
         raw: Any = engine.raw_connection()
         try:
