@@ -264,6 +264,35 @@ def test_counting_what_is_not_there(shelf):
         shelf.count("secrets")
 
 
+LOOK = {
+    "item": lambda shelf, id: shelf.item(id), "delete": lambda shelf, id: shelf.delete_item(id),
+    "user": lambda shelf, id: shelf.user(id), "shown": lambda shelf, id: shelf.shown(id),
+    "answer": lambda shelf, id: shelf.answer(id), "dialogue": lambda shelf, id: shelf.dialogue(id),
+    "cached": lambda shelf, id: shelf.cached(id), "get": lambda shelf, id: shelf.get("model", id),
+    "job": lambda shelf, id: shelf.job(id), "cancel": lambda shelf, id: shelf.cancel_job(id),
+    "key": lambda shelf, id: shelf.key(id), "histories": lambda shelf, id: shelf.histories([id, "x"]),
+    "history": lambda shelf, id: shelf.histories([], [id]), "outcomes": lambda shelf, id: shelf.outcomes([id]),
+    "items": lambda shelf, id: shelf.find_items(id), "export": lambda shelf, id: list(shelf.export_user(id)),
+    "erase": lambda shelf, id: shelf.erase_user(id), "erased": lambda shelf, id: shelf.erased(id),
+    "assign": lambda shelf, id: shelf.assign("e", id, "A"), "pipeline": lambda shelf, id: shelf.shown_between(0, 1, pipeline=id),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("look", LOOK.values(), ids=LOOK)
+@pytest.mark.parametrize("id", ["a\0b", "\ud800"], ids=["NUL", "half a pair"])
+def test_looking_for_what_no_database_keeps_is_refused_alike(shelf, look, id):
+    with pytest.raises(DataError):
+        look(shelf, id)
+    assert shelf.put_items([ItemRow("still", "works")]) == 1
+
+
+@pytest.mark.parametrize(
+    "look", [LOOK[name] for name in ("item", "user", "answer", "job", "key", "cached", "outcomes")]
+)
+def test_looking_for_what_is_too_long_finds_nothing(shelf, look):
+    assert not look(shelf, "x" * 10_000)
+
+
 @pytest.mark.parametrize("name", ["", "A", "a b", "x" * 65, "a/..", "ä", "a\n"])
 def test_names_of_tenants(shared, name):
     with pytest.raises(OptionError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, bindparam, select
@@ -69,9 +70,16 @@ class Access:
 
 def read(engine: Engine, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
     """All rows of a statement. Raises StateError when the database fails."""
+    with reading(engine) as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to read with, whose failures are hexarec's."""
     try:
         with engine.connect() as connection:
-            return connection.execute(statement, values).fetchall()
+            yield connection
     except SQLAlchemyError as error:
         raise errors.typed(error) from error
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from hexarec.core.errors import DataError
 from hexarec.core.interactions import KINDS
@@ -18,7 +18,7 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import checked_count, checked_id, checked_number, checked_text, checked_user
 from hexarec.serve.store.rows import EventRow, Verdict
 from hexarec.serve.store.schema import events
-from hexarec.serve.store.statements import chunks, grown
+from hexarec.serve.store.statements import chunks, grown, insert_many
 
 _E = events.c
 _COLUMNS = (
@@ -26,7 +26,6 @@ _COLUMNS = (
 )  # fmt: skip
 _TENANT = _E.tenant == bindparam("tenant")
 _KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True)))
-_WRITE = insert(events)
 
 
 class Events(Access):
@@ -109,7 +108,7 @@ class Events(Access):
             there = known.get(row["id"])
             if there is not None:
                 verdicts.append("same" if there == row["digest"] else "conflict")
-            elif any(row["time"] <= buried.get((who, row[who]), -math.inf) for who in ("user", "session")):
+            elif buried and any(row["time"] <= buried.get((who, row[who]), -math.inf) for who in ("user", "session")):
                 verdicts.append("erased")
             else:
                 known[row["id"]] = row["digest"]
@@ -117,7 +116,7 @@ class Events(Access):
                 verdicts.append("new")
         if fresh:
             first = grown(connection, self.tenant, "events", len(fresh)) - len(fresh) + 1
-            connection.execute(_WRITE, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
+            insert_many(connection, events, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
         return verdicts
 
     def _known(self, connection: Connection, ids: list[str]) -> dict[str, bytes]:
