@@ -98,6 +98,18 @@ def test_a_refusal_of_the_first_turn_holds_to_the_last_and_nothing_is_shown_twic
     assert not any(own & {"horror", "war"} for reply in replies for own in genres(reply))
 
 
+def test_a_client_may_send_the_newest_turns_alone():
+    lm = Heard()
+    stage = method(lm, memory=60)
+    state = dict(talk(stage, "never any war please", *["tell me more about long and quiet ones " * 3] * 8)[-1].state)
+    assert state["talk"]["left"] > 3
+    lm.asked.clear()
+    newest = (Message("user", "hm"), Message("assistant", "Well?"), Message("user", "a film, but no horror"))
+    reply = stage.converse([Dialogue(newest, state)], Desk())[0]
+    assert reply.items and not any(own & {"horror", "war"} for own in genres(reply))
+    assert "a film, but no horror" in lm.asked[-1] and reply.state["talk"]["left"] == 2
+
+
 def test_prompts_stay_bounded_however_long_the_dialogue():
     lm = Heard()
     talk(method(lm, memory=60), *(["I want something long and quiet, tell me more of it " * 4] * 12))

@@ -108,8 +108,13 @@ class Talk:
 
 
 def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catalog) -> Talk:
-    """The slots after the turns that were not read yet; items that an answer showed count as shown."""
-    for turn in turns[talk.read :]:
+    """The slots after the turns that were not read yet; items that an answer showed count as shown.
+
+    The last thing said and the answer before it are read in any case: a client that sends the newest turns only has
+    fewer than were read, and reading twice changes nothing.
+    """
+    last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
+    for turn in turns[min(talk.read, max(last - 1, 0)) :]:
         # who asks about an item says nothing of liking it
         if turn.role == "user" and by_rules(turn.text) not in ("explain", "rate"):
             talk = talk.after(lexicon.read(turn.text), catalog)
