@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hexarec.core import DataError
+from hexarec.core import DataError, Interactions
 from hexarec.data.worlds import world
 from hexarec.parts.heldpairs import held_pairs
 
@@ -23,3 +25,17 @@ def test_the_seed_draws_users_and_items():
     assert one.queries.user.tolist() != other.queries.user.tolist() or one.other.tolist() != other.other.tolist()
     with pytest.raises(DataError, match="empty"):
         held_pairs(DATA.with_log(DATA.interactions.where(np.zeros(len(DATA.interactions), bool))), 5)
+
+
+def test_what_is_met_after_the_cut_is_no_item_never_met():
+    """Of 42 items each of 8 users meets 41, a tenth of them after the cut; fifty draws may well miss the last one."""
+    n, users = DATA.n_items, 8
+    columns = {
+        "user": np.repeat(np.arange(users), n - 1), "item": np.tile(np.arange(n - 1), users),
+        "time": np.tile(np.arange(n - 1.0), users),
+    }  # fmt: skip
+    data = DATA.with_log(Interactions.of(columns, DATA.n_users))
+    assert held_pairs(data, users).other.tolist() == [n - 1] * users
+    withdrawn = replace(data, catalog=data.catalog.remove([str(data.catalog.items.ids[n - 1])]))
+    pairs = held_pairs(withdrawn, users)
+    assert len(pairs.liked) == len(pairs.other) == len(pairs.queries) == 0, "nothing is left to set beside a like"
