@@ -71,6 +71,16 @@ def test_a_client_that_sends_the_newest_turns_alone_is_heard():
         assert heard(told, newest, WORDS, CATALOG) == told, "reading it again changes nothing"
 
 
+def test_a_refusal_beside_a_question_holds():
+    for turn in (
+        "Why do you show horror? I never want horror.",
+        "Would I like Alien? No horror, please",
+        "为什么？不要恐怖",
+    ):
+        assert after(turn).unwanted == (("genres", "horror"),) and not after(turn).liked
+    assert after("Why is there a horror film? And would I like Alien?") == Talk(read=1)
+
+
 def test_reading_goes_on_where_it_stopped():
     turns = [Message("user", "no horror"), Message("user", "horror is fine")]
     whole = heard(Talk(), turns, WORDS, CATALOG)
