@@ -5,11 +5,24 @@ import numpy as np
 import pytest
 
 import hexarec
-from hexarec.core import CapabilityError, Dialogue, Item, Lists, Message, OptionError, load, run, save
+from hexarec.core import (
+    CapabilityError,
+    Catalog,
+    Dialogue,
+    Item,
+    Lists,
+    Message,
+    OptionError,
+    Words,
+    load,
+    run,
+    save,
+)
 from hexarec.lm.base import Completion
 from hexarec.lm.fake import Double, Overlap
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.chatrec import PROMPTS, ChatRec
+from hexarec.parts.replies import Replies
 
 FILMS = hexarec.open_data("films")
 USER = FILMS.users.ids.ids[3]
@@ -88,6 +101,14 @@ def test_spans_point_from_titles_to_ids():
     for span, one in zip(reply.words.spans, reply.items, strict=True):
         assert span.item == one
         assert reply.words.text[span.start : span.stop] == FILMS.catalog[one].title
+
+
+def test_a_title_that_is_a_number_is_not_taken_for_its_place_in_the_list():
+    catalog = Catalog.of([Item("x", "."), Item("y", "2"), Item("z", "2 - 3")])
+    why = [Words("2.")] * 3
+    reply = Replies(PROMPTS, catalog, "en", {}).listed(Words("Here:"), [0, 1, 2], why)
+    assert [reply.words.text[: span.start].rsplit("\n", 1)[1] for span in reply.words.spans] == ["1. ", "2. ", "3. "]
+    assert [reply.words.text[span.start : span.stop] for span in reply.words.spans] == [".", "2", "2 - 3"]
 
 
 def test_a_refusal_of_the_first_turn_holds_to_the_last_and_nothing_is_shown_twice():
