@@ -13,6 +13,9 @@ DATA = world("trap").data
 def test_a_pair_is_a_like_after_the_cut_and_an_item_never_met():
     pairs = held_pairs(DATA, 1_000)
     assert len(pairs.liked) == len(pairs.other) == len(pairs.queries) > 5
+    log = pairs.train.interactions
+    before = {(user, item) for user, item in zip(log.user, log.item, strict=True)}
+    assert before and not before & set(zip(pairs.queries.user, pairs.liked, strict=True)), "held out means unknown"
     later = {(user, item) for user, item in zip(DATA.interactions.user, DATA.interactions.item, strict=True)}
     for i, query in enumerate(pairs.queries):
         assert (int(pairs.queries.user[i]), int(pairs.liked[i])) in later
