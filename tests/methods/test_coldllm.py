@@ -29,6 +29,7 @@ from hexarec.lm.fake import Overlap  # noqa: E402
 from hexarec.lm.guard import Guarded  # noqa: E402
 from hexarec.lm.open import open_encoder, open_lm  # noqa: E402
 from hexarec.methods.coldllm import PROMPTS, ColdLLM  # noqa: E402
+from hexarec.parts.pointwise import shots, split_cases  # noqa: E402
 from hexarec.testing._measures import audience_recall, recall_at  # noqa: E402
 
 COLD = world("cold")
@@ -155,6 +156,21 @@ def test_a_tuned_judge_is_asked_with_what_it_learned():
     ours, theirs = (stage.audience(DATA.catalog, COLD_ROWS[:3]) for stage in (tuned, bare))
     assert np.array_equal(np.sort(ours.users), np.sort(theirs.users))  # all that are kept
     assert np.abs(np.sort(ours.p) - np.sort(theirs.p)).max() > 0.01
+
+
+def test_a_judge_learns_from_what_came_before_each_like(monkeypatch):
+    from hexarec.parts.train import yesno
+
+    seen = []
+    monkeypatch.setattr(yesno, "tune_yes_no", lambda lm, kind, labels, *asked, **more: seen.extend(asked))
+    judged(TINY, shots=200, history=2, kept=1, fields=("title",))
+    for cases, asked in zip(split_cases(DATA, 0.1, negatives="drawn"), seen, strict=True):
+        some = shots(cases, 200, balanced=True)
+        assert asked.yes == some.liked.tolist() and len(asked.prompts) > 5
+        for query, item, prompt in zip(some.queries, some.item, asked.prompts, strict=True):
+            titles = [DATA.catalog.titles[row] for row in query.items[-2:]]
+            shown = "\n".join(f"{n}. {title}" for n, title in enumerate(titles, 1))
+            assert f"{DATA.catalog.titles[item]}\n\n" in prompt.text and f"\n{shown}\n\n" in prompt.text
 
 
 def test_answers_that_are_no_numbers_accept_nobody_and_are_said():

@@ -229,6 +229,17 @@ def test_a_written_request_leads_the_way():
     assert all(f"What I ask for: {titles[item]}" in text for text in lm.asked)
 
 
+def test_a_request_that_cannot_be_encoded_leaves_the_history_and_is_told_of(monkeypatch):
+    stage, one = tree_of(), QUERIES.take(slice(0, 1))
+    bare = stage.retrieve(one, 6)
+    encoder = type(stage.space_.encoder_)
+    monkeypatch.setattr(encoder, "encode", lambda self, texts: np.full((len(texts), self.dim), np.nan, np.float32))
+    told = []
+    with run(complain=told.append):
+        made = stage.retrieve(replace(one, text=np.array(["something new"], object)), 6)
+    assert made.items.tolist() == bare.items.tolist() and "gave no numbers for 1 of 1 texts" in told[0]
+
+
 def test_nobody_with_no_history_is_served():
     assert len(tree_of().retrieve(Queries.one(DATA.catalog), 5).items) == 5
     lm = Listening()
