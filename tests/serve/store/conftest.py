@@ -47,12 +47,16 @@ def clock():
 @pytest.fixture(scope="session")
 def shared(backend, request, tmp_path_factory, clock):
     if backend == "sqlite":
-        url = tmp_path_factory.mktemp("store") / "shared.db"
+        url = (
+            Path(tempfile.mkdtemp(prefix="hexarec-", dir=in_memory() or tmp_path_factory.mktemp("store"))) / "shared.db"
+        )
     else:
         url = request.getfixturevalue("postgres").create("shared")
     store = open_store(url, clock=clock)
     yield store
     store.close()
+    if backend == "sqlite":
+        shutil.rmtree(url.parent)
 
 
 @pytest.fixture

@@ -59,6 +59,21 @@ class Access:
         """A salted hash under which an erased user, session or dialogue is remembered without its id."""
         return hashlib.blake2b(f"{kind}:{one}".encode(), key=self._salt(), digest_size=20).hexdigest()
 
+    def _whose(self, row: Mapping[str, Any]) -> str | None:
+        """The mark of the user of a row, of its session when it has no user, None for neither."""
+        if row["user"] is not None:
+            return self._mark("user", row["user"])
+        return None if row["session"] is None else self._mark("session", row["session"])
+
+    def _living(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Whether each row is younger than the erasure of whose it is."""
+        marks = [self._whose(row) for row in rows]
+        buried = self._buried(connection, {mark for mark in marks if mark is not None})
+        return [
+            mark is None or mark not in buried or row["time"] > buried[mark]
+            for row, mark in zip(rows, marks, strict=True)
+        ]
+
     def _buried(self, connection: Connection, marks: Iterable[str]) -> dict[str, float]:
         """Those of the marks that are tombstones, with the time of the erasure."""
         found: dict[str, float] = {}

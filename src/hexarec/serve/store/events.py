@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -101,14 +100,13 @@ class Events(Access):
 
     def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         known = self._known(connection, [row["id"] for row in rows])
-        buried = self._buried_before(connection, rows)
         verdicts: list[Verdict] = []
         fresh: list[Mapping[str, Any]] = []
-        for row in rows:
+        for row, lives in zip(rows, self._living(connection, rows), strict=True):
             there = known.get(row["id"])
             if there is not None:
                 verdicts.append("same" if there == row["digest"] else "conflict")
-            elif buried and any(row["time"] <= buried.get((who, row[who]), -math.inf) for who in ("user", "session")):
+            elif not lives:
                 verdicts.append("erased")
             else:
                 known[row["id"]] = row["digest"]
@@ -125,14 +123,6 @@ class Events(Access):
             rows = connection.execute(_KNOWN, {"tenant": self.tenant, "ids": some})
             found.update((row[0], bytes(row[1])) for row in rows)
         return found
-
-    def _buried_before(
-        self, connection: Connection, rows: Sequence[Mapping[str, Any]]
-    ) -> dict[tuple[str, str | None], float]:
-        """When the users and sessions of these rows were erased, those that were."""
-        people = {(who, row[who]) for row in rows for who in ("user", "session") if row[who] is not None}
-        marks = {self._mark(who, one): (who, one) for who, one in people}
-        return {marks[mark]: time for mark, time in self._buried(connection, marks).items()}
 
 
 def checked(event: EventRow) -> dict[str, Any]:

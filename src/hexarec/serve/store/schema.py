@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,17 +31,13 @@ class Word(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """PostgreSQL would sort by the language of the database."""
-        return dialect.type_descriptor(Text(collation="C" if dialect.name == "postgresql" else None))
-
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Also what is only looked for is refused: one database would find nothing, the other fail."""
         return value if value is None else checked_text(value, "id")
 
 
 metadata = MetaData()
-_WORD = Word()
+_WORD = Word().with_variant(Word(collation="C"), "postgresql")  # it would sort by the language of the database
 
 
 def _key(name: str) -> Column[str]:
