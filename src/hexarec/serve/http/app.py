@@ -22,6 +22,7 @@ from hexarec.serve.tools import ToolsOverHttp
 
 ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
 Errors have one shape; `x-scope` says what a key needs."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text}
     for code, text in (
@@ -104,11 +105,12 @@ class _Counted:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
-            self.metrics.requests.labels(route, scope["method"], str(status[0])).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
             access.info("request", extra={"fields": {
-                "route": route, "method": scope["method"], "status": status[0], "ms": round(1000 * seconds, 2),
+                "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),
                 "request_id": scope.get("state", {}).get("request_id"),
                 "tenant": getattr(caller, "tenant", None), "caller": getattr(caller, "name", None),
             }})  # fmt: skip
