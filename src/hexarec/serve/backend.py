@@ -23,7 +23,7 @@ class Backend:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics()
-        self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.loopback else None)
+        self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()
         self._saver = threading.Thread(target=self._save_often, name="save what was spent", daemon=True)

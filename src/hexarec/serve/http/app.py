@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hexarec
@@ -51,13 +52,14 @@ def make_app(backend: Backend) -> FastAPI:
 
     app = FastAPI(
         title="hexarec", version=hexarec.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None,
-        responses=ERRORS, separate_input_output_schemas=False,
+        responses=ERRORS, separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)
     _secure(app)

@@ -80,9 +80,10 @@ def install(app: FastAPI) -> None:
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
+        broken = first["type"] == "json_invalid"
+        field = "" if broken else ".".join(str(part) for part in first["loc"][1:])
         ctx = first.get("ctx", {}).get("error")
-        message = str(ctx) if first["type"] == "json_invalid" and ctx is not None else first["msg"]
+        message = str(ctx) if broken and ctx is not None else first["msg"]
         return response(422, "invalid", message, request=request, field=field, hint="see /openapi.json")
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:

@@ -42,9 +42,7 @@ def read(request: Request, caller: MayRead, user_id: Annotated[Id, Path()]) -> d
     """One user."""
     found = tenant_of(request, caller).shelf.user(user_id)
     if found is None:
-        raise MissingError(
-            f"no user {user_id!r}", hint="users without stated attributes are known by their events only"
-        )
+        raise MissingError("no such user", hint="users without stated attributes are known by their events only")
     return told(found)
 
 
