@@ -16,6 +16,7 @@ from hexarec.pipeline.save import load, save
 from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.standby import Standby
+from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import Versioned
 
 KIND = "pipeline"
@@ -27,7 +28,7 @@ def fitted_version(config: Mapping[str, Any], data: Dataset, folder: Path, name:
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
     pipeline = pipeline_of(config).fit(data, seed=seed)
-    path = folder / f"{name}-{secrets.token_hex(6)}"
+    path = folder / f"{checked_name(name, 'pipeline')}-{secrets.token_hex(6)}"
     path.parent.mkdir(parents=True, exist_ok=True)
     save(pipeline, path)
     return {
