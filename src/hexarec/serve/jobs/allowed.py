@@ -11,7 +11,8 @@ MODELS = ("gguf:smollm2", "hf:smollm2", "fake:", "tiny:")
 ENCODERS = ("minilm", "tfidf", "gguf:smollm2")
 OPENERS = ("gguf:", "hf:", "fake:", "tiny:", "openai:", "st:", "minilm:", "http:", "https:")
 PLACES = frozenset({
-    "path", "folder", "start", "adapter", "adapters", "cache", "cassette", "file", "base_url", "url", "key_name", "url_name",
+    "path", "folder", "start", "adapter", "adapters", "cache", "cassette", "file", "base_url", "url", "key_name",
+    "url_name",
 })  # fmt: skip
 """Options that name a place on disk or in a network, or a variable with a secret; they are the operator's to set."""
 
