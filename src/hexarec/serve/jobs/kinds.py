@@ -12,12 +12,10 @@ from hexarec.pipeline.config import default_config
 from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
 from hexarec.serve.live.publish import KIND as PIPELINE
 from hexarec.serve.policies import outcomes_of
-from hexarec.serve.store.checks import checked_name
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
-LARGEST = 2**31 - 1
 Work = Callable[["Tenant", Mapping[str, Any], Path], Mapping[str, Any]]
 
 
@@ -37,10 +35,6 @@ class Kind:
             wanted = self.args[name]
             if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
                 raise OptionError(f"{name} is {value!r}, not {wanted.__name__}")
-            if name == "pipeline":
-                checked_name(str(value), "pipeline")  # it becomes the name of a folder
-            if isinstance(value, int | float) and not 0 <= value <= LARGEST:
-                raise OptionError(f"{name} is {value}, not from 0 to {LARGEST}")
 
 
 def _config(tenant: Tenant, args: Mapping[str, Any], name: str) -> Mapping[str, Any]:

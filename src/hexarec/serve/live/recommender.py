@@ -94,6 +94,8 @@ class Recommender:
         """Serve another generation from the next batch on; the one before stays at hand for `back`."""
         if generation.version != self.current.version:
             self.previous = self.current
+        elif generation.path != self.current.path:
+            self.previous = None  # written anew without somebody, whom the one before still knows
         self.current = generation
 
     def close(self, seconds: float = 10.0) -> None:

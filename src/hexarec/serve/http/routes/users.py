@@ -74,6 +74,8 @@ def erase(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()], sc
     scrub: also rewrite the database file, so that no byte is left in free pages.
     """
     tenant = tenant_of(request, caller)
-    counts = erased(tenant, user_id, scrub=scrub)
+    counts = erased(tenant, user_id, scrub=False)
     tenant.shelf.audit(caller.name, "erase user", "one user", request_id_of(request))
+    if scrub:
+        tenant.shelf.scrub()
     return {"erased": counts}
