@@ -116,7 +116,7 @@ _DATE, _AREA = r"(?:19|20)\d\d-\d\d-\d\d", r"(?:\(\d{1,5}\)[ ./-]{0,2})?"
 KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", re.compile(rf"(?<![\w.+%'-])[\w.+%'-]+{_AT}[\w-]{{1,63}}(?:{_DOT}[\w-]{{1,63}}){{1,8}}", re.I), bool),
     ("ip", re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)"), _address),
-    ("ip", re.compile(r"(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.I | re.A), _address),
+    ("ip", re.compile(r"(?<!\w)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.I | re.A), _address),
     ("card", re.compile(r"(?<!\d)\d(?:[ .-]?\d){12,18}(?!\d)"), _luhn),
     (
         "phone",
