@@ -22,7 +22,7 @@ class Settings:
     store: str = ""
     """Address of the database, for example postgresql+psycopg://user@host/name; a SQLite file in `home` without it."""
     host: str = "127.0.0.1"
-    """Address to listen on; another than loopback needs a key."""
+    """Address to listen on; another than loopback needs a key, and so do further `hosts`."""
     port: int = 8090
     hosts: tuple[str, ...] = ()
     """Host headers that are answered, besides loopback and `host`."""
@@ -89,6 +89,11 @@ class Settings:
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in LOOPBACK
+
+    @property
+    def alone(self) -> bool:
+        """Whether a caller can only be somebody on this machine: no other address, and no other name (of a proxy)."""
+        return self.loopback and not self.hosts
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hexarec
@@ -22,6 +23,7 @@ from hexarec.serve.tools import ToolsOverHttp
 
 ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
 Errors have one shape; `x-scope` says what a key needs."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text}
     for code, text in (
@@ -50,13 +52,14 @@ def make_app(backend: Backend) -> FastAPI:
 
     app = FastAPI(
         title="hexarec", version=hexarec.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None,
-        responses=ERRORS, separate_input_output_schemas=False,
+        responses=ERRORS, separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)
     _secure(app)
@@ -104,11 +107,12 @@ class _Counted:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
-            self.metrics.requests.labels(route, scope["method"], str(status[0])).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
             access.info("request", extra={"fields": {
-                "route": route, "method": scope["method"], "status": status[0], "ms": round(1000 * seconds, 2),
+                "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),
                 "request_id": scope.get("state", {}).get("request_id"),
                 "tenant": getattr(caller, "tenant", None), "caller": getattr(caller, "name", None),
             }})  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.standby import Standby
 from hexarec.serve.store.rows import Versioned
+
+if TYPE_CHECKING:
+    from hexarec.serve.store.shelf import Shelf
 
 KIND = "pipeline"
 
@@ -49,7 +54,7 @@ def generation_of(
     if Path(name).name != name or not name:
         raise StateError(f"pipeline {version.name} {version.version} names the path {name!r}, which is no plain name")
     pipeline = guarded(load(folder / name, served_data(catalog, version.name)))
-    return attached(version.name, version.version, pipeline, counts, like)
+    return replace(attached(version.name, version.version, pipeline, counts, like), path=name)
 
 
 def attached(name: str, version: int, pipeline: Pipeline, counts: Mapping[str, int], like: float | None) -> Generation:
@@ -62,4 +67,21 @@ def attached(name: str, version: int, pipeline: Pipeline, counts: Mapping[str, i
 def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, int]) -> Generation:
     """The same version serving a changed catalog; new items pass `extend` of each stage."""
     pipeline = generation.pipeline.attach(served_data(catalog, generation.name))
-    return attached(generation.name, generation.version, pipeline, counts, generation.like)
+    made = attached(generation.name, generation.version, pipeline, counts, generation.like)
+    return replace(made, path=generation.path)
+
+
+def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> int:
+    """Write every saved version of a pipeline anew without these users, and remove the old files; versions written."""
+    done = 0
+    for version in shelf.versions(KIND, name):
+        old = folder / str(version.body["path"])
+        if not old.is_dir():
+            continue
+        pipeline = load(old)
+        new = folder / f"{name}-{secrets.token_hex(6)}"
+        save(pipeline.forget(users), new)
+        shelf.rewrite(KIND, name, version.version, {**version.body, "path": new.name})
+        shutil.rmtree(old)
+        done += 1
+    return done

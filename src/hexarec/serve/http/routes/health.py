@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.http.callers import backend_of
 
 router = APIRouter(tags=["health"])
+log = logging.getLogger("hexarec.serve")
 
 
 @router.get("/health/live", openapi_extra={"x-scope": "none"})
@@ -31,7 +33,8 @@ def ready(request: Request) -> JSONResponse:
         try:
             tenant.shelf.count("items")
         except HexarecError as error:
-            reasons.append(f"the store does not answer: {error.message}")
+            log.warning("the store does not answer: %s", error.message)
+            reasons.append("the store does not answer")
         served += len(tenant.served)
     if not served:
         reasons.append("no pipeline is served")

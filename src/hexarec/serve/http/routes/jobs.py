@@ -19,6 +19,7 @@ from hexarec.serve.jobs.allowed import check_endpoints
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import eta
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import JobRow
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])
@@ -54,6 +55,7 @@ def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     if kind is None:
         raise OptionError(f"no kind {body.kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")
     kind.check(body.args)
+    checked_name(body.args.get("pipeline", "default"), "pipeline")
     check_endpoints(body.args.get("config", {}), backend_of(request).settings.endpoints)
     shelf = tenant_of(request, caller).shelf
     job = shelf.add_job(body.kind, body.args)
