@@ -9,7 +9,7 @@ import pytest
 from tests.serve.conftest import URL, TestClient, backend_over, make_app
 from tests.testing.stub.cells import DATA, DEADLINE, GRACE, broken
 
-from hexarec.classic import Because, Popular
+from hexarec.classic import Because, ItemKNN, Popular
 from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder
 from hexarec.methods.chatrec import ChatRec
@@ -33,7 +33,7 @@ STAGES = {
     "only retriever": lambda lm: Pipeline((tree(lm),), depth=8),
     "rank in steps": lambda lm: Pipeline((Popular(),), NIR(lm, picks=5), depth=8),
     "rank": lambda lm: Pipeline((Popular(),), LLMRank(lm, backend="list", rounds=2), depth=8),
-    "explain": lambda lm: Pipeline((Popular(),), explain_by=Because(lm), depth=8),
+    "explain": lambda lm: Pipeline((ItemKNN(),), explain_by=Because(lm), depth=8),
     "converse": lambda lm: Pipeline((Popular(),), converse_by=ChatRec(lm, gate="model"), depth=8),
 }
 CELLS = [(fault, stage) for stage in STAGES for fault in FAULTS]

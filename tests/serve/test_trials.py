@@ -217,3 +217,15 @@ def test_shown_lists_and_outcomes_become_exposures(served, data):
     before = int(np.diff(data.interactions.offsets)[0])
     assert made.queries.history.lengths.tolist() == [before]
     assert outcomes_of(served.tenant, "popular", days=1.0) is None
+
+
+def test_an_exploring_pipeline_logs_what_it_needs_to_be_judged_by(tmp_path, data):
+    config = {**CLASSIC, "control": [{"use": "plackettluce", "temperature": 2.0}]}
+    backend = backend_over(tmp_path, data, config)
+    with TestClient(make_app(backend), base_url=URL) as api:
+        lists = [tuple(one["item_id"] for one in shown(api, "stranger")["items"]) for _ in range(12)]
+        api.put("/v1/users/flush", json={})
+        made = outcomes_of(backend.service.tenant(), "default", days=1.0)
+    assert len(set(lists)) > 3 and len(made) == 12
+    chance = made.shown.fields["propensity"]
+    assert (chance > 0).all() and (chance < 1).all() and made.shown.fields["slot"].tolist() == [0, 1, 2, 3, 4] * 12

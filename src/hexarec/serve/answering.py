@@ -44,6 +44,7 @@ async def answered(
     """
     started = time.monotonic()
     tenant = backend.service.tenant(caller.tenant)
+    ask = replace(ask, context={**ask.context, "request": request_id})  # exploration draws anew for each request
     ask = _within(backend, caller, ask, started, deadline_ms)
     choice = chosen(tenant, ask, pipeline) if show else Choice(tenant.recommender(pipeline).current.name)
     if choice.other is None:
