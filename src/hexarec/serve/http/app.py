@@ -27,8 +27,11 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text}
     for code, text in (
-        (401, "no valid key"), (403, "the key lacks the scope"), (404, "not found"), (409, "conflict, or not now"),
-        (422, "invalid"), (429, "rate or budget used up"), (503, "overloaded"), (504, "deadline"),
+        (400, "not HTTP as it should be"), (401, "no valid key"),
+        (403, "the key lacks the scope"), (404, "not found"), (408, "the body came too slowly"),
+        (409, "conflict, or not now"), (413, "too large"), (415, "compressed"), (421, "another host"), (422, "invalid"),
+        (429, "rate or budget used up"), (500, "a fault of the server"), (501, "not installed, or not supported"),
+        (502, "a model failed"), (503, "overloaded"), (504, "deadline"),
     )
 }  # fmt: skip
 
@@ -62,14 +65,14 @@ def make_app(backend: Backend) -> FastAPI:
     app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)
-    _secure(app)
+    _describe(app)
     app.add_middleware(_Counted, backend=backend)
     app.add_middleware(Guards, settings=backend.settings)
     return app
 
 
-def _secure(app: FastAPI) -> None:
-    """Say in /openapi.json that keys are bearer tokens."""
+def _describe(app: FastAPI) -> None:
+    """Say in /openapi.json that keys are bearer tokens and errors JSON."""
     usual = app.openapi
 
     def described() -> dict[str, Any]:
@@ -80,6 +83,9 @@ def _secure(app: FastAPI) -> None:
             for operation in methods.values():
                 if operation.get("x-scope", "none") != "none":
                     operation["security"] = [{"key": []}]
+                for code, told in operation["responses"].items():
+                    if code >= "400" and "content" in told:  # also where the answer itself is no JSON
+                        told["content"] = {"application/json": next(iter(told["content"].values()))}
         return made
 
     app.openapi = described  # type: ignore[method-assign]

@@ -32,7 +32,10 @@ NOTHING = {"en": "I found nothing for that.", "zh": "没有找到合适的内容
 """What a pipeline without a conversationalist says."""
 
 
-@router.post("/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None)
+@router.post(
+    "/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None,
+    responses={200: {"content": {"application/json": {}, "text/event-stream": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
     """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.
 

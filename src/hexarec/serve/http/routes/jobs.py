@@ -27,6 +27,12 @@ JobId = Annotated[Id, Path()]
 ENDED = frozenset({"done", "failed", "cancelled"})
 
 
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
+
+
 def told(job: JobRow) -> dict[str, Any]:
     """A job as it goes out, with the seconds left at its pace."""
     return {**vars(job), "eta": eta(job)}
@@ -70,7 +76,7 @@ def read(request: Request, caller: MayRead, job_id: JobId) -> dict[str, Any]:
     return {**told(_found(tenant, job_id)), "log": tenant.shelf.job_lines(job_id)}
 
 
-@router.get("/v1/jobs/{job_id}/events", openapi_extra=needs("read"))
+@router.get("/v1/jobs/{job_id}/events", openapi_extra=needs("read"), response_class=EventStream)
 async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingResponse:
     """A job's progress as server-sent events, until it has ended."""
     tenant = tenant_of(request, caller)
@@ -88,7 +94,7 @@ async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingR
                 return
             await asyncio.sleep(0.3)
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return EventStream(events(), headers={"cache-control": "no-store"})
 
 
 @router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"))
