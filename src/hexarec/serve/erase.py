@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from typing import TYPE_CHECKING
 
 from hexarec.core import StateError
 from hexarec.pipeline.pipeline import Pipeline
-from hexarec.pipeline.save import load, save
-from hexarec.serve.live.publish import KIND
+from hexarec.pipeline.save import load
+from hexarec.serve.jobs.files import without_user
+from hexarec.serve.live.publish import KIND, saved
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -25,6 +25,7 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
     counts["saved pipelines"] = sum(
         _rewritten(tenant, name, user) for name in {one.name for one in tenant.shelf.names(KIND)}
     )
+    counts["files of jobs"] = without_user(tenant, user)
     tenant.refresh()
     if scrub:
         tenant.shelf.scrub()
@@ -41,9 +42,8 @@ def _rewritten(tenant: Tenant, name: str, user: str) -> int:
         pipeline = load(old)
         if not isinstance(pipeline, Pipeline):
             raise StateError(f"{old} holds no pipeline")
-        new = tenant.folder / f"{name}-{secrets.token_hex(6)}"
-        save(pipeline.forget([user]), new)
-        tenant.shelf.rewrite(KIND, name, version.version, {**version.body, "path": new.name})
+        new = saved(pipeline.forget([user]), tenant.folder, name)
+        tenant.shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
         shutil.rmtree(old)
         done += 1
     return done

@@ -11,13 +11,17 @@ from hexarec.serve.live.standby import Standby
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """A fitted pipeline attached to the catalog of a moment. like: the smallest rating that counts as liked."""
+    """A fitted pipeline attached to the catalog of a moment.
+
+    like: the smallest rating that counts as liked. path: the directory it was read from.
+    """
 
     name: str
     version: int
     pipeline: Pipeline
     standby: Standby
     like: float | None = None
+    path: str = ""
 
     @property
     def catalog(self) -> Catalog:
