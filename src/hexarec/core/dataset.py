@@ -42,6 +42,14 @@ class Features:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+def _hashes_at(provenance: Mapping[str, str], pick: NDArray[Any], missing: NDArray[np.bool_]) -> dict[str, str]:
+    """The provenance of renumbered rows: its `hashes`, a line for each row, move with them."""
+    if "hashes" not in provenance:
+        return dict(provenance)
+    lines = np.array(provenance["hashes"].split("\n"), object)
+    return {**provenance, "hashes": "\n".join(np.where(missing, "", lines[pick]).tolist())}
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Typed edges between nodes: items by row, named entities by n_items + entity index.
@@ -177,7 +185,9 @@ class Dataset:
         )
         log = replace(self.interactions, item=ids.translate(self.catalog.items)[self.interactions.item])
         features = {
-            name: replace(table, rows=moved(table.rows, 0.0), mask=moved(table.mask, False))
+            name: Features(
+                moved(table.rows, 0.0), moved(table.mask, False), _hashes_at(table.provenance, pick, missing)
+            )  # fmt: skip
             for name, table in self.features.items()
             if len(table.rows) == self.n_items
         }

@@ -67,6 +67,8 @@ class Settings:
     """Server processes on this machine."""
     background: bool = True
     """Whether this server also works on background jobs."""
+    refit_hours: float = 0.0
+    """Age at which the newest version of a pipeline is fitted anew in the background; 0 for never."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -82,6 +84,8 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise OptionError(f"[serve] {name} is {getattr(self, name)}, not at least 1")
+        if not self.refit_hours >= 0.0:
+            raise OptionError(f"[serve] refit_hours is {self.refit_hours}, not at least 0")
         if not 0 <= self.port < 65536:
             raise OptionError(f"[serve] port is {self.port}, which is no port")
 

@@ -57,7 +57,7 @@ def test_users(shelf):
     assert shelf.user("x") is None and shelf.count("users") == 2
 
 
-@pytest.mark.parametrize("bad", [{"n": float("nan")}, {"x": object()}, {"t": "\ud800"}, {1j: 2}], ids=str)
+@pytest.mark.parametrize("bad", [{"n": float("nan")}, {"x": {1, 2}}, {"t": "\ud800"}, {1j: 2}], ids=str)
 def test_what_json_cannot_say_is_refused(shelf, bad):
     with pytest.raises(DataError):
         shelf.put_users([UserRow("u", bad)])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hexarec.core import OptionError
+from hexarec.core import OptionError, StateError
 from hexarec.pipeline.config import default_config
 from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
+from hexarec.serve.jobs.enrich import enrich_shards
+from hexarec.serve.jobs.learning import learned
 from hexarec.serve.live.publish import KIND as PIPELINE
-from hexarec.serve.policies import outcomes_of
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -20,21 +22,48 @@ Work = Callable[["Tenant", Mapping[str, Any], Path], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
+class Arg:
+    """An argument of a job: its type, and for numbers the range that is taken."""
+
+    type: type
+    least: float = 0
+    most: float = 2**53
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise OptionError unless the value fits."""
+        wanted = (int, float) if self.type is float else self.type
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise OptionError(f"{name} is {str(value)[:80]!r}, not {self.type.__name__}")
+        if isinstance(value, int | float) and not self.least <= value <= self.most:
+            raise OptionError(f"{name} is {value!r}, not between {self.least:g} and {self.most:g}")
+        if isinstance(value, str) and not 0 < len(value) <= 200:
+            raise OptionError(f"{name} has {len(value)} letters, not 1 to 200")
+
+
+COMMON: dict[str, Arg] = {"tokens": Arg(int), "dollars": Arg(float)}
+"""Arguments of every kind: the most it may spend on language models."""
+NAME, CONFIG, SEED, SHARD = Arg(str), Arg(dict), Arg(int, 0, 2**31 - 1), Arg(int, 1, 1_000_000)
+
+
+@dataclass(frozen=True)
 class Kind:
-    """One kind of job: its arguments with their types, and the work. A work resumes from its scratch folder."""
+    """One kind of job: its arguments and the work. A work resumes from its scratch folder."""
 
     about: str
-    args: Mapping[str, type]
+    own: Mapping[str, Arg]
     work: Work
 
+    @property
+    def args(self) -> dict[str, Arg]:
+        """All arguments by name."""
+        return {**self.own, **COMMON}
+
     def check(self, args: Mapping[str, Any]) -> None:
-        """Raise OptionError for an argument that is unknown or of another type."""
+        """Raise OptionError for an argument that is unknown, of another type, or out of its range."""
         for name, value in args.items():
             if name not in self.args:
-                raise OptionError(f"no argument {name!r}", hint=f"arguments: {', '.join(self.args) or 'none'}")
-            wanted = self.args[name]
-            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-                raise OptionError(f"{name} is {value!r}, not {wanted.__name__}")
+                raise OptionError(f"no argument {name!r}", hint=f"arguments: {', '.join(self.args)}")
+            self.args[name].check(name, value)
 
 
 def _config(tenant: Tenant, args: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -62,15 +91,21 @@ def _bench(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[st
     task = Ranking(data, max_users=args.get("max_users", 200), seed=args.get("seed", 0))
     folder = scratch / "run"
     report = Experiment(task, {name: system}, k=args.get("k", 10)).run(folder, resume=folder.exists())
-    return {"report": report.as_json()}
+    return {"report": _plain(report.as_json())}
+
+
+def _plain(value: Any) -> Any:
+    """The value with None for numbers that JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _learn(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
-    name = args.get("pipeline", "default")
-    exposures = outcomes_of(tenant, name, days=args.get("days", 1.0))
-    if exposures is not None:
-        tenant.learn(name, exposures)
-    return {"pipeline": name, "lists": 0 if exposures is None else len(exposures)}
+    return learned(tenant, args.get("pipeline", "default"), days=args.get("days", 1.0))
 
 
 def _recommend(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
@@ -82,16 +117,37 @@ def _embed(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[st
     return embed_shards(tenant, args.get("encoder", "minilm"), scratch, shard=args.get("shard", 1_000))
 
 
+def _enrich(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
+    from hexarec.eval.opening import pipeline_of
+
+    name = args.get("pipeline", "default")
+    pipeline = pipeline_of(_config(tenant, args, name))
+    if not pipeline.enrich_by:
+        raise StateError(f"the configuration of {name} enriches nothing", hint="add a stage under [[enrich]]")
+    return enrich_shards(tenant, pipeline.enrich_by, scratch, shard=args.get("shard", 1_000), seed=args.get("seed", 0))
+
+
 KINDS: dict[str, Kind] = {
     "fit": Kind(
-        "fit a pipeline on everything stored and serve it", {"pipeline": str, "config": dict, "seed": int}, _fit
+        "fit a pipeline on everything stored and serve it", {"pipeline": NAME, "config": CONFIG, "seed": SEED}, _fit
     ),
     "bench": Kind(
         "measure a pipeline beside the floors",
-        {"pipeline": str, "config": dict, "max_users": int, "k": int, "seed": int},
+        {"pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED},
         _bench,
-    ),  # fmt: skip
-    "learn": Kind("let learning stages see what came of shown lists", {"pipeline": str, "days": float}, _learn),
-    "recommend": Kind("lists for every user, as Parquet", {"pipeline": str, "n": int, "shard": int}, _recommend),
-    "embed": Kind("vectors of every item's words", {"encoder": str, "shard": int}, _embed),
+    ),
+    "learn": Kind(
+        "let learning stages see what came of shown lists, and serve what they learned",
+        {"pipeline": NAME, "days": Arg(float, 0, 36_500)},
+        _learn,
+    ),
+    "enrich": Kind(
+        "run the enrichers of a pipeline over the stored items and keep what they made",
+        {"pipeline": NAME, "config": CONFIG, "shard": SHARD, "seed": SEED},
+        _enrich,
+    ),
+    "embed": Kind("vectors of every item's words, as Parquet", {"encoder": NAME, "shard": SHARD}, _embed),
+    "recommend": Kind(
+        "lists for every user, as Parquet", {"pipeline": NAME, "n": Arg(int, 1, 1_000), "shard": SHARD}, _recommend
+    ),
 }

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hexarec.core import Cancel, run
-from hexarec.core.errors import CancelledError, HexarecError
+from hexarec.core import Budget, Cancel, run
+from hexarec.core.errors import CancelledError, DataError, HexarecError, StateError
+from hexarec.serve.jobs.files import folder_of, pruned
 from hexarec.serve.jobs.kinds import KINDS
+from hexarec.serve.jobs.progress import Progress
+from hexarec.serve.jobs.refits import queue_refits
 from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
@@ -27,125 +30,192 @@ STALE = 60.0
 BEAT = 1.0
 TRIES = 3
 """Workers that may die over a job before it counts as failed."""
+LINES = 200
+"""Phases that a job's log names at most."""
+LOOKED = 10.0
+"""Seconds between two looks for pipelines that are due for a refit."""
 
 
 @dataclass(eq=False)
 class _Work:
-    """One job being worked on: its progress goes to the store once a second, a cancel comes back the same way."""
+    """One job being worked on: its progress goes to the store with every beat, a cancel comes back the same way."""
 
     tenant: Tenant
     job: JobRow
     worker: str
+    every: float = BEAT
     cancel: Cancel = field(default_factory=Cancel)
-    phase: str = ""
-    done: int = 0
-    total: int | None = None
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
+        self._lines = 0
+        self._lost = self._stopped = False
+        self._progress = Progress(self._phase_began)
         self._beater = threading.Thread(target=self._beat, name=f"beat {self.job.id}", daemon=True)
 
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Take up a progress event."""
-        if event.get("kind") == "progress":
-            total = event.get("total")
-            self.phase, self.done = str(event["label"]), int(event["done"])
-            self.total = None if total is None else int(total)
-        elif event.get("kind") == "note":
-            self.tenant.shelf.job_log(self.job.id, str(event["text"]))
+    def stop(self) -> None:
+        """End the work soon and give the job back."""
+        self._stopped = True
+        self.cancel.set()
 
     def work(self, scratch: Path) -> None:
-        """Do the job and write how it ended."""
-        shelf, job = self.tenant.shelf, self.job
+        """Do the job and write how it ended; what it needs no more is deleted."""
+        self._say(f"{self.worker} begins, try {self.job.attempts}")
         self._beater.start()
-        state, result, error = "done", None, None
+        state, result, error = self._outcome(scratch)
+        self._over.set()
+        self._beater.join()
         try:
-            if job.attempts > TRIES:
-                raise HexarecError(f"{TRIES} workers died over this job", hint="look at its log")
-            kind = KINDS[job.kind]
-            with run(tenant=self.tenant.name, cancel=self.cancel, emit=self.hear, scratch=scratch) as inner:
-                result = dict(kind.work(self.tenant, job.args, scratch))
-                result["usage"] = inner.ledger.snapshot()
+            self._end(state, result, error, scratch)
+        except StateError as lost:
+            log.warning("job %s was taken over: %s", self.job.id, lost.message)
+        except DataError as unfit:
+            self._end("failed", None, f"its result cannot be stored: {unfit.message}", scratch)
+
+    def _outcome(self, scratch: Path) -> tuple[str, dict[str, Any] | None, str | None]:
+        """(state, result, error) of the work."""
+        try:
+            return "done", self._result(scratch), None
         except CancelledError:
-            state = "cancelled"
+            return "cancelled", None, None
         except HexarecError as fault:
-            state, error = "failed", str(fault)
+            return "failed", None, str(fault)
+        except OSError as fault:
+            log.exception("job %s failed", self.job.id)
+            return "failed", None, f"the disk or the network refused: {fault.strerror or type(fault).__name__}"
         except Exception as fault:
-            log.exception("job %s failed", job.id)
-            state, error = "failed", f"{type(fault).__name__}: a fault of the server; its log tells more"
-        finally:
-            self._over.set()
-            self._beater.join()
+            log.exception("job %s failed", self.job.id)
+            return "failed", None, f"{type(fault).__name__}: a fault of the server; its log tells more"
+
+    def _result(self, scratch: Path) -> dict[str, Any]:
+        if self.job.attempts > TRIES:
+            raise StateError(f"{TRIES} workers died over this job", hint="look at its log and at theirs")
+        kind, args = KINDS[self.job.kind], self.job.args
+        kind.check(args)
+        budget = Budget(tokens=args.get("tokens"), cost=args.get("dollars"))
+        with run(
+            tenant=self.tenant.name, cancel=self.cancel, emit=self._hear, scratch=scratch, budget=budget
+        ) as inner:  # fmt: skip
+            made = dict(kind.work(self.tenant, args, scratch))
+            return {**made, "usage": inner.ledger.snapshot()}
+
+    def _end(self, state: str, result: dict[str, Any] | None, error: str | None, scratch: Path) -> None:
+        shelf, job = self.tenant.shelf, self.job
+        if self._lost:
+            raise StateError("another worker has it")
+        if state == "cancelled" and self._stopped:
+            self._say(f"{self.worker} stops and gives the job back")
+            shelf.give_back_job(job.id, self.worker)
+            return
+        self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
+        shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
+        pruned(scratch, None if result is None else result.get("file"))
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        self._progress.hear(event)
+        if event.get("kind") == "note":
+            self._say(str(event["text"]))
+
+    def _phase_began(self, label: str) -> None:
+        self._lines += 1
+        if self._lines <= LINES:
+            self._say(label)
+
+    def _say(self, line: str) -> None:
+        """Add a line to the job's log; a store that cannot take it now ends no job."""
         try:
-            shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
-        except HexarecError as lost:
-            log.warning("job %s was taken over: %s", job.id, lost.message)
+            self.tenant.shelf.job_log(self.job.id, line[:2_000])
+        except HexarecError as error:
+            log.warning("job %s: a line of its log is lost: %s", self.job.id, error.message)
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT):
+        while not self._over.wait(self.every):
+            now = self._progress.now
+            told: dict[str, Any] = {} if now is None else {
+                "phase": now.label[:500], "done": now.done, "total": now.total, "since": now.since,
+            }  # fmt: skip
             try:
-                row = self.tenant.shelf.beat(
-                    self.job.id, self.worker, phase=self.phase, done=self.done, total=self.total
-                )
-            except HexarecError as error:
-                log.warning("job %s: no sign of life could be given: %s", self.job.id, error.message)
+                row = self.tenant.shelf.beat(self.job.id, self.worker, **told)
+            except StateError as error:
+                log.warning("job %s is no longer ours: %s", self.job.id, error.message)
+                self._lost = True
                 self.cancel.set()
                 return
+            except HexarecError as error:  # the store may be busy or down: the next beat tries again
+                log.warning("job %s: no sign of life could be given: %s", self.job.id, error.message)
+                continue
             if row.cancel:
+                self._stopped = False
                 self.cancel.set()
 
 
 class Runner:
-    """Works on the jobs of all tenants, one at a time, in a thread of its own or in a process of its own."""
+    """Works on the jobs of all tenants, one at a time, in a thread of its own or in a process of its own.
 
-    def __init__(self, service: Service, *, stale: float = STALE, poll: float = 0.3) -> None:
-        self._service, self._stale, self._poll = service, stale, poll
-        self.worker = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident() % 10_000}"
+    stale: seconds of silence after which a job of another worker is taken over. poll: seconds between two looks for
+    jobs. beat: seconds between two signs of life.
+    """
+
+    def __init__(self, service: Service, *, stale: float = STALE, poll: float = 0.3, beat: float = BEAT) -> None:
+        self._service, self._stale, self._poll, self._every = service, stale, poll, beat
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.work, name="jobs", daemon=True)
         self._now: _Work | None = None
+        self._last = ""  # the tenant that was served last: the others come before it
+        self._looked = float("-inf")
 
     def start(self) -> None:
         """Begin to work in a thread."""
         self._thread.start()
 
     def close(self, seconds: float = 10.0) -> None:
-        """Stop taking jobs; one that is being worked on is cancelled and goes back to the queue for a later resume."""
+        """Take no more jobs; one that is worked on stops at its next step and waits again, to be resumed."""
         self._stop.set()
         working = self._now
         if working is not None:
-            working.cancel.set()
+            working.stop()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def work(self) -> None:
         """Take jobs until stopped."""
         while not self._stop.is_set():
+            self._look_for_refits()
             if not self.one():
                 self._stop.wait(self._poll)
 
     def one(self) -> bool:
-        """Work on one waiting job, if there is one."""
-        for name in self._service.store.tenants():
-            tenant = self._service.tenant(name)
-            try:
+        """Work on one waiting job, if there is one; tenants take turns."""
+        try:
+            names = self._service.store.tenants()
+            for name in [*(one for one in names if one > self._last), *(one for one in names if one <= self._last)]:
+                tenant = self._service.tenant(name)
                 job = tenant.shelf.claim_job(self.worker, tuple(KINDS), self._stale)
-            except HexarecError as error:
-                log.warning("no job could be taken: %s", error.message)
-                return False
-            if job is not None:
-                self._now = _Work(tenant, job, self.worker)
-                scratch = self._service.folder / "jobs" / name / job.id
-                scratch.mkdir(parents=True, exist_ok=True)
-                self._now.work(scratch)
-                self._now = None
-                return True
+                if job is not None:
+                    self._last = name
+                    self._work_on(tenant, job)
+                    return True
+        except HexarecError as error:
+            log.warning("no job could be taken: %s", error.message)
         return False
 
+    def _work_on(self, tenant: Tenant, job: JobRow) -> None:
+        working = self._now = _Work(tenant, job, self.worker, self._every)
+        if self._stop.is_set():
+            working.stop()
+        scratch = folder_of(tenant, job.id)
+        scratch.mkdir(parents=True, exist_ok=True)
+        working.work(scratch)
+        self._now = None
 
-def eta(job: JobRow, now: float | None = None) -> float | None:
-    """Seconds left at the pace so far; None while nothing is known."""
-    if job.state != "running" or not job.done or not job.total or job.started is None:
-        return None
-    passed = (time.time() if now is None else now) - job.started
-    return max(passed * (job.total - job.done) / job.done, 0.0)
+    def _look_for_refits(self) -> None:
+        hours = self._service.settings.refit_hours
+        if not hours or time.monotonic() - self._looked < LOOKED:
+            return
+        self._looked = time.monotonic()
+        try:
+            for name in self._service.store.tenants():
+                queue_refits(self._service.tenant(name), hours, time.time())
+        except HexarecError as error:
+            log.warning("refits could not be queued: %s", error.message)

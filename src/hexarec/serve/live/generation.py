@@ -11,9 +11,9 @@ from hexarec.serve.live.standby import Standby
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """A fitted pipeline attached to the catalog of a moment. like: the smallest rating that counts as liked.
+    """A fitted pipeline attached to the catalog of a moment.
 
-    path: the name of its folder.
+    like: the smallest rating that counts as liked. path: the directory it was read from.
     """
 
     name: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,19 +30,24 @@ def fitted_version(config: Mapping[str, Any], data: Dataset, folder: Path, name:
 
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
-    pipeline = pipeline_of(config).fit(data, seed=seed)
-    path = folder / f"{name}-{secrets.token_hex(6)}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save(pipeline, path)
+    path = saved(pipeline_of(config).fit(data, seed=seed), folder, name)
     return {
         "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
-        "path": path.name,
+        "path": path,
         "seed": seed,
         "events": len(data.interactions),
         "users": data.n_users,
         "items": data.n_items,
         "data_key": data.key,
     }
+
+
+def saved(pipeline: Pipeline, folder: Path, name: str) -> str:
+    """Write a fitted pipeline to a new directory of the folder; the directory's name."""
+    path = folder / f"{name}-{secrets.token_hex(6)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(pipeline, path)
+    return path.name
 
 
 def generation_of(
@@ -54,21 +58,22 @@ def generation_of(
     if Path(name).name != name or not name:
         raise StateError(f"pipeline {version.name} {version.version} names the path {name!r}, which is no plain name")
     pipeline = guarded(load(folder / name, served_data(catalog, version.name)))
-    return replace(attached(version.name, version.version, pipeline, counts, like), path=name)
+    return attached(version.name, version.version, pipeline, counts, like, name)
 
 
-def attached(name: str, version: int, pipeline: Pipeline, counts: Mapping[str, int], like: float | None) -> Generation:
+def attached(
+    name: str, version: int, pipeline: Pipeline, counts: Mapping[str, int], like: float | None, path: str = ""
+) -> Generation:
     """A generation of a pipeline that has its catalog; counts: events per item id, for the list of last resort."""
     ids = pipeline.catalog.items.ids.tolist()
     popular = np.array([counts.get(one, 0) for one in ids], np.float32)
-    return Generation(name, version, pipeline, Standby.of(pipeline.catalog, popular), like)
+    return Generation(name, version, pipeline, Standby.of(pipeline.catalog, popular), like, path)
 
 
 def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, int]) -> Generation:
     """The same version serving a changed catalog; new items pass `extend` of each stage."""
     pipeline = generation.pipeline.attach(served_data(catalog, generation.name))
-    made = attached(generation.name, generation.version, pipeline, counts, generation.like)
-    return replace(made, path=generation.path)
+    return attached(generation.name, generation.version, pipeline, counts, generation.like, generation.path)
 
 
 def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> int:
@@ -79,9 +84,8 @@ def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> in
         if not old.is_dir():
             continue
         pipeline = load(old)
-        new = folder / f"{name}-{secrets.token_hex(6)}"
-        save(pipeline.forget(users), new)
-        shelf.rewrite(KIND, name, version.version, {**version.body, "path": new.name})
+        new = saved(pipeline.forget(users), folder, name)
+        shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
         shutil.rmtree(old)
         done += 1
     return done

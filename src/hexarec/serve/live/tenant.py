@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hexarec.core import Catalog, Dataset, Exposures, StateError, run
+from hexarec.core import Catalog, Dataset, StateError, run
 from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
+from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog
 from hexarec.serve.live.recommender import Recommender
@@ -85,20 +86,16 @@ class Tenant:
         return {"items": len(items), "users": len(users), **verdicts}
 
     def data(self) -> Dataset:
-        """Everything stored, to fit on."""
+        """Everything stored, to fit on, with what enrichers made of it."""
         self.refresh()
         users, last = [], ""
         while page := self.shelf.users(after_id=last, most=PAGE):
             users += page
             last = page[-1].id
         told = self.settings
-        return dataset_of(
-            self.catalog,
-            self.shelf.event_columns(),
-            users,
-            name=str(told.get("name", self.name)),
-            like=told.get("like"),
-        )
+        name, like = str(told.get("name", self.name)), told.get("like")
+        made = dataset_of(self.catalog, self.shelf.event_columns(), users, name=name, like=like)
+        return with_kept(made, self.shelf, self.folder)
 
     # ------------------------------------------------------------- pipelines
     def fit(self, name: str, config: Mapping[str, Any], *, seed: int = 0) -> Versioned:
@@ -164,13 +161,6 @@ class Tenant:
         """All pipelines in service by name."""
         return dict(self._recommenders)
 
-    def learn(self, name: str, exposures: Exposures) -> None:
-        """Let the learning stages of a pipeline see what came of shown lists; published by one assignment."""
-        served = self.recommender(name)
-        old = served.current
-        pipeline = old.pipeline.learn(exposures)
-        served.swap(Generation(old.name, old.version, pipeline, old.standby, old.like))
-
     def forget(self, users: Sequence[str]) -> None:
         """Take users out of every pipeline in memory; what is saved is done by the erasure of the files."""
         with self._lock:
@@ -233,7 +223,9 @@ class Tenant:
     def _serve(self, made: Generation) -> None:
         served = self._recommenders.get(made.name)
         if served is not None:
+            rewritten = served.current.version == made.version  # an erasure took somebody out of its files
             served.swap(made)
+            served.previous = None if rewritten else served.previous
             return
         self._recommenders[made.name] = Recommender(made, self._histories, self.name, *self._batching)
         self._default = self._default or made.name

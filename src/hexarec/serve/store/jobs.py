@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from hexarec.core.errors import DataError, OptionError, StateError
 from hexarec.serve.store.access import Access
-from hexarec.serve.store.checks import as_json, checked_count, checked_id, checked_text, from_json
+from hexarec.serve.store.checks import as_json, checked_count, checked_id, checked_number, checked_text, from_json
 from hexarec.serve.store.rows import JobRow
 from hexarec.serve.store.schema import job_lines, jobs
 from hexarec.serve.store.statements import grown
@@ -40,7 +40,10 @@ class Jobs(Access):
         checked_id(worker, "worker")
         return self._write(lambda connection: self._claim(connection, worker, kinds, stale))
 
-    def beat(self, id: str, worker: str, *, phase: str = "", done: int = 0, total: int | None = None) -> JobRow:
+    def beat(
+        self, id: str, worker: str, *, phase: str = "", done: int = 0, total: int | None = None,
+        since: float | None = None,
+    ) -> JobRow:  # fmt: skip
         """A sign of life with how far it is; the job, with `cancel` when somebody asks it to end.
 
         Raises StateError when the job is no longer this worker's, who must then stop.
@@ -48,6 +51,7 @@ class Jobs(Access):
         said = {
             "beat": self._clock(), "phase": checked_text(phase, "phase"), "done": checked_count(done, "done"),
             "total": None if total is None else checked_count(total, "total"),
+            "since": None if since is None else checked_number(since, "since"),
         }  # fmt: skip
         return self._write(lambda connection: self._change(connection, id, worker, said))
 
@@ -62,6 +66,13 @@ class Jobs(Access):
             "error": None if error is None else checked_text(error, "error"),
         }  # fmt: skip
         return self._write(lambda connection: self._change(connection, id, worker, said))
+
+    def give_back_job(self, id: str, worker: str) -> JobRow:
+        """Let a running job wait again, as if this worker had never had it; cancelled where somebody asked for that.
+
+        Raises StateError when it is no longer this worker's.
+        """
+        return self._write(lambda connection: self._give_back(connection, id, worker))
 
     def cancel_job(self, id: str) -> JobRow | None:
         """Cancel a job: at once while it waits; one that runs is told at its next beat. None when there is none."""
@@ -117,6 +128,11 @@ class Jobs(Access):
             raise StateError(f"job {id[:80]!r} is not run by {worker[:80]!r}", hint="stop working on it")
         connection.execute(update(jobs).where(_J.tenant == self.tenant, _J.id == id).values(**said))
         return self._sure(connection, id)
+
+    def _give_back(self, connection: Connection, id: str, worker: str) -> JobRow:
+        said: dict[str, Any] = {"state": "waiting", "worker": None, "attempts": _J.attempts - 1}
+        made = self._change(connection, id, worker, said)
+        return self._cancel(connection, id) or made if made.cancel else made
 
     def _cancel(self, connection: Connection, id: str) -> JobRow | None:
         here = (_J.tenant == self.tenant, _J.id == id)

@@ -101,7 +101,10 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One background job: waiting, running, done, failed or cancelled. `beat` is the worker's last sign of life."""
+    """One background job: waiting, running, done, failed or cancelled. `beat` is the worker's last sign of life.
+
+    phase is what it does now, `done` of `total` steps of which are done; since is when this phase began.
+    """
 
     id: str
     kind: str
@@ -115,6 +118,7 @@ class JobRow:
     phase: str = ""
     done: int = 0
     total: int | None = None
+    since: float | None = None
     cancel: bool = False
     result: Mapping[str, Any] | None = None
     error: str | None = None

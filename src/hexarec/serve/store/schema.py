@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from hexarec.serve.store.checks import checked_text
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 VERSION_TABLE = "hexarec_revision"
 """Where the revision of a database stands."""
@@ -135,7 +135,7 @@ jobs = Table(
     "jobs", metadata,
     _key("tenant"), _key("id"), _count("seq"), _word("kind"), _text("args"), _time("created"),
     _word("state"), _maybe("worker"), _number("beat"), _number("started"), _number("ended"),
-    _text("phase"), _count("done"), _whole("total"), Column("cancel", Boolean, nullable=False),
+    _text("phase"), _count("done"), _whole("total"), _number("since"), Column("cancel", Boolean, nullable=False),
     Column("result", Text), Column("error", Text), _count("attempts"),
     _index("jobs_state", "tenant", "state", "seq"),
 )  # fmt: skip

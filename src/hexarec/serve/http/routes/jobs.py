@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
@@ -16,8 +16,9 @@ from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
 from hexarec.serve.jobs.allowed import check_endpoints
+from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.kinds import KINDS
-from hexarec.serve.jobs.runner import eta
+from hexarec.serve.jobs.progress import eta
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import JobRow
@@ -49,7 +50,7 @@ def _found(tenant: Tenant, job_id: str) -> JobRow:
 def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
     """The newest jobs, and the kinds there are."""
     jobs = [told(job) for job in tenant_of(request, caller).shelf.jobs(limit)]
-    kinds = {name: {"about": kind.about, "args": {arg: one.__name__ for arg, one in kind.args.items()}}
+    kinds = {name: {"about": kind.about, "args": {arg: one.type.__name__ for arg, one in kind.args.items()}}
              for name, kind in KINDS.items()}  # fmt: skip
     return {"jobs": jobs, "kinds": kinds}
 
@@ -62,7 +63,7 @@ def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
         raise OptionError(f"no kind {body.kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")
     kind.check(body.args)
     checked_name(body.args.get("pipeline", "default"), "pipeline")
-    check_endpoints(body.args.get("config", {}), backend_of(request).settings.endpoints)
+    check_endpoints(body.args, backend_of(request).settings.endpoints)
     shelf = tenant_of(request, caller).shelf
     job = shelf.add_job(body.kind, body.args)
     shelf.audit(caller.name, f"start job {body.kind}", job.id, request_id_of(request))
@@ -95,6 +96,18 @@ async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingR
             await asyncio.sleep(0.3)
 
     return EventStream(events(), headers={"cache-control": "no-store"})
+
+
+@router.get("/v1/jobs/{job_id}/file", openapi_extra=needs("jobs"), response_class=FileResponse)
+def file(request: Request, caller: MayJobs, job_id: JobId) -> FileResponse:
+    """The file that a finished job has made, as Parquet."""
+    tenant = tenant_of(request, caller)
+    job = _found(tenant, job_id)
+    name = (job.result or {}).get("file")
+    path = None if name is None else folder_of(tenant, job.id) / name
+    if path is None or not path.is_file():
+        raise MissingError(f"job {job_id!r} has made no file", hint=f"it is {job.state}")
+    return FileResponse(path, media_type="application/vnd.apache.parquet", filename=name)
 
 
 @router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"))

@@ -1,0 +1,44 @@
+"""Learning from what came of shown lists: the learned pipeline is the next version, saved and served by everybody."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hexarec.core import CapabilityError, StateError
+from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.live.publish import saved
+from hexarec.serve.policies import outcomes_of
+
+if TYPE_CHECKING:
+    from hexarec.pipeline.pipeline import Pipeline
+    from hexarec.serve.live.tenant import Tenant
+
+
+def learned(tenant: Tenant, name: str, *, days: float) -> dict[str, Any]:
+    """Let a pipeline learn from the lists of the last days that it has not learned from; the result of the job.
+
+    Raises CapabilityError when none of its stages learns, StateError when another version was published meanwhile.
+    """
+    tenant.refresh()
+    base = tenant.shelf.get(PIPELINE, name)
+    pipeline = tenant.recommender(name).current.pipeline
+    if base is None or not _learns(pipeline):
+        raise CapabilityError(f"no stage of {name} learns from shown lists", hint="diversity and bandits do")
+    now = time.time()
+    since = max(now - 86_400 * days, float(base.body.get("learned_until", 0.0)))
+    exposures = outcomes_of(tenant, name, days=(now - since) / 86_400, now=now)
+    if exposures is None:
+        return {"pipeline": name, "version": base.version, "lists": 0}
+    path = saved(pipeline.learn(exposures), tenant.folder, name)
+    there = tenant.shelf.get(PIPELINE, name)
+    if there is None or there.version != base.version:
+        raise StateError(f"{name} has another version by now", hint="start the job again")
+    body = {**base.body, "path": path, "learned_until": now}
+    made = tenant.shelf.put(PIPELINE, name, body, activate=True)
+    tenant.refresh()
+    return {"pipeline": name, "version": made.version, "lists": len(exposures)}
+
+
+def _learns(pipeline: Pipeline) -> bool:
+    return any(hasattr(one, "learn") for one in (*pipeline.retrieve_, pipeline.rank_, *pipeline.control_))

@@ -1,0 +1,65 @@
+"""A version is published by one assignment: 200 swaps while readers ask, and never half a model."""
+
+import threading
+
+from hexarec.serve.live.asks import Ask
+
+POPULAR = {"retrieve": [{"use": "popular"}]}
+RANDOM = {"retrieve": [{"use": "random"}], "rank": {"use": "itemknn"}}
+SWAPS, READERS = 200, 3
+
+
+def test_readers_never_see_half_a_model(tenant, data):
+    tenant.fit("p", POPULAR)
+    tenant.fit("p", RANDOM)
+    user = data.users.ids.ids[0]
+    served = tenant.recommender("p")
+    whole = {}
+    for version in (1, 2):
+        tenant.activate("p", version)
+        given = served.submit(Ask(user=user, k=8)).result()
+        whole[version] = (given.items, given.sources, given.scores, given.policy)
+    assert whole[1] != whole[2]
+    stop, seen, wrong = threading.Event(), [set() for _ in range(READERS)], []
+
+    def reads(mine):
+        while not stop.is_set():
+            given = served.submit(Ask(user=user, k=8)).result(10)
+            mine.add(given.version)
+            if (given.items, given.sources, given.scores, given.policy) != whole[given.version] or given.degraded:
+                wrong.append(given)
+
+    readers = [threading.Thread(target=reads, args=(mine,)) for mine in seen]
+    for one in readers:
+        one.start()
+    for turn in range(SWAPS):
+        tenant.activate("p", 1 + turn % 2)
+    stop.set()
+    for one in readers:
+        one.join()
+    assert not wrong
+    assert all(mine == {1, 2} for mine in seen), "both versions were really asked"
+    assert served.current.version == 1 + (SWAPS - 1) % 2
+
+
+def test_a_rollback_needs_no_file(tenant, data):
+    import shutil
+
+    tenant.fit("p", POPULAR)
+    first = tenant.recommender("p").submit(Ask(user=data.users.ids.ids[0], k=5)).result()
+    tenant.fit("p", RANDOM)
+    shutil.rmtree(tenant.folder / tenant.shelf.get("pipeline", "p", 1).body["path"])
+    tenant.activate("p", 1)
+    again = tenant.recommender("p").submit(Ask(user=data.users.ids.ids[0], k=5)).result()
+    assert (again.items, again.version) == (first.items, 1) and not tenant.broken
+
+
+def test_a_version_whose_files_are_gone_is_told_and_the_old_one_serves(tenant, data):
+    import shutil
+
+    tenant.fit("p", POPULAR)
+    made = tenant.shelf.put("pipeline", "p", {"config": POPULAR, "path": "p-gone", "seed": 0}, activate=True)
+    tenant.refresh()
+    assert tenant.recommender("p").current.version == 1 and f"version {made.version}" in tenant.broken["p"]
+    shutil.rmtree(tenant.folder / tenant.shelf.get("pipeline", "p", 1).body["path"])
+    assert tenant.recommender("p").submit(Ask(user=data.users.ids.ids[0])).result().version == 1

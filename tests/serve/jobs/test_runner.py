@@ -1,0 +1,246 @@
+"""The runner: progress, cancel, giving back, taking over, failing with a reason."""
+
+import threading
+import time
+
+import pytest
+from tests.serve.jobs.conftest import eventually
+from tests.serve.jobs.stages import kind_that, stepping
+
+from hexarec.core import OptionError, current
+from hexarec.serve.jobs import runner as module
+from hexarec.serve.jobs.files import folder_of
+from hexarec.serve.jobs.kinds import KINDS
+from hexarec.serve.jobs.progress import Progress, eta
+from hexarec.serve.jobs.runner import TRIES, Runner
+from hexarec.serve.store.rows import JobRow
+
+
+@pytest.fixture
+def working(monkeypatch):
+    """Let jobs of the kind `fit` do something else."""
+
+    def use(work):
+        monkeypatch.setitem(KINDS, "fit", kind_that(KINDS["fit"], work))
+
+    return use
+
+
+def lines(tenant, job):
+    return [line for _, line in tenant.shelf.job_lines(job.id)]
+
+
+def in_thread(runner):
+    thread = threading.Thread(target=runner.one)
+    thread.start()
+    return thread
+
+
+def test_progress_goes_to_the_store_while_it_runs_and_the_log_names_what_happened(tenant, runner, working):
+    working(stepping(30))
+    job = tenant.shelf.add_job("fit", {})
+    thread = in_thread(runner)
+    seen = eventually(lambda: (now := tenant.shelf.job(job.id)).done > 3 and now)
+    assert (seen.state, seen.phase, seen.total) == ("running", "step", 30)
+    left = eta(seen)
+    assert left is not None and 0 < left < 5
+    thread.join()
+    ended = tenant.shelf.job(job.id)
+    assert (ended.state, ended.result["steps"], ended.error, ended.attempts) == ("done", 30, None, 1)
+    assert lines(tenant, job) == [f"{runner.worker} begins, try 1", "step", "done"]
+    assert ended.result["usage"]["calls"] == 0
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_never_begins(tenant, runner):
+    job = tenant.shelf.add_job("fit", {})
+    assert tenant.shelf.cancel_job(job.id).state == "cancelled"
+    assert not runner.one()
+
+
+def test_a_running_job_is_cancelled_between_two_steps(tenant, runner, working):
+    working(stepping(2_000))
+    job = tenant.shelf.add_job("fit", {})
+    thread = in_thread(runner)
+    eventually(lambda: tenant.shelf.job(job.id).done)
+    tenant.shelf.cancel_job(job.id)
+    thread.join(10)
+    ended = tenant.shelf.job(job.id)
+    assert ended.state == "cancelled" and ended.result is None and ended.done < 2_000
+    assert not folder_of(tenant, job.id).exists(), "its folder is of no use any more"
+
+
+def test_a_runner_that_stops_gives_the_job_back_and_another_goes_on(tenant, runner, working):
+    working(stepping(200))
+    job = tenant.shelf.add_job("fit", {})
+    runner.start()
+    eventually(lambda: tenant.shelf.job(job.id).done)
+    runner.close()
+    waiting = tenant.shelf.job(job.id)
+    assert (waiting.state, waiting.worker, waiting.attempts) == ("waiting", None, 0)
+    left = int((folder_of(tenant, job.id) / "last").read_text())
+    assert left > 0, "what it has written waits for the next"
+    working(stepping(3))
+    second = Runner(tenant.service, beat=0.02)
+    assert second.one() and tenant.shelf.job(job.id).state == "done"
+    assert lines(tenant, job)[2] == f"{runner.worker} stops and gives the job back"
+
+
+def test_a_cancelled_job_is_not_given_back(tenant, runner, working):
+    working(stepping(200))
+    job = tenant.shelf.add_job("fit", {})
+    runner.start()
+    eventually(lambda: tenant.shelf.job(job.id).done)
+    tenant.shelf.cancel_job(job.id)
+    runner.close()
+    assert tenant.shelf.job(job.id).state == "cancelled"
+
+
+def test_a_silent_worker_loses_its_job_and_what_it_says_later_does_not_count(tenant, working):
+    working(stepping(150))
+    job = tenant.shelf.add_job("fit", {})
+    mute = Runner(tenant.service, beat=1_000.0)
+    thread = in_thread(mute)
+    eventually(lambda: tenant.shelf.job(job.id).state == "running")
+    working(stepping(2))
+    second = Runner(tenant.service, stale=0.2, beat=0.02)
+    eventually(second.one)
+    ended = tenant.shelf.job(job.id)
+    assert (ended.state, ended.worker, ended.attempts) == ("done", second.worker, 2)
+    thread.join()
+    assert tenant.shelf.job(job.id) == ended
+
+
+def test_a_worker_that_lost_its_job_hears_so_at_its_next_beat_and_stops(tenant, working):
+    working(stepping(10_000))
+    job = tenant.shelf.add_job("fit", {})
+    first = Runner(tenant.service, beat=0.3)
+    thread = in_thread(first)
+    eventually(lambda: tenant.shelf.job(job.id).state == "running")
+    tenant.shelf.claim_job("another", (), stale=0.0)
+    eventually(lambda: tenant.shelf.job(job.id).worker == "another" or tenant.shelf.claim_job("another", (), 0.0))
+    thread.join(10)
+    assert not thread.is_alive()
+    assert tenant.shelf.job(job.id).state == "running", "it belongs to the other one"
+
+
+def test_a_job_over_which_workers_die_fails_in_the_end(tenant, runner, working):
+    working(stepping(1))
+    job = tenant.shelf.add_job("fit", {})
+    for turn in range(TRIES):
+        time.sleep(0.01)
+        assert tenant.shelf.claim_job(f"dead {turn}", (), stale=0.0).id == job.id
+    time.sleep(0.01)
+    last = Runner(tenant.service, stale=0.0, beat=0.02)
+    assert last.one()
+    ended = tenant.shelf.job(job.id)
+    assert ended.state == "failed" and "3 workers died" in ended.error
+
+
+def test_what_was_raised_on_purpose_is_told_with_its_mend(tenant, runner, working):
+    def refuses(tenant, args, scratch):
+        raise OptionError("the depth is 0", hint="at least 1")
+
+    working(refuses)
+    job = tenant.shelf.add_job("fit", {})
+    runner.one()
+    ended = tenant.shelf.job(job.id)
+    assert (ended.state, ended.error) == ("failed", "the depth is 0\n  -> at least 1")
+    assert lines(tenant, job)[-1] == "failed: the depth is 0"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (ZeroDivisionError("a secret value"), "ZeroDivisionError: a fault of the server; its log tells more"),
+        (
+            OSError(28, "No space left on device", "/secret/place"),
+            "the disk or the network refused: No space left on device",
+        ),
+    ],
+)
+def test_a_fault_nobody_expected_shows_neither_trace_nor_values(tenant, runner, working, fault, said):
+    def breaks(tenant, args, scratch):
+        raise fault
+
+    working(breaks)
+    job = tenant.shelf.add_job("fit", {})
+    runner.one()
+    ended = tenant.shelf.job(job.id)
+    assert (ended.state, ended.error) == ("failed", said)
+    assert runner.one() is False, "and the runner goes on"
+
+
+def test_notes_of_the_work_stand_in_the_log(tenant, runner, working):
+    def notes(tenant, args, scratch):
+        current().emit({"kind": "note", "text": "三 rows left out"})
+        return {}
+
+    working(notes)
+    job = tenant.shelf.add_job("fit", {})
+    runner.one()
+    assert "三 rows left out" in lines(tenant, job)
+
+
+def test_a_log_does_not_grow_without_end(tenant, runner, working):
+    def many(tenant, args, scratch):
+        for number in range(module.LINES + 50):
+            current().emit({"kind": "progress", "label": f"part {number}", "done": 0, "total": 1, "seconds": 0.0})
+        return {}
+
+    working(many)
+    job = tenant.shelf.add_job("fit", {})
+    runner.one()
+    assert len(lines(tenant, job)) == module.LINES + 2
+
+
+def test_tenants_take_turns(tenant, runner, working):
+    working(stepping(1, 0.0))
+    other = tenant.service.tenant("other")
+    for _ in range(3):
+        tenant.shelf.add_job("fit", {})
+    late = other.shelf.add_job("fit", {})
+    assert runner.one() and runner.one()
+    assert other.shelf.job(late.id).state == "done"
+    assert [job.state for job in tenant.shelf.jobs()] == ["waiting", "waiting", "done"]
+
+
+def test_the_budget_of_a_job_holds(tenant, runner, working):
+    def spends(tenant, args, scratch):
+        current().check_budget(tokens=100)
+        current().ledger.add(tokens_in=100)
+        current().check_budget(tokens=1)
+
+    working(spends)
+    job = tenant.shelf.add_job("fit", {"tokens": 100})
+    runner.one()
+    assert "budget of 100 tokens" in tenant.shelf.job(job.id).error
+
+
+# ---------------------------------------------------------------- progress
+def event(label, done, total, seconds=0.0):
+    return {"kind": "progress", "label": label, "done": done, "total": total, "seconds": seconds}
+
+
+def test_the_outermost_piece_that_has_moved_is_shown():
+    begun = []
+    progress = Progress(begun.append, clock=lambda: 100.0)
+    assert progress.now is None
+    progress.hear(event("fit", 0, 3))
+    progress.hear(event("epoch", 0, 10))
+    assert progress.now.label == "epoch", "nothing has moved: the innermost"
+    progress.hear(event("epoch", 4, 10, 8.0))
+    assert (progress.now.label, progress.now.since) == ("epoch", 92.0)
+    progress.hear(event("fit", 1, 3, 20.0))
+    assert (progress.now.label, progress.now.done, progress.now.since) == ("fit", 1, 80.0)
+    progress.hear(event("epoch", 10, 10, 20.0))
+    progress.hear(event("fit", 3, 3, 60.0))
+    progress.hear({"kind": "words", "text": "no progress"})
+    assert progress.now is None and begun == ["fit", "epoch"]
+
+
+def test_the_time_left_is_that_of_the_phase():
+    row = JobRow("a", "fit", {}, 0.0, state="running", started=0.0, since=900.0, done=10, total=40)
+    assert eta(row, now=1_000.0) == pytest.approx(300.0)
+    assert eta(row, now=800.0) == 0.0, "a clock that went back"
+    for unknown in ({"done": 0}, {"total": None}, {"since": None}, {"state": "waiting"}):
+        assert eta(JobRow(**{**vars(row), **unknown}), now=1_000.0) is None
