@@ -285,6 +285,7 @@ def test_answers_are_replayed(tmp_path):
         ({"naming": "poet"}, OptionError),
         ({"per_leaf": 0}, OptionError),
         ({"width": 0}, OptionError),
+        ({"dim": 0}, OptionError),
         ({"leaf": 0}, OptionError),
         ({"domain": "wine"}, OptionError),
         ({"choose": "model", "lm": Overlap(), "leaf": 50}, OptionError),
