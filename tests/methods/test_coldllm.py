@@ -258,7 +258,7 @@ def test_what_a_judge_lacks_is_said_when_it_is_built():
 
 @pytest.mark.parametrize(
     "options",
-    [{"kept": 0}, {"history": 0}, {"most": 0}, {"threshold": -0.1}, {"ridge": -1.0}, {"shots": -1}, {"epochs": 0},
+    [{"kept": 0}, {"history": 0}, {"most": 0}, {"threshold": -0.1}, {"threshold": 1.5}, {"first": "both"}, {"update": "sgd"}, {"ridge": -1.0}, {"shots": -1}, {"epochs": 0},
      {"batch": 0}, {"domain": "films"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):

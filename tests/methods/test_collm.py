@@ -336,7 +336,8 @@ def test_what_a_model_lacks_is_said_when_it_is_built(model, options, named):
 
 @pytest.mark.parametrize(
     "options",
-    [{"shots": -1}, {"history": 0}, {"tokens": 0}, {"map_epochs": 0}, {"domain": "films"}, {"mapper": "none"},
+    [{"shots": -1}, {"history": 0}, {"tokens": 0}, {"map_epochs": 0}, {"domain": "films"}, {"mapper": "none"}, {"tuning": "T4"},
+     {"vectors": "id"}, {"negatives": "none"},
      {"cf": None, "vectors": "random"}, {"vectors": "ids", "tokens": 2}, {"start": "somewhere", "epochs": 0}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):

@@ -377,7 +377,7 @@ def test_an_estimate_counts_tuning_and_reading_and_tunes_nothing():
 @pytest.mark.parametrize(
     "options",
     [{"guide": -1.0}, {"inner": -1}, {"sampled": -1}, {"most": 0}, {"debias": -0.1}, {"r": 0}, {"epochs": 0},
-     {"batch": 0}, {"decay": -1.0}, {"patience": -1}, {"share": -0.1}],
+     {"batch": 0}, {"decay": -1.0}, {"patience": -1}, {"share": -0.1}, {"init": "zero"}, {"update": "sgd"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):

@@ -65,6 +65,12 @@ def test_the_tree_is_made_of_the_catalog_alone():
     assert ours.items.tolist() == theirs.items.tolist()
 
 
+def test_withdrawn_items_are_in_no_leaf():
+    gone = replace(DATA, catalog=DATA.catalog.remove([str(DATA.catalog.items.ids[3])]))
+    leaves = tree_of(data=gone).tree_.leaf_of_
+    assert leaves[3] == -1 < leaves[2]
+
+
 @pytest.mark.parametrize("search", ["depth", "beam", "proportional"])
 def test_someone_who_knows_the_truth_reaches_it(search):
     found = tree_of(search=search).retrieve_knowing(WORLD.queries, WORLD.truth, 8)
@@ -285,6 +291,7 @@ def test_answers_are_replayed(tmp_path):
         ({"naming": "poet"}, OptionError),
         ({"per_leaf": 0}, OptionError),
         ({"width": 0}, OptionError),
+        ({"dim": 0}, OptionError),
         ({"leaf": 0}, OptionError),
         ({"domain": "wine"}, OptionError),
         ({"choose": "model", "lm": Overlap(), "leaf": 50}, OptionError),

@@ -176,7 +176,10 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
     TALLRec(Overlap(), shots=0)
 
 
-@pytest.mark.parametrize("options", [{"shots": -1}, {"history": 0}, {"examples": -1}, {"domain": "films"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"shots": -1}, {"history": 0}, {"examples": -1}, {"goal": "label"}, {"loss_on": "prompt"}, {"domain": "films"}],
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):
         TALLRec(TINY, **options)

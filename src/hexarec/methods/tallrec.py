@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, ragged, ready, rng
+from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
 from hexarec.lm.base import LanguageModel, Prompt, Sample, Turn
 from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.pointwise import (
@@ -98,6 +98,7 @@ class TALLRec:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         if min(self.shots, self.examples, self.patience) < 0 or min(self.history, self.most_valid) < 1:
             raise OptionError("shots, examples and patience are at least 0, history and most_valid at least 1")

@@ -65,7 +65,7 @@ def _fresh(encoder: Encoder, texts: list[str]) -> Vectors:
 def asked(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     """Rows (n, dim) of words that somebody said, which are not kept; zeros, and told of, where they are no numbers."""
     rows = np.asarray(encoder.encode(list(texts)), np.float32)
-    good = np.isfinite(rows).all(axis=1)
+    good = np.asarray(np.isfinite(rows).all(axis=1))
     if not good.all():
         degrade(f"{encoder.name} gave no numbers for {int((~good).sum())} of {len(texts)} texts")
     return np.where(good[:, None], rows, np.float32(0.0))

@@ -76,7 +76,9 @@ class TextSearch:
         if not len(queries):
             return np.zeros((0, len(self.known_)), np.float32)
         rows = asked(self.encoder_, queries)
-        return np.where(self.known_ & rows.any(axis=1)[:, None], rows @ self.vectors_.T, -np.inf).astype(np.float32)
+        return np.where(self.known_ & rows.any(axis=1, keepdims=True), rows @ self.vectors_.T, -np.inf).astype(
+            np.float32
+        )
 
     def found(self, queries: Sequence[str], forbidden: NDArray[np.bool_], k: int) -> list[list[int]]:
         """For each query its k best items that are not forbidden (n_items,), best first; ties by row number."""

@@ -59,7 +59,7 @@ class TextSpace:
         words = [] if queries.text is None else [(i, text) for i, text in enumerate(queries.text.tolist()) if text]
         if words:
             rows = asked(self.encoder_, [text for _, text in words])
-            made[[i for i, _ in words]] += self._placed(rows) * rows.any(axis=1)[:, None]
+            made[[i for i, _ in words]] += self._placed(rows) * rows.any(axis=1, keepdims=True)
         return unit(made)
 
     def _placed(self, rows: Vectors) -> Vectors:
