@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from hexarec.core.errors import DataError
 from hexarec.core.interactions import KINDS
@@ -24,7 +24,7 @@ _COLUMNS = (
     _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
 )  # fmt: skip
 _TENANT = _E.tenant == bindparam("tenant")
-_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True)))
+_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True, type_=Text)))
 
 
 class Events(Access):

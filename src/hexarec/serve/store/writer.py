@@ -20,6 +20,8 @@ Act = Callable[[Any], T]
 """What is done with the connection of a transaction, or, alone, with the driver's own connection."""
 MOST = 256
 """Writes that share one commit at most."""
+WINDOW = 0.002
+"""Seconds that a commit waits at most for the callers of the one before it; one caller alone never waits."""
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Writer:
         self._queue: deque[_Task] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        self._callers = 1  # who wrote or waited at the last commit: so many are likely to come again
         self.stopped: str | None = None
         self._thread = threading.Thread(target=self._run, name="hexarec-store", daemon=True)
         self._thread.start()
@@ -90,7 +93,9 @@ class Writer:
                     self._wake.wait()
                 if not self._queue:
                     return []
+                self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._callers, WINDOW)
                 if tasks := self._taken():
+                    self._callers = len(tasks) + len(self._queue)
                     return tasks
 
     def _taken(self) -> list[_Task]:
