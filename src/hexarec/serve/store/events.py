@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Select, Text, bindparam, func, select
@@ -36,7 +37,8 @@ class Events(Access):
         Of equal ids inside one batch the first is written. Events of an erased user from before the erasure are not.
         """
         rows = [self._checked(event) for event in events]
-        return self._soon(lambda connection: self._add(connection, rows))
+        self._salt()
+        return self._writer.soon_together(self._add_all, rows)
 
     def add_events(self, events: Sequence[EventRow]) -> list[Verdict]:
         """As `add_events_soon`, when it is done."""
@@ -91,6 +93,10 @@ class Events(Access):
     def _checked(self, event: EventRow) -> dict[str, Any]:
         row = checked(event)
         return {"tenant": self.tenant, **row, "digest": digest_of(row)}
+
+    def _add_all(self, connection: Connection, batches: list[list[dict[str, Any]]]) -> list[list[Verdict]]:
+        verdicts = iter(self._add(connection, [row for batch in batches for row in batch]))
+        return [list(islice(verdicts, len(batch))) for batch in batches]
 
     def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         known = self._known(connection, [row["id"] for row in rows])
