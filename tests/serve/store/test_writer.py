@@ -191,3 +191,21 @@ def test_reading_does_not_wait_for_writing(store):
 def test_errors_of_the_driver_do_not_pass(store):
     with pytest.raises(StateError):
         store.of("a")._rows(text("SELECT * FROM nothing_of_this_name"))
+
+
+def test_nobody_is_told_before_the_commit(store, monkeypatch):
+    seen, go = [], held(store)
+    future = store.of("a").add_events_soon([row("e")])
+    monkeypatch.setattr("hexarec.serve.store.writer.point", lambda name: seen.append((name, future.done())))
+    go.set()
+    future.result(20)
+    store.close()
+    passed = [
+        (name, done) for name, done in seen if name in ("commit.act", "commit.before", "commit.after", "commit.told")
+    ]
+    assert passed[-4:] == [
+        ("commit.act", False),
+        ("commit.before", False),
+        ("commit.after", False),
+        ("commit.told", True),
+    ]

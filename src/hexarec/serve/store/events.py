@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from hexarec.core.errors import DataError
 from hexarec.core.interactions import KINDS
@@ -24,7 +25,7 @@ _COLUMNS = (
     _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
 )  # fmt: skip
 _TENANT = _E.tenant == bindparam("tenant")
-_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True)))
+_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True, type_=Text)))
 
 
 class Events(Access):
@@ -36,7 +37,8 @@ class Events(Access):
         Of equal ids inside one batch the first is written. Events of an erased user from before the erasure are not.
         """
         rows = [self._checked(event) for event in events]
-        return self._soon(lambda connection: self._add(connection, rows))
+        self._salt()
+        return self._writer.soon_together(self._add_all, rows)
 
     def add_events(self, events: Sequence[EventRow]) -> list[Verdict]:
         """As `add_events_soon`, when it is done."""
@@ -97,6 +99,10 @@ class Events(Access):
         row = checked(event)
         said = row if event.timed else {name: value for name, value in row.items() if name != "time"}
         return {"tenant": self.tenant, **row, "digest": digest_of(said)}
+
+    def _add_all(self, connection: Connection, batches: list[list[dict[str, Any]]]) -> list[list[Verdict]]:
+        verdicts = iter(self._add(connection, [row for batch in batches for row in batch]))
+        return [list(islice(verdicts, len(batch))) for batch in batches]
 
     def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         known = self._known(connection, [row["id"] for row in rows])
