@@ -54,7 +54,7 @@ async def answered(
             _from(tenant.recommender(choice.pipeline), ask), _from(tenant.recommender(choice.other), ask)
         )
         given, choice = merged(choice, both[0], both[1], ask.k, request_id)
-    backend.metrics.answered(given, choice.arm or "")
+    backend.metrics.answered(given)
     spans(given, caller.tenant, request_id)
     if caller.key is not None and ask.purse is None:
         backend.limits(caller.tenant).purse(caller.key).add(given.tokens, given.dollars)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import secrets
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hexarec
-from hexarec.core import Filter
+from hexarec.core import Filter, OptionError
 from hexarec.core.errors import HexarecError
 from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
+from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
 from hexarec.serve.http.routes.explanations import explained
 from hexarec.serve.http.shapes import Explanation
@@ -38,9 +42,22 @@ def tools_of(backend: Backend, local: Caller | None = None) -> MCPServer[Any]:
     tools = Tools(backend, local)
     for tool in (tools.recommend, tools.similar_items, tools.search_items, tools.explain, tools.record_feedback,
                  tools.list_pipelines):  # fmt: skip
-        server.tool()(tool)
-    server.resource("item://{item_id}", mime_type="application/json")(tools.item)
+        server.tool()(_telling(tool, ToolError))
+    server.resource("item://{item_id}", mime_type="application/json")(_telling(tools.item, ResourceError))
     return server
+
+
+def _telling(tool: Callable[..., Any], kind: type[Exception]) -> Callable[..., Any]:
+    """The tool, whose errors raised on purpose reach the client as words and the log as nothing."""
+
+    @functools.wraps(tool)
+    async def told(*args: Any, **given: Any) -> Any:
+        try:
+            return await tool(*args, **given)
+        except HexarecError as error:
+            raise kind(f"{error.message}; {error.hint}" if error.hint else error.message) from None
+
+    return told
 
 
 class Tools:
@@ -52,7 +69,7 @@ class Tools:
     def _allowed(self, scope: str) -> Caller:
         caller = CALLER.get(self._local)
         if caller is None:
-            raise ValueError("a valid key is needed")
+            raise ForbiddenError("a valid key is needed")
         caller.needs(scope)
         if caller.key is not None:
             self._backend.limits(caller.tenant).admit(caller.key)
@@ -69,7 +86,7 @@ class Tools:
         """Recommend items to a known user, to somebody who liked these item ids, or who wishes something in words."""
         caller = self._allowed("recommend")
         if user_id is None and not liked and not wish:
-            raise ValueError("give user_id, liked or wish")
+            raise OptionError("give user_id, liked or wish")
         where = None if filter is None else Filter.parse(filter)
         ask = Ask(user=user_id, history=past(liked or []), text=wish, k=n, where=where)
         return await self._listed(caller, ask, pipeline)
