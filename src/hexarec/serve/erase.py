@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hexarec.core import StateError
@@ -22,9 +23,7 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
     """
     counts = dict(tenant.shelf.erase_user(user))
     tenant.forget([user])
-    counts["saved pipelines"] = sum(
-        _rewritten(tenant, name, user) for name in {one.name for one in tenant.shelf.names(KIND)}
-    )
+    counts["saved pipelines"] = forgotten(tenant, [user])
     counts["files of jobs"] = without_user(tenant, user)
     tenant.refresh()
     if scrub:
@@ -32,8 +31,13 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
     return counts
 
 
-def _rewritten(tenant: Tenant, name: str, user: str) -> int:
-    """Write every version of a pipeline anew without the user, and remove the old files."""
+def forgotten(tenant: Tenant, users: Sequence[str]) -> int:
+    """Write every saved version of every pipeline anew without these users; how many."""
+    return sum(_rewritten(tenant, one.name, users) for one in tenant.shelf.names(KIND)) if users else 0
+
+
+def _rewritten(tenant: Tenant, name: str, users: Sequence[str]) -> int:
+    """Write every version of a pipeline anew without the users, and remove the old files."""
     done = 0
     for version in tenant.shelf.versions(KIND, name):
         old = tenant.folder / str(version.body["path"])
@@ -42,7 +46,7 @@ def _rewritten(tenant: Tenant, name: str, user: str) -> int:
         pipeline = load(old)
         if not isinstance(pipeline, Pipeline):
             raise StateError(f"{old} holds no pipeline")
-        new = saved(pipeline.forget([user]), tenant.folder, name)
+        new = saved(pipeline.forget(users), tenant.folder, name)
         tenant.shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
         shutil.rmtree(old)
         done += 1

@@ -13,7 +13,7 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import NewKey
-from hexarec.serve.keys import made_key
+from hexarec.serve.keys import made_key, rotated
 from hexarec.serve.limits import day_of
 from hexarec.serve.store.rows import KeyRow
 
@@ -57,12 +57,9 @@ def rotate(
     old = shelf.key(key_id)
     if old is None:
         raise MissingError(f"no key {key_id!r}")
-    days = None if old.expires is None else max((old.expires - old.created) / 86_400, 1e-6)
-    limits = {name: getattr(old, name) for name in ("rate", "burst", "calls", "tokens", "dollars")}
-    row, secret = made_key(old.name, old.scopes, days=days, **limits)
+    row, secret, ending = rotated(old, overlap)
     shelf.put_key(row)
-    end = time.time() + overlap
-    shelf.put_key(replace(old, expires=end if old.expires is None else min(old.expires, end)))
+    shelf.put_key(ending)
     shelf.audit(caller.name, "rotate key", f"{old.id} to {row.id}", request_id_of(request))
     return {**told(row, {}), "key": secret}
 
