@@ -1,5 +1,5 @@
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hexarec.core import (
     IdTable,
     OptionError,
     PerUser,
+    choices,
     fitted,
     forget,
     fresh,
@@ -168,3 +169,15 @@ def test_forgetting_keeps_a_shared_stage_shared_and_uses_a_stages_own_way():
 def test_forgetting_does_nothing_to_what_knows_no_users():
     assert forget(3, ["a"]) == 3 and forget("text", ["a"]) == "text"
     assert forget((1, 2), ["a"]) == (1, 2)
+
+
+def test_words_that_are_no_choice_are_refused_with_those_that_are():
+    @dataclass
+    class Stage:
+        how: Literal["beam", "draw"] = "beam"
+        n: int = 3
+
+    choices(Stage())
+    with pytest.raises(OptionError, match="Stage: how is 'bean'") as caught:
+        choices(Stage("bean"))
+    assert caught.value.hint == "one of beam, draw"

@@ -216,6 +216,19 @@ def test_ratings_drawn_from_the_odds_use_the_whole_scale():
     assert set(found) == {1.0, 2.0, 3.0, 4.0, 5.0}
 
 
+@pytest.mark.parametrize(("leave", "stay", "low", "high"), [(8, -8, 1, 1), (-8, 8, 0, 0), (8, 8, 0.2, 0.8)])
+def test_leaving_is_asked_both_ways_so_that_a_liking_for_yes_cancels(leave, stay, low, high):
+    class Torn(Even):
+        def label(self, prompts, labels):
+            rows = super().label(prompts, labels)
+            for row, prompt in zip(rows, prompts, strict=True):
+                row[0] += leave * ("Do you leave now?" in prompt.text) + stay * ("one more page?" in prompt.text)
+            return rows
+
+    visits = users(Torn()).react([{"user": USERS[0], "seed": seed} for seed in range(20)], pages(20, 1))
+    assert low <= np.mean([one["exited"] for one in visits]) <= high
+
+
 def test_exits_follow_pages_and_activity_not_a_step_of_the_prompt():
     lists = Random().fit(FILMS).retrieve(FILMS.queries(), 20)
     exits = [one["page"] for one in rollout(lists, FILMS.queries(), RULES).visits]

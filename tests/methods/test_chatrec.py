@@ -5,11 +5,24 @@ import numpy as np
 import pytest
 
 import hexarec
-from hexarec.core import CapabilityError, Dialogue, Item, Lists, Message, OptionError, load, run, save
+from hexarec.core import (
+    CapabilityError,
+    Catalog,
+    Dialogue,
+    Item,
+    Lists,
+    Message,
+    OptionError,
+    Words,
+    load,
+    run,
+    save,
+)
 from hexarec.lm.base import Completion
 from hexarec.lm.fake import Double, Overlap
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.chatrec import PROMPTS, ChatRec
+from hexarec.parts.replies import Replies
 
 FILMS = hexarec.open_data("films")
 USER = FILMS.users.ids.ids[3]
@@ -90,12 +103,32 @@ def test_spans_point_from_titles_to_ids():
         assert reply.words.text[span.start : span.stop] == FILMS.catalog[one].title
 
 
+def test_a_title_that_is_a_number_is_not_taken_for_its_place_in_the_list():
+    catalog = Catalog.of([Item("x", "."), Item("y", "2"), Item("z", "2 - 3")])
+    why = [Words("2.")] * 3
+    reply = Replies(PROMPTS, catalog, "en", {}).listed(Words("Here:"), [0, 1, 2], why)
+    assert [reply.words.text[: span.start].rsplit("\n", 1)[1] for span in reply.words.spans] == ["1. ", "2. ", "3. "]
+    assert [reply.words.text[span.start : span.stop] for span in reply.words.spans] == [".", "2", "2 - 3"]
+
+
 def test_a_refusal_of_the_first_turn_holds_to_the_last_and_nothing_is_shown_twice():
     noise = ["more", "something else please", "and again"] * 3
     replies = talk(method(), "never any horror or war please", *noise)
     shown = [one for reply in replies for one in reply.items]
     assert len(shown) == len(set(shown)) and len(shown) > 20
     assert not any(own & {"horror", "war"} for reply in replies for own in genres(reply))
+
+
+def test_a_client_may_send_the_newest_turns_alone():
+    lm = Heard()
+    stage = method(lm, memory=60)
+    state = dict(talk(stage, "never any war please", *["tell me more about long and quiet ones " * 3] * 8)[-1].state)
+    assert state["talk"]["left"] > 3
+    lm.asked.clear()
+    newest = (Message("user", "hm"), Message("assistant", "Well?"), Message("user", "a film, but no horror"))
+    reply = stage.converse([Dialogue(newest, state)], Desk())[0]
+    assert reply.items and not any(own & {"horror", "war"} for own in genres(reply))
+    assert "a film, but no horror" in lm.asked[-1] and reply.state["talk"]["left"] == 2
 
 
 def test_prompts_stay_bounded_however_long_the_dialogue():

@@ -29,6 +29,7 @@ from hexarec.lm.fake import Overlap  # noqa: E402
 from hexarec.lm.guard import Guarded  # noqa: E402
 from hexarec.lm.open import open_encoder, open_lm  # noqa: E402
 from hexarec.methods.coldllm import PROMPTS, ColdLLM  # noqa: E402
+from hexarec.parts.pointwise import shots, split_cases  # noqa: E402
 from hexarec.testing._measures import audience_recall, recall_at  # noqa: E402
 
 COLD = world("cold")
@@ -157,6 +158,21 @@ def test_a_tuned_judge_is_asked_with_what_it_learned():
     assert np.abs(np.sort(ours.p) - np.sort(theirs.p)).max() > 0.01
 
 
+def test_a_judge_learns_from_what_came_before_each_like(monkeypatch):
+    from hexarec.parts.train import yesno
+
+    seen = []
+    monkeypatch.setattr(yesno, "tune_yes_no", lambda lm, kind, labels, *asked, **more: seen.extend(asked))
+    judged(TINY, shots=200, history=2, kept=1, fields=("title",))
+    for cases, asked in zip(split_cases(DATA, 0.1, negatives="drawn"), seen, strict=True):
+        some = shots(cases, 200, balanced=True)
+        assert asked.yes == some.liked.tolist() and len(asked.prompts) > 5
+        for query, item, prompt in zip(some.queries, some.item, asked.prompts, strict=True):
+            titles = [DATA.catalog.titles[row] for row in query.items[-2:]]
+            shown = "\n".join(f"{n}. {title}" for n, title in enumerate(titles, 1))
+            assert f"{DATA.catalog.titles[item]}\n\n" in prompt.text and f"\n{shown}\n\n" in prompt.text
+
+
 def test_answers_that_are_no_numbers_accept_nobody_and_are_said():
     class Lost(Overlap):
         def label(self, prompts, labels):
@@ -242,7 +258,7 @@ def test_what_a_judge_lacks_is_said_when_it_is_built():
 
 @pytest.mark.parametrize(
     "options",
-    [{"kept": 0}, {"history": 0}, {"most": 0}, {"threshold": -0.1}, {"ridge": -1.0}, {"shots": -1}, {"epochs": 0},
+    [{"kept": 0}, {"history": 0}, {"most": 0}, {"threshold": -0.1}, {"threshold": 1.5}, {"first": "both"}, {"update": "sgd"}, {"ridge": -1.0}, {"shots": -1}, {"epochs": 0},
      {"batch": 0}, {"domain": "films"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):

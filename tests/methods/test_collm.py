@@ -9,7 +9,18 @@ pytest.importorskip("peft")
 
 from hexarec import core  # noqa: E402
 from hexarec.classic import BPR, DIN, LightGCN  # noqa: E402
-from hexarec.core import CapabilityError, Item, Lists, OptionError, Queries, load, save, variant  # noqa: E402
+from hexarec.core import (  # noqa: E402
+    CapabilityError,
+    Item,
+    Lists,
+    OptionError,
+    Queries,
+    fitted,
+    holdout,
+    load,
+    save,
+    variant,
+)
 from hexarec.core.options import clear_memo  # noqa: E402
 from hexarec.data.worlds import world  # noqa: E402
 from hexarec.eval.estimate import estimate  # noqa: E402
@@ -142,6 +153,12 @@ def test_the_second_step_leaves_the_adapter_as_the_first_left_it(learned):
     tuned(seed=5)
     after = dict(TINY.base.model.named_parameters())
     assert all(one.equal(after[name]) for name, one in weights.items())
+
+
+def test_the_collaborative_model_knows_nothing_of_the_cases_that_validate(learned):
+    before, whole = (fitted(CF, data) for data in (holdout(DATA, learned.share).train, DATA))
+    own, other = (before.users(DATA.queries()), whole.users(DATA.queries()))
+    assert np.array_equal(learned.cf_.users(DATA.queries()), own) and not np.allclose(own, other)
 
 
 def test_by_titles_alone_no_question_has_a_slot():
@@ -319,7 +336,8 @@ def test_what_a_model_lacks_is_said_when_it_is_built(model, options, named):
 
 @pytest.mark.parametrize(
     "options",
-    [{"shots": -1}, {"history": 0}, {"tokens": 0}, {"map_epochs": 0}, {"domain": "films"}, {"mapper": "none"},
+    [{"shots": -1}, {"history": 0}, {"tokens": 0}, {"map_epochs": 0}, {"domain": "films"}, {"mapper": "none"}, {"tuning": "T4"},
+     {"vectors": "id"}, {"negatives": "none"},
      {"cf": None, "vectors": "random"}, {"vectors": "ids", "tokens": 2}, {"start": "somewhere", "epochs": 0}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):

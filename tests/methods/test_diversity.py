@@ -651,6 +651,8 @@ def test_options_are_checked_and_built_by_name():
         ({"recent": 0}, OptionError),
         ({"window": 0}, OptionError),
         ({"ridge": 1.0}, OptionError),
+        ({"proportional": -0.1}, OptionError),
+        ({"integral": float("nan")}, OptionError),
         ({"by": "x"}, OptionError),
         ({"at_most": {"nothing": 1}}, OptionError),
         ({"by": "feature", "name": "v"}, CapabilityError),

@@ -29,6 +29,7 @@ from hexarec.lm.fake import Overlap  # noqa: E402
 from hexarec.lm.guard import Guarded  # noqa: E402
 from hexarec.lm.open import open_encoder, open_lm  # noqa: E402
 from hexarec.methods.filterllm import PROMPTS, FilterLLM  # noqa: E402
+from hexarec.parts.audience import newest  # noqa: E402
 from hexarec.parts.encoded import forget_encoded  # noqa: E402
 from hexarec.testing._measures import audience_recall, guidance_gap, recall_at  # noqa: E402
 
@@ -138,6 +139,19 @@ def test_items_that_validate_do_not_teach(monkeypatch):
     frozen(epochs=1)
     ((valid, teaching),) = seen
     assert len(valid) == 5 and not valid & teaching and len(valid | teaching) == 48
+
+
+def test_what_validates_is_the_distribution_that_is_served(learned):
+    """The likelihood that chose the epoch, from the users that the stage names: training and serving agree."""
+    liked = DATA.interactions.matrix(DATA.n_items).T.tocsr()
+    warm = np.flatnonzero(DATA.interactions.counts(DATA.n_items) > 0)
+    rows = warm[newest(DATA, warm, learned.share, 0)]
+    found = learned.audience(DATA.catalog, rows, DATA.n_users)
+    told = [
+        np.log(p[np.isin(users, liked[[row]].indices)]).mean()
+        for row, users, p in zip(rows, found.users, found.p, strict=True)
+    ]
+    assert np.mean(told) == pytest.approx(dict(learned.curve_["valid"])[learned.curve_["best"]], abs=1e-3)
 
 
 def test_collaborative_vectors_are_the_better_beginning():
@@ -363,7 +377,7 @@ def test_an_estimate_counts_tuning_and_reading_and_tunes_nothing():
 @pytest.mark.parametrize(
     "options",
     [{"guide": -1.0}, {"inner": -1}, {"sampled": -1}, {"most": 0}, {"debias": -0.1}, {"r": 0}, {"epochs": 0},
-     {"batch": 0}, {"decay": -1.0}, {"patience": -1}, {"share": -0.1}],
+     {"batch": 0}, {"decay": -1.0}, {"patience": -1}, {"share": -0.1}, {"init": "zero"}, {"update": "sgd"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):

@@ -265,6 +265,16 @@ def test_tuning_that_was_killed_goes_on_and_ends_in_the_same_bits(killed):
     assert len([event for event in seen if event["label"] == "tune"]) < 4 + 1
 
 
+def test_as_many_beams_are_looked_at_as_is_said_and_as_the_list_is_long(learned, monkeypatch):
+    seen, search = [], type(TINY).search
+    monkeypatch.setattr(
+        type(TINY), "search", lambda self, *a, **more: (seen.append(more["beams"]), search(self, *a, **more))[1]
+    )
+    for beams, k in ((7, 2), (3, 5)):
+        variant(learned, beams=beams).titled(DATA.queries([0]), k)
+    assert seen == [7, 5]
+
+
 def test_an_adapter_of_another_fit_serves(learned):
     folder = Recipe.of(learned).adapter(learned.adapter_)
     served = GenRec(TINY, **{**QUICK, "epochs": 0, "start": folder}).fit(DATA)
@@ -301,7 +311,7 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
 @pytest.mark.parametrize(
     "wrong",
     [{"beams": 0}, {"history": 0}, {"length": 0}, {"valid": -1}, {"decode": "beam"}, {"how": "beam"},
-     {"domain": "films"}, {"epochs": -1}, {"examples": 0}, {"loss_on": "most"}],
+     {"domain": "films"}, {"epochs": -1}, {"temperature": -1.0}, {"examples": 0}, {"loss_on": "most"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(OptionError):

@@ -291,7 +291,7 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
 @pytest.mark.parametrize(
     "wrong",
     [{"queries": 0}, {"history": 0}, {"length": 0}, {"valid": -1}, {"k1": -1.0}, {"b": 1.5}, {"how": "beam"},
-     {"domain": "films"}, {"epochs": -1}, {"examples": 0}, {"loss_on": "most"}],
+     {"domain": "films"}, {"epochs": -1}, {"temperature": -1.0}, {"examples": 0}, {"loss_on": "most"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(OptionError):

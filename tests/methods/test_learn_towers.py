@@ -299,7 +299,7 @@ def test_an_estimate_counts_the_texts_and_asks_no_model():
     "options",
     [{"width": 0}, {"layers": -1}, {"heads": 3}, {"out": 0}, {"history": 0}, {"targets": 0}, {"places": 0},
      {"positives": 0}, {"epochs": 0}, {"batch": 1}, {"dropout": 1.0}, {"temperature": 0.0}, {"patience": -1},
-     {"most_valid": 0}, {"inputs": "ids", "target": "raw"}],
+     {"most_valid": 0}, {"inputs": "ids", "target": "raw"}, {"target": "towers"}, {"loss": "sparse"}, {"cut": "now"}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):

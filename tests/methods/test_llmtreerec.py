@@ -65,6 +65,12 @@ def test_the_tree_is_made_of_the_catalog_alone():
     assert ours.items.tolist() == theirs.items.tolist()
 
 
+def test_withdrawn_items_are_in_no_leaf():
+    gone = replace(DATA, catalog=DATA.catalog.remove([str(DATA.catalog.items.ids[3])]))
+    leaves = tree_of(data=gone).tree_.leaf_of_
+    assert leaves[3] == -1 < leaves[2]
+
+
 @pytest.mark.parametrize("search", ["depth", "beam", "proportional"])
 def test_someone_who_knows_the_truth_reaches_it(search):
     found = tree_of(search=search).retrieve_knowing(WORLD.queries, WORLD.truth, 8)
@@ -229,6 +235,17 @@ def test_a_written_request_leads_the_way():
     assert all(f"What I ask for: {titles[item]}" in text for text in lm.asked)
 
 
+def test_a_request_that_cannot_be_encoded_leaves_the_history_and_is_told_of(monkeypatch):
+    stage, one = tree_of(), QUERIES.take(slice(0, 1))
+    bare = stage.retrieve(one, 6)
+    encoder = type(stage.space_.encoder_)
+    monkeypatch.setattr(encoder, "encode", lambda self, texts: np.full((len(texts), self.dim), np.nan, np.float32))
+    told = []
+    with run(complain=told.append):
+        made = stage.retrieve(replace(one, text=np.array(["something new"], object)), 6)
+    assert made.items.tolist() == bare.items.tolist() and "gave no numbers for 1 of 1 texts" in told[0]
+
+
 def test_nobody_with_no_history_is_served():
     assert len(tree_of().retrieve(Queries.one(DATA.catalog), 5).items) == 5
     lm = Listening()
@@ -274,6 +291,7 @@ def test_answers_are_replayed(tmp_path):
         ({"naming": "poet"}, OptionError),
         ({"per_leaf": 0}, OptionError),
         ({"width": 0}, OptionError),
+        ({"dim": 0}, OptionError),
         ({"leaf": 0}, OptionError),
         ({"domain": "wine"}, OptionError),
         ({"choose": "model", "lm": Overlap(), "leaf": 50}, OptionError),

@@ -228,7 +228,15 @@ def test_the_filter_by_users_is_the_papers():
 
 @pytest.mark.parametrize(
     "options",
-    [{"filtering": "both"}, {"form": "four"}, {"picks": 0}, {"history": 0}, {"retries": -1}, {"domain": "films"}],
+    [
+        {"filtering": "both"},
+        {"form": "four"},
+        {"similarity": "euclid"},
+        {"picks": 0},
+        {"history": 0},
+        {"retries": -1},
+        {"domain": "films"},
+    ],
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):

@@ -244,7 +244,7 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
 @pytest.mark.parametrize(
     "options",
     [{"shots": -1}, {"pairs": 0}, {"history": 0}, {"beta": 0.0}, {"rho": 1.5}, {"temperature": -1.0}, {"domain": "films"},
-     {"negatives": "hard"}, {"hard": Popular()}, {"start": "somewhere"}, {"small_width": 0}, {"small_rate": -1.0}, {"small_batch": 0}],
+     {"negatives": "slef"}, {"negatives": "hard"}, {"hard": Popular()}, {"start": "somewhere"}, {"small_width": 0}, {"small_rate": -1.0}, {"small_batch": 0}],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):

@@ -13,7 +13,7 @@ from hexarec.lm.fake import Overlap  # noqa: E402
 from hexarec.lm.open import open_lm  # noqa: E402
 from hexarec.methods.tallrec import PROMPTS, TALLRec  # noqa: E402
 from hexarec.metrics.labels import Pairs, auc  # noqa: E402
-from hexarec.parts.pointwise import cases_of  # noqa: E402
+from hexarec.parts.pointwise import cases_of, shots, split_cases  # noqa: E402
 
 PLACE = world("trap")
 OCEAN = np.char.startswith(PLACE.data.catalog.titles.astype(str), "Ocean")
@@ -88,6 +88,23 @@ def test_solved_examples_stand_in_front_of_every_question_and_come_from_before_t
     assert {"Answer: Yes", "Answer: No"} <= set(made.examples_.splitlines())
 
 
+def test_what_is_learned_from_is_not_solved_in_front_of_itself(monkeypatch):
+    """Draws of one seed are nested, so the solved examples would be the first of the shots."""
+    from hexarec.parts.train import yesno
+
+    seen = []
+    monkeypatch.setattr(yesno, "tune_yes_no", lambda lm, kind, labels, train, valid, **more: seen.append(train))
+    made = TALLRec(TINY, shots=16, examples=4).fit(DATA)
+    (train,) = seen
+    own = [prompt.text.removeprefix(made.examples_) for prompt in train.prompts]
+    assert len(own) == 16 and made.examples_.count("\nAnswer: ") == 4
+    assert not [text for text in own if f"{text}\nAnswer: " in made.examples_]
+    seen.clear()
+    TALLRec(TINY, shots=16).fit(DATA)
+    whole = shots(split_cases(DATA, 0.1)[0], 16)
+    assert seen[0].yes == whole.liked.tolist(), "without examples the shots are what they were"
+
+
 def tuned(seed=0, **options):
     return TALLRec(TINY, **{**QUICK, **options}).fit(DATA, seed=seed)
 
@@ -159,7 +176,10 @@ def test_what_a_model_lacks_is_said_when_it_is_built():
     TALLRec(Overlap(), shots=0)
 
 
-@pytest.mark.parametrize("options", [{"shots": -1}, {"history": 0}, {"examples": -1}, {"domain": "films"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"shots": -1}, {"history": 0}, {"examples": -1}, {"goal": "label"}, {"loss_on": "prompt"}, {"domain": "films"}],
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(OptionError):
         TALLRec(TINY, **options)

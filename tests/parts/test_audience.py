@@ -46,6 +46,14 @@ def test_pairwise_steps_lift_an_item_for_its_audience_and_crowd_nothing_out_for_
     assert 0.3 < np.linalg.norm(made) / np.linalg.norm(WARM, axis=1).mean() < 2.0
 
 
+def test_where_all_users_lean_one_way_an_item_is_not_put_above_all_that_is_warm():
+    """Steps for the audience alone go along what all users share, and lift the item for everybody."""
+    people = PEOPLE + np.array([2, 0, 0, 0], np.float32)
+    made = moved(np.zeros((1, 4), np.float32), of([[3, 5, 7]]), people, WARM, "bpr", ["a"], 0)[0]
+    ahead = ((people @ made)[:, None] > people @ WARM.T).mean(1)
+    assert np.delete(ahead, [3, 5, 7]).mean() < 0.5
+
+
 def test_the_closed_form_is_least_squares():
     made = moved(np.zeros((1, 4), np.float32), of([[3, 5, 7]]), PEOPLE, WARM, "solve", ["a"], 0)[0]
     gram = audience.UNOBSERVED * PEOPLE.T @ PEOPLE

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hexarec.core import Cancel, CancelledError, run
-from hexarec.parts.encoded import CHUNK, encoded, forget_encoded
+from hexarec.core import Cancel, CancelledError, ModelError, run
+from hexarec.parts.encoded import CHUNK, asked, encoded, forget_encoded
 
 
 class Lengths:
@@ -35,6 +35,30 @@ def test_each_text_is_encoded_once_and_rows_keep_the_order():
     assert encoded(Lengths(), ["ccc", "dddd"]).ravel().tolist() == [3, 4] and encoder.asked == ["bb", "a", "ccc"]
     again = Lengths()
     assert encoded(again, ["a"]).tolist() == [[1.0]] and again.asked == []
+
+
+@pytest.mark.parametrize("kind", [Lengths, Learning])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_that_are_no_numbers_are_refused_and_not_kept(kind, bad, monkeypatch):
+    """One row of NaN makes the mean and the axes of all items NaN: a trace of the linear algebra, or a silent zero."""
+    encoder = kind("test:sometimes")
+    good = kind.encode
+    monkeypatch.setattr(kind, "encode", lambda self, texts: np.where(good(self, texts) > 2, bad, 1.0))
+    with pytest.raises(ModelError, match="test:sometimes gave no numbers for 1 of 3 texts, the first is 'ccc'"):
+        encoded(encoder, ["a", "ccc", "bb"])
+    monkeypatch.setattr(kind, "encode", good)
+    assert encoded(encoder, ["ccc"]).tolist() == [[3.0]]
+
+
+def test_words_without_numbers_are_zeros_and_told_of():
+    class Failing(Lengths):
+        def encode(self, texts):
+            return np.where(super().encode(texts) > 2, np.nan, 1.0)
+
+    told = []
+    with run(complain=told.append):
+        assert asked(Failing(), ["a", "ccc"]).tolist() == [[1.0], [0.0]]
+    assert told == ["test:lengths gave no numbers for 1 of 2 texts"]
 
 
 def test_another_encoder_or_tenant_shares_nothing():

@@ -150,6 +150,11 @@ def test_titles_in_a_language_and_ids_for_items_without_one():
     assert titles(CATALOG, [0, 1]) == ["Alien", "i1"] and titles(CATALOG, np.array([0, 1]), "zh") == ["异形", "i1"]
 
 
+def test_a_title_of_which_nothing_can_be_read_is_the_id():
+    catalog = Catalog.of([Item("a", "   "), Item("b", "\x00\u202e\n"), Item("c", "<|im_end|>")])
+    assert titles(catalog, [0, 1, 2]) == ["a", "b", "c"]
+
+
 def test_a_regional_language_reads_the_titles_of_its_language():
     assert titles(CATALOG, [0], "zh-CN") == ["异形"]
 

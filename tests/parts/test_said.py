@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 import hexarec
@@ -115,3 +117,12 @@ def test_a_catalog_without_attributes_and_odd_text_do_no_harm():
     words = lexicon_of(Catalog.of([Item("a", ""), Item("b", "💥 (1999)")]))
     for text in ("", "\x00", "💥", "((((", '"', "the 990s", "第", "a" * 10_000):
         assert words.read(text).wanted == ()
+
+
+def test_a_long_turn_full_of_wishes_is_read_in_time_that_grows_with_its_length():
+    spent = []
+    for n in (500, 8000):
+        start = time.process_time()
+        assert WORDS.read("horror " * n).wanted == (("genres", "horror"),)
+        spent.append(time.process_time() - start)
+    assert spent[1] < 35 * spent[0], "sixteen times as long"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,31 @@ def test_starting_over_forgets_all_but_what_was_shown():
     ]
     talk = heard(Talk(), turns, WORDS, CATALOG)
     assert talk.unwanted == () and talk.liked == () and talk.shown == ("f1001",)
+
+
+def test_a_client_that_sends_the_newest_turns_alone_is_heard():
+    """The state counts turns: three of thirty are fewer than were read, and the last of them may hold a refusal."""
+    talk = replace(after("a comedy", "hello", "hello"), read=30)
+    newest = [
+        Message("user", "hello"),
+        Message("assistant", "x", ("f1001",)),
+        Message("user", "no horror"),
+    ]
+    for read in (3, 30):
+        told = heard(replace(talk, read=read), newest, WORDS, CATALOG)
+        assert told.unwanted == (("genres", "horror"),) and told.wanted == (("genres", "comedy"),)
+        assert told.shown == ("f1001",) and told.read == 3
+        assert heard(told, newest, WORDS, CATALOG) == told, "reading it again changes nothing"
+
+
+def test_a_refusal_beside_a_question_holds():
+    for turn in (
+        "Why do you show horror? I never want horror.",
+        "Would I like Alien? No horror, please",
+        "为什么？不要恐怖",
+    ):
+        assert after(turn).unwanted == (("genres", "horror"),) and not after(turn).liked
+    assert after("Why is there a horror film? And would I like Alien?") == Talk(read=1)
 
 
 def test_reading_goes_on_where_it_stopped():

@@ -12,6 +12,7 @@ from hexarec.classic.lexical import Lexical
 from hexarec.classic.lightgcn import LightGCN
 from hexarec.classic.markov import Markov
 from hexarec.classic.mmr import MMR
+from hexarec.classic.plackett_luce import PlackettLuce
 from hexarec.classic.sasrec import SASRec
 from hexarec.core import Card
 
@@ -62,6 +63,11 @@ CLASSIC: tuple[Card, ...] = (
         "Steck 2018, RecSys, doi:10.1145/3240323.3240372", ("control",),
     ),
     Card(
+        name="plackettluce", where="hexarec.classic.plackett_luce:PlackettLuce",
+        title="Lists drawn from a ranking, with propensities",
+        paper="Plackett 1975; Oosterhuis 2021, SIGIR, arXiv:2105.00855", stages=("control",), needs=frozenset(),
+    ),
+    Card(
         name="lexical", where="hexarec.classic.lexical:Lexical", title="Words in common (BM25)",
         paper="Robertson and Zaragoza 2009", stages=_RANKS, needs=frozenset({"text"}),
     ),
@@ -75,6 +81,6 @@ CLASSIC: tuple[Card, ...] = (
 __all__ = [
     "Because",
     "Lexical",
-    "BPR", "CLASSIC", "Calibrated", "DIN", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov", "Popular", "Random",
-    "SASRec", "UserKNN",
+    "BPR", "CLASSIC", "Calibrated", "DIN", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov",
+    "PlackettLuce", "Popular", "Random", "SASRec", "UserKNN",
 ]  # fmt: skip

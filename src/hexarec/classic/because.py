@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from hexarec.classic._evidence import Grounds, evidence_for, says_shared, shared_words, values_of
-from hexarec.core import Dataset, Desk, Lists, Queries, Reasons, Words
+from hexarec.core import Dataset, Desk, Lists, Queries, Reasons, Words, degrade
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, names, sound
 from hexarec.parts.prompts import Prompts
@@ -106,11 +106,14 @@ class Because:
             for j, evidence in enumerate(found[i])
             if any(e.kind == "attribute" for e in evidence)
         ]
+        lost: list[str] = []
         for attempt in range(2):
+            lost.clear()
             prompts = [self._prompt(queries, i, int(shown[i].items[j]), found[i][j], attempt) for i, j in left]
             again = []
             for (i, j), answer in zip(left, self.lm.generate(prompts) if prompts and self.lm else [], strict=True):
                 fixed[i][j] = replace(fixed[i][j], answers=(*fixed[i][j].answers, answer.text))
+                lost += [answer.error or "no answer came"] if answer.finish == "error" else []
                 text = _first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
                 past = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0]
@@ -121,6 +124,8 @@ class Because:
                 else:
                     again.append((i, j))
             left = again
+        if lost:
+            degrade(f"{len(lost)} sentences stayed as we word them: {lost[0]}")
 
     def _prompt(self, queries: Queries, i: int, item: int, evidence: Grounds, attempt: int) -> Prompt:
         lang = queries.lang[i]

@@ -41,7 +41,7 @@ def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) ->
     from hexarec.cli.shared import aside
 
     with opened(settings) as service:
-        if not settings.loopback and not _has_key(service):
+        if not settings.alone and not _has_key(service):
             from hexarec.core import OptionError
 
             raise OptionError(

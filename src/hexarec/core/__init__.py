@@ -22,7 +22,18 @@ from hexarec.core.filters import Filter
 from hexarec.core.ids import IdTable, digest, same_lineage, strings
 from hexarec.core.interactions import KINDS, Event, History, Interactions
 from hexarec.core.lists import Lists, RankedList, best, fuse, rescored
-from hexarec.core.options import at_least, fitted, forget, fresh, learned, option_names, options_digest, ready, variant
+from hexarec.core.options import (
+    at_least,
+    choices,
+    fitted,
+    forget,
+    fresh,
+    learned,
+    option_names,
+    options_digest,
+    ready,
+    variant,
+)
 from hexarec.core.peruser import PerUser
 from hexarec.core.queries import Queries, Query
 from hexarec.core.run import Budget, Cancel, Ledger, Run, current, degrade, held, pool, run, track
@@ -126,6 +137,7 @@ __all__ = [
     "after",
     "at_least",
     "best",
+    "choices",
     "current",
     "degrade",
     "digest",

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import difflib
 import threading
+import typing
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -56,6 +57,14 @@ def at_least(stage: Any, **least: float) -> None:
         for one in value if isinstance(value, list | tuple) else (value,):
             if one is not None and not one >= low:
                 raise OptionError(f"{type(stage).__name__}: {name} is {one}, not at least {low:g}")
+
+
+def choices(stage: Any) -> None:
+    """Raise OptionError for the first option of a few words (a `Literal`) that is none of them."""
+    for name, hint in typing.get_type_hints(type(stage)).items():
+        if typing.get_origin(hint) is typing.Literal and getattr(stage, name) not in typing.get_args(hint):
+            known = ", ".join(map(str, typing.get_args(hint)))
+            raise OptionError(f"{type(stage).__name__}: {name} is {getattr(stage, name)!r}", hint=f"one of {known}")
 
 
 def is_stage(value: Any) -> bool:

@@ -26,6 +26,7 @@ from hexarec.core.errors import (
 from hexarec.core.run import current
 from hexarec.lm.base import count_call
 from hexarec.lm.gate import apart
+from hexarec.lm.private import outgoing
 from hexarec.lm.sse import events
 from hexarec.lm.watched import Backend, TooLong, Watch, watching
 
@@ -127,6 +128,7 @@ class Wire:
     def _open(self, path: str, body: dict[str, Any], end: float) -> Any:
         """The request as a context manager of its response; what the client does not know goes along as it is."""
         client: Any = self._client
+        body = outgoing(body, self.url)
         resource = {
             "/chat/completions": client.chat.completions,
             "/completions": client.completions,

@@ -33,6 +33,7 @@ from hexarec.core import (
     Reply,
     StateError,
     at_least,
+    choices,
     degrade,
     same_lineage,
 )
@@ -93,6 +94,7 @@ class Agent4Rec:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         Scale(self.low, self.high), Traits(self.tags, self.breadth)
         at_least(self, history=1, max_pages=1, recall=0, reflect=0, calibrated=0, retries=0)

@@ -328,6 +328,7 @@ class ChatRec:
 
     def _remembered(self, talk: Talk, dialogue: Dialogue, lang: str) -> Talk:
         """The slots, with what no longer fits in the memory counted, and summed up where that is asked for."""
+        talk = replace(talk, left=min(talk.left, max(len(dialogue.turns) - 1, 0)))  # the newest turns alone may come
         left = fitting(dialogue.turns, self.memory, self.lm.count)
         if left <= talk.left or not self.summary:
             return replace(talk, left=max(left, talk.left))

@@ -27,9 +27,11 @@ from hexarec.core import (
     DataError,
     Dataset,
     Lists,
+    OptionError,
     PerUser,
     Queries,
     at_least,
+    choices,
     fitted,
     ready,
     same_lineage,
@@ -99,8 +101,11 @@ class ColdLLM:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         at_least(self, kept=1, history=1, most=1, threshold=0, ridge=0, shots=0, epochs=1, batch=1)
         known_domain(self.domain)
+        if self.threshold > 1:
+            raise OptionError(f"threshold is {self.threshold}", hint="a probability, 0 to 1")
         lacking = [need for need in (("label", "weights") if self.shots else ("label",)) if need not in self.lm.can]
         if lacking:
             hint = "an hf: model has both; shots=0 asks a judge as it is" if self.shots else "see `hexarec models list`"

@@ -31,6 +31,7 @@ from hexarec.core import (
     OptionError,
     Queries,
     at_least,
+    choices,
     fitted,
     fresh,
     holdout,
@@ -123,6 +124,7 @@ class CoLLM:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         at_least(self, shots=0, history=1, wide=1, tokens=1, epochs=0, map_epochs=1, patience=0, most_valid=1)
         if self.vectors == "random" and self.cf is None:

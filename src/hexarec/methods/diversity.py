@@ -38,8 +38,7 @@ from hexarec.parts.render import clean
 CELLS = 8192  # candidates handled at once
 HOW, DIRECTION = ("dpp", "mmr", "calibrated"), ("follow", "explore", "learnt", "fixed")
 USED, ODDS = "diversity.strength", "diversity.propensity"
-ARMS = 5  # strengths that the bandit tries, from low to high
-GRID = np.linspace(0.0, 1.0, 101)
+ARMS, GRID = 5, np.linspace(0.0, 1.0, 101)  # strengths that the bandit tries, from low to high; places among users
 LEVELS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
 PROMPTS = Prompts(
     "diversity",
@@ -117,6 +116,8 @@ class Diversity:
             raise OptionError(f"strength {self.strength}, low {self.low}, high {self.high}", hint="0 to 1, low <= high")
         if self.recent < 1 or (self.window is not None and self.window < 1) or not 0.0 <= self.ridge < 1.0:
             raise OptionError("recent and window are at least 1, ridge is from 0 to below 1")
+        if not self.proportional >= 0.0 <= self.integral:  # below 0 they would steer away from the goal
+            raise OptionError(f"proportional {self.proportional}, integral {self.integral}", hint="0 or more")
 
     def extend(self, catalog: Catalog) -> Self:
         """The stage for a grown catalog: the attributes of new items are read. Raises LineageError."""

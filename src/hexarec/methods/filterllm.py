@@ -36,6 +36,7 @@ from hexarec.core import (
     PerUser,
     Queries,
     at_least,
+    choices,
     fitted,
     ready,
     rng,
@@ -105,9 +106,9 @@ class FilterLLM:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
-        at_least(
-            self, guide=0, inner=0, sampled=0, most=1, debias=0, r=1, epochs=1, batch=1, decay=0, patience=0, share=0
-        )
+        choices(self)
+        at_least(self, guide=0, inner=0, sampled=0, most=1, debias=0, r=1, epochs=1, batch=1, decay=0, patience=0,
+                 share=0)  # fmt: skip
         if (self.lm is None) == (self.encoder is None):
             raise OptionError(
                 "filterllm reads text with a language model or with an encoder, one of the two",
@@ -144,8 +145,7 @@ class FilterLLM:
         self.scale_ = spread(guides)  # guidance weighs the same over any collaborative model
         lessons = Lessons(liked.T.tocsr()[warm], guides / np.float32(self.scale_), valid, self._people(seed))
         learned = self._learned(data.catalog, warm, lessons, seed)
-        self.head_, self.curve_ = learned.head, learned.curve
-        self.text_ = replace(self.text_, adapter=learned.adapter)
+        self.head_, self.curve_, self.text_ = learned.head, learned.curve, replace(self.text_, adapter=learned.adapter)
         self.vocabulary_ = PerUser.of(data.users.ids, learned.people, self.behaviour_.known)
         cold = np.flatnonzero(self.placed_.cold & data.catalog.alive)
         self.placed_ = self.placed_.with_rows(cold, self.vectors(data.catalog, cold))

@@ -21,7 +21,17 @@ from typing import Literal, Self
 import numpy as np
 
 from hexarec.classic import Popular
-from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, at_least, degrade, ready
+from hexarec.core import (
+    CapabilityError,
+    Catalog,
+    Dataset,
+    Lists,
+    OptionError,
+    Queries,
+    at_least,
+    degrade,
+    ready,
+)
 from hexarec.lm.base import Encoder, LanguageModel, Prompt
 from hexarec.parts.domain import known_domain
 from hexarec.parts.next_title import Held, NextTitle, Recipe
@@ -91,7 +101,7 @@ class GenRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        at_least(self, beams=1, history=1, length=1, valid=0)
+        at_least(self, beams=1, temperature=0, history=1, length=1, valid=0)
         if self.decode not in DECODE:
             raise OptionError(f"decode is {self.decode!r}", hint=f"use one of {', '.join(DECODE)}")
         check_how(self.lm, self.how, "genrec")

@@ -124,7 +124,7 @@ class GPT4Rec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        at_least(self, queries=1, history=1, length=1, valid=0, k1=0, b=0)
+        at_least(self, queries=1, temperature=0, history=1, length=1, valid=0, k1=0, b=0)
         if self.b is not None and self.b > 1:
             raise OptionError(f"b is {self.b}", hint="b lies between 0 and 1")
         check_how(self.lm, self.how, "gpt4rec")

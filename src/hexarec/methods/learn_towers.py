@@ -35,6 +35,7 @@ from hexarec.core import (
     Queries,
     at_least,
     best,
+    choices,
     digest,
     holdout,
     ready,
@@ -51,9 +52,7 @@ from hexarec.parts.vectors import unit
 Vectors = NDArray[np.float32]
 Weights = dict[str, Vectors]
 
-
-DEPTH = 100  # of the lists that validate
-AFTER = 0.3  # newest share of the log after the one moment of `cut="time"`
+DEPTH, AFTER = 100, 0.3  # of the lists that validate; newest share of the log after the one moment of `cut="time"`
 
 
 @dataclass
@@ -103,6 +102,7 @@ class LearnTowers:
     most_valid: int = 500
 
     def __post_init__(self) -> None:
+        choices(self)
         at_least(
             self, width=1, layers=0, heads=1, out=1, history=1, targets=1, places=1, positives=1, epochs=1, batch=2,
             patience=0, most_valid=1)  # fmt: skip

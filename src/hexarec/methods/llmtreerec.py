@@ -30,6 +30,7 @@ from hexarec.core import (
     Lists,
     OptionError,
     Queries,
+    at_least,
     degrade,
     digest,
     ready,
@@ -162,6 +163,7 @@ class LLMTreeRec:
             raise OptionError(f"unknown naming {self.naming!r}", hint="use words or model")
         if min(self.per_leaf, self.width, self.history) < 1 or min(self.examples, self.retries) < 0:
             raise OptionError("per_leaf, width and history are at least 1, examples and retries at least 0")
+        at_least(self, dim=1)
         self._empty_tree()
         if self.choose == "model":
             self._check_model()

@@ -30,6 +30,7 @@ from hexarec.core import (
     Queries,
     Reasons,
     Words,
+    choices,
     degrade,
     digest,
     ready,
@@ -130,6 +131,7 @@ class NIR:
     reasons: Prompts = REASONS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         if self.filtering not in ("user", "item") or self.form not in FORMS:
             raise OptionError(

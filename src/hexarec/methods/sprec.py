@@ -31,6 +31,7 @@ from hexarec.core import (
     Retriever,
     at_least,
     best,
+    choices,
     degrade,
     fitted,
     ready,
@@ -105,6 +106,7 @@ class SPRec:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         at_least(
             self, shots=0, epochs=0, rounds=0, pairs=1, temperature=0, rho=0, history=1, small_width=1, small_rate=0,

@@ -18,12 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, ragged, ready, rng
+import numpy as np
+
+from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
 from hexarec.lm.base import LanguageModel, Prompt, Sample, Turn
 from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.pointwise import (
     Cases,
     Negatives,
+    drawn,
     liked_and_not,
     shots,
     split_cases,
@@ -61,14 +64,14 @@ class TALLRec:
     lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from, 0 asks the model as it is.
     balanced: as many liked as not among them. negatives: log takes what the log says was not liked, drawn an item that
     the user never met. history: newest events shown, liked and not liked apart. examples: solved cases in front of
-    every question (in-context learning). r: rank of the LoRA, the paper's 8. alpha: its scale is alpha / r. dropout:
-    of its inputs. targets: layers it goes to, by the last word of their names; the paper's queries and values. epochs:
-    passes over the shots at most. batch: cases a step. rate: highest learning rate. patience: validations without a
-    better AUC, one an epoch, before it ends; 0 for never. share: newest part of the log, which validates. most_valid:
-    cases validated on at most. goal: tokens is the cross-entropy of the answer, labels that of Yes against No. loss_on:
-    answer, or all tokens as released. shuffle: True learns from shuffled labels, a control. start: folder of an adapter
-    to go on from (the paper's instruction stage). domain: film, product, game, book, news, music, item. prompts: the
-    wording, English and Chinese.
+    every question (in-context learning), none of which is learned from. r: rank of the LoRA, the paper's 8. alpha: its
+    scale is alpha / r. dropout: of its inputs. targets: layers it goes to, by the last word of their names; the paper's
+    queries and values. epochs: passes over the shots at most. batch: cases a step. rate: highest learning rate.
+    patience: validations without a better AUC, one an epoch, before it ends; 0 for never. share: newest part of the
+    log, which validates. most_valid: cases validated on at most. goal: tokens is the cross-entropy of the answer,
+    labels that of Yes against No. loss_on: answer, or all tokens as released. shuffle: True learns from shuffled
+    labels, a control. start: folder of an adapter to go on from (the paper's instruction stage). domain: film, product,
+    game, book, news, music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel
@@ -95,6 +98,7 @@ class TALLRec:
     prompts: Prompts = PROMPTS
 
     def __post_init__(self) -> None:
+        choices(self)
         known_domain(self.domain)
         if min(self.shots, self.examples, self.patience) < 0 or min(self.history, self.most_valid) < 1:
             raise OptionError("shots, examples and patience are at least 0, history and most_valid at least 1")
@@ -112,10 +116,13 @@ class TALLRec:
             return self
         train, valid = split_cases(data, self.share, negatives=self.negatives, seed=seed)
         if self.examples:
-            self.examples_ = self._solved(shots(train, self.examples, balanced=True, seed=seed))
+            rows = drawn(train, self.examples, balanced=True, seed=seed)
+            self.examples_ = self._solved(train.take(rows))
+            # a question whose answer stands in front of it would teach to look it up
+            train = train.take(np.setdiff1d(np.arange(len(train)), rows))
         if self.shots:
-            drawn = shots(train, self.shots, balanced=self.balanced, seed=seed)
-            self.adapter_ = self._tuned(drawn, shots(valid, self.most_valid, seed=seed), seed)
+            few = shots(train, self.shots, balanced=self.balanced, seed=seed)
+            self.adapter_ = self._tuned(few, shots(valid, self.most_valid, seed=seed), seed)
         return self
 
     def _tuned(self, train: Cases, valid: Cases, seed: int) -> dict[str, Any] | None:

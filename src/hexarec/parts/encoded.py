@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Catalog, Features, current, digest, track
+from hexarec.core import Catalog, Features, ModelError, current, degrade, digest, track
 from hexarec.lm.base import Encoder
 from hexarec.parts.render import documents, present_fields
 
@@ -27,7 +27,7 @@ def encoded(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     """Rows (n, dim) float32 in the order of the texts.
 
     A text is encoded once per tenant and encoder name. An encoder that learned from texts (it has `fit`) is not cached:
-    its name does not tell what it learned.
+    its name does not tell what it learned. Raises ModelError for rows that are not numbers.
     """
     if hasattr(encoder, "fit"):
         return _fresh(encoder, list(texts))
@@ -51,7 +51,24 @@ def _fresh(encoder: Encoder, texts: list[str]) -> Vectors:
         encoder.encode(texts[start : start + CHUNK])
         for start in track(range(0, len(texts), CHUNK), f"encode with {encoder.name}")
     ]
-    return np.concatenate(parts) if parts else np.zeros((0, encoder.dim), np.float32)
+    made = np.concatenate(parts) if parts else np.zeros((0, encoder.dim), np.float32)
+    lost = np.flatnonzero(~np.isfinite(made).all(axis=1))
+    if len(lost):  # one such row makes means, axes and groups of all the others no numbers
+        first = texts[lost[0]][:60]
+        raise ModelError(
+            f"{encoder.name} gave no numbers for {len(lost)} of {len(texts)} texts, the first is {first!r}",
+            hint="take another encoder, or leave the items out",
+        )
+    return made
+
+
+def asked(encoder: Encoder, texts: Sequence[str]) -> Vectors:
+    """Rows (n, dim) of words that somebody said, which are not kept; zeros, and told of, where they are no numbers."""
+    rows = np.asarray(encoder.encode(list(texts)), np.float32)
+    good = np.asarray(np.isfinite(rows).all(axis=1))
+    if not good.all():
+        degrade(f"{encoder.name} gave no numbers for {int((~good).sum())} of {len(texts)} texts")
+    return np.where(good[:, None], rows, np.float32(0.0))
 
 
 def item_texts(catalog: Catalog, fields: Sequence[str], start: int = 0) -> list[str]:

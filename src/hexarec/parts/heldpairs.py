@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, Queries, holdout, rng
+from hexarec.core import Dataset, Queries, holdout, rng
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,19 +21,26 @@ class HeldPairs:
 
 
 def held_pairs(data: Dataset, most: int, seed: int = 0) -> HeldPairs:
-    """At most one pair a user, of at most `most` users drawn by the seed. Raises DataError for an empty log."""
+    """At most one pair a user, of at most `most` users drawn by the seed; none of who has met everything.
+
+    Raises DataError for an empty log.
+    """
     cut = holdout(data)
     some = np.flatnonzero(cut.truth.lengths > 0)
     some = np.sort(rng(seed, "held pairs").permutation(some)[:most])
-    queries, truth = cut.queries.take(some), cut.truth.take(some).top_k(1)
-    return HeldPairs(cut.train, queries, truth.items.astype(np.int64), _not_met(queries, truth, seed))
+    queries, liked = cut.queries.take(some), cut.truth.take(some).top_k(1).items.astype(np.int64)
+    other = _not_met(data, queries, seed)
+    there = np.flatnonzero(other >= 0)
+    return HeldPairs(cut.train, queries.take(there), liked[there], other[there])
 
 
-def _not_met(queries: Queries, truth: Lists, seed: int) -> NDArray[np.int64]:
-    """An item of each question that it does not exclude and that is not the held-out one, drawn by its user."""
-    wide, made = len(queries.catalog), []
-    for i, name in enumerate(queries.user_ids()):
-        met = {*queries.exclude[slice(*queries.exclude_offsets[i : i + 2])].tolist(), *truth[i].items.tolist()}
-        drawn = rng(seed, "held pairs", name).integers(0, wide, 50).tolist()
-        made.append(next((row for row in drawn if row not in met), drawn[0]))
+def _not_met(data: Dataset, queries: Queries, seed: int) -> NDArray[np.int64]:
+    """A living item for each question that its user met neither before nor after it, drawn by the user; -1 = none."""
+    log, alive, made = data.interactions, data.catalog.alive, []
+    for row, name in zip(queries.user.tolist(), queries.user_ids(), strict=True):
+        met = set(log.item[slice(*log.offsets[row : row + 2])].tolist())
+        drawn = rng(seed, "held pairs", name).integers(0, len(alive), 50).tolist()
+        made.append(next((one for one in drawn if one not in met and alive[one]), -1))
+        if made[-1] < 0 and len(free := np.setdiff1d(np.flatnonzero(alive), list(met))):
+            made[-1] = int(free[drawn[0] % len(free)])
     return np.array(made, np.int64)

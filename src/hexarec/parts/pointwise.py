@@ -126,13 +126,18 @@ def shots(cases: Cases, k: int, *, balanced: bool = False, seed: int = 0) -> Cas
 
     Equal seeds give nested draws: the first 16 of 64 are the 16.
     """
+    return cases.take(drawn(cases, k, balanced=balanced, seed=seed))
+
+
+def drawn(cases: Cases, k: int, *, balanced: bool = False, seed: int = 0) -> NDArray[np.int64]:
+    """The positions of `shots`, ascending."""
     draw = rng(seed, "shots")
     order = draw.permutation(len(cases))
     if balanced:
         liked = cases.liked[order]
         place = np.where(liked, 2 * np.cumsum(liked), 2 * np.cumsum(~liked) + 1)
         order = order[np.argsort(place, kind="stable")]
-    return cases.take(np.sort(order[:k]))
+    return np.sort(order[:k])
 
 
 def yes_probabilities(

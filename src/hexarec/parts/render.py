@@ -55,9 +55,9 @@ def clean(text: str, cap: int = CAP) -> str:
 
 
 def titles(catalog: Catalog, rows: Sequence[int] | NDArray[Any], lang: str = "en", cap: int = CAP) -> list[str]:
-    """Titles of the rows as they stand in prompts; an item without a title reads as its id."""
-    words = catalog.words("title", lang)
-    return [clean(words[row] or catalog.items.ids[row], cap) for row in np.asarray(rows, np.int64).tolist()]
+    """Titles of the rows as they stand in prompts; an item of whose title nothing can be read reads as its id."""
+    words, ids = catalog.words("title", lang), catalog.items.ids
+    return [clean(words[row] or "", cap) or clean(ids[row], cap) for row in np.asarray(rows, np.int64).tolist()]
 
 
 def value_text(value: Any) -> str:

@@ -12,6 +12,8 @@ from hexarec.core import Catalog, Reply, Span, Words
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import titles
 
+MARK = "\0"  # where a title goes: the title itself may be a number, as the place is
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -33,10 +35,12 @@ class Replies:
     def listed(self, opening: Words, rows: Sequence[int], reasons: Sequence[Words]) -> Reply:
         """The opening, then one line an item with its reason; spans point from each title to its item."""
         text, spans, ids = opening.text, [], tuple(self.catalog.ids(np.asarray(rows)))
-        for place, (one, name, why) in enumerate(zip(ids, self._names(rows), reasons, strict=True), 1):
-            line = self.prompts.text(self.lang, "line", place=place, title=name, reason=why.text)
-            start = len(text) + 1 + line.index(name)
-            spans.append(Span(start, start + len(name), one))
+        for place, (item, name, why) in enumerate(zip(ids, self._names(rows), reasons, strict=True), 1):
+            before, line = (
+                self.prompts.text(self.lang, "line", place=place, title=one, reason=why.text) for one in (MARK, name)
+            )
+            start = len(text) + 1 + before.index(MARK)
+            spans.append(Span(start, start + len(name), item))
             text += "\n" + line
         claims = (*opening.claims, *(claim for why in reasons for claim in why.claims))
         return Reply(replace(opening, text=text, spans=tuple(spans), claims=claims), ids, "recommend", self.state)

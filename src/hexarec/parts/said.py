@@ -159,17 +159,27 @@ class Lexicon:
     def _hits(self, clause: str) -> list[_Hit]:
         """Titles and values in order of place, none inside another; quoted titles first, then the longest."""
         found: list[_Hit] = []
+        taken = bytearray(len(clause))  # letters of hits: a long turn is read once, not once a hit
+
+        def put(hits: Sequence[_Hit]) -> None:
+            for hit in hits:
+                found.append(hit)
+                taken[hit.start : hit.stop] = b"\1" * (hit.stop - hit.start)
+
         for match in _QUOTED.finditer(clause):
             if rows := self._titles.get(normal(match[1])):
-                found.append(_Hit(*match.span(), tuple(rows)))
+                put([_Hit(*match.span(), tuple(rows))])
         spans = [match.span() for match in re.finditer(r"[^\W_]+(?:['’][^\W_]+)*", clause)]
         for size in range(min(LONGEST, len(spans)), 0, -1):
             for first in range(len(spans) - size + 1):
                 start, stop = spans[first][0], spans[first + size - 1][1]
-                if not any(hit.start < stop and start < hit.stop for hit in found):
-                    found += self._lookup(clause, start, stop, size, first)
+                if 1 not in taken[start:stop]:
+                    put(self._lookup(clause, start, stop, size, first))
         if CJK.search(clause):
-            found += self._chinese(clause, found)
+            for size in range(min(len(clause), 24), 1, -1):
+                for start in range(len(clause) - size + 1):
+                    if 1 not in taken[start : start + size]:
+                        put(self._chinese(clause, start, start + size))
         return sorted(found, key=lambda hit: hit.start)
 
     def _lookup(self, clause: str, start: int, stop: int, size: int, first: int) -> list[_Hit]:
@@ -181,20 +191,16 @@ class Lexicon:
             return [_Hit(start, stop, tuple(rows))]
         return [_Hit(start, stop, value=value)] if value is not None else []
 
-    def _chinese(self, clause: str, found: Sequence[_Hit]) -> list[_Hit]:
-        """Chinese has no borders between words: the longest known words of two letters or more."""
-        made: list[_Hit] = []
-        for size in range(min(len(clause), 24), 1, -1):
-            for start in range(len(clause) - size + 1):
-                words, stop = clause[start : start + size], start + size
-                if any(hit.start < stop and start < hit.stop for hit in (*found, *made)) or not CJK.search(words):
-                    continue
-                key = normal(words)
-                if value := self._values.get(key):
-                    made.append(_Hit(start, stop, value=value))
-                elif size > 2 and (rows := self._titles.get(key)):
-                    made.append(_Hit(start, stop, tuple(rows)))
-        return made
+    def _chinese(self, clause: str, start: int, stop: int) -> list[_Hit]:
+        """Chinese has no borders between words: what is known of two letters or more, titles of three."""
+        words = clause[start:stop]
+        if not CJK.search(words):
+            return []
+        key = normal(words)
+        if value := self._values.get(key):
+            return [_Hit(start, stop, value=value)]
+        rows = self._titles.get(key) if stop - start > 2 else None
+        return [_Hit(start, stop, tuple(rows))] if rows else []
 
     def _row(self, hit: _Hit, clause: str) -> int:
         """The item of a hit; of equal titles the one whose year stands behind it, else the first. -1 = none."""

@@ -6,6 +6,7 @@ thirtieth. The state is JSON by catalog id; it travels with the dialogue, and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from hexarec.parts.intent import by_rules
 from hexarec.parts.said import Lexicon, Said, Value
 
 MOST = 200  # ids or values of a slot, the oldest go first
+_SENTENCE = re.compile(r"(?<=[.!?。！？\n])")
 Count = Callable[[Sequence[str]], NDArray[np.integer]]
 
 
@@ -108,13 +110,22 @@ class Talk:
 
 
 def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catalog) -> Talk:
-    """The slots after the turns that were not read yet; items that an answer showed count as shown."""
-    for turn in turns[talk.read :]:
-        # who asks about an item says nothing of liking it
-        if turn.role == "user" and by_rules(turn.text) not in ("explain", "rate"):
-            talk = talk.after(lexicon.read(turn.text), catalog)
+    """The slots after the turns that were not read yet; items that an answer showed count as shown.
+
+    The last thing said and the answer before it are read in any case: a client that sends the newest turns only has
+    fewer than were read, and reading twice changes nothing.
+    """
+    last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
+    for turn in turns[min(talk.read, max(last - 1, 0)) :]:
+        if turn.role == "user" and (said := _without_questions(turn.text)):
+            talk = talk.after(lexicon.read(said), catalog)
         talk = replace(talk, shown=_merged(talk.shown, turn.items if turn.role == "assistant" else ()))
     return replace(talk, read=len(turns))
+
+
+def _without_questions(text: str) -> str:
+    """A turn without the sentences that ask about an item: who asks says nothing of liking it."""
+    return "".join(one for one in _SENTENCE.split(text) if by_rules(one) not in ("explain", "rate"))
 
 
 def fitting(turns: Sequence[Message], room: int, count: Count) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hexarec.core import Catalog, OptionError, same_lineage
 from hexarec.lm.base import Encoder
 from hexarec.parts.bm25 import BM25
-from hexarec.parts.encoded import encoded, taught
+from hexarec.parts.encoded import asked, encoded, taught
 from hexarec.parts.render import passages, present_fields
 
 Scores = NDArray[np.float32]
@@ -75,8 +75,10 @@ class TextSearch:
             return np.where(found > 0.0, found, np.float32(-np.inf))
         if not len(queries):
             return np.zeros((0, len(self.known_)), np.float32)
-        near = self.encoder_.encode(list(queries)) @ self.vectors_.T
-        return np.where(self.known_, near, -np.inf).astype(np.float32)
+        rows = asked(self.encoder_, queries)
+        return np.where(self.known_ & rows.any(axis=1, keepdims=True), rows @ self.vectors_.T, -np.inf).astype(
+            np.float32
+        )
 
     def found(self, queries: Sequence[str], forbidden: NDArray[np.bool_], k: int) -> list[list[int]]:
         """For each query its k best items that are not forbidden (n_items,), best first; ties by row number."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Queries
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded, item_texts, taught
+from hexarec.parts.encoded import asked, encoded, item_texts, taught
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -58,7 +58,8 @@ class TextSpace:
         made = unit(decayed(queries.history.where(known).last(last), self.vectors_, self.decay))
         words = [] if queries.text is None else [(i, text) for i, text in enumerate(queries.text.tolist()) if text]
         if words:
-            made[[i for i, _ in words]] += self._placed(self.encoder_.encode([text for _, text in words]))
+            rows = asked(self.encoder_, [text for _, text in words])
+            made[[i for i, _ in words]] += self._placed(rows) * rows.any(axis=1, keepdims=True)
         return unit(made)
 
     def _placed(self, rows: Vectors) -> Vectors:

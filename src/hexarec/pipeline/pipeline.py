@@ -199,6 +199,7 @@ class Pipeline:
         made.rank_ = forget(self.rank_, users)
         made.control_ = [forget(one, users) for one in self.control_]
         made.explain_ = forget(self.explain_, users)
+        made.converse_ = forget(self.converse_, users)
         made._data = None  # the data set still holds them: attach the erased one
         return made
 

@@ -44,6 +44,7 @@ async def answered(
     """
     started = time.monotonic()
     tenant = backend.service.tenant(caller.tenant)
+    ask = replace(ask, context={**ask.context, "request": request_id})  # exploration draws anew for each request
     ask = _within(backend, caller, ask, started, deadline_ms)
     choice = chosen(tenant, ask, pipeline) if show else Choice(tenant.recommender(pipeline).current.name)
     if choice.other is None:
@@ -55,22 +56,20 @@ async def answered(
         given, choice = merged(choice, both[0], both[1], ask.k, request_id)
     backend.metrics.answered(given, choice.arm or "")
     spans(given, caller.tenant, request_id)
-    if caller.key is not None:
-        backend.limits(caller.tenant).spend(caller.key.id, given.tokens, given.dollars)
+    if caller.key is not None and ask.purse is None:
+        backend.limits(caller.tenant).purse(caller.key).add(given.tokens, given.dollars)
     if show and backend.settings.log_shown and given.items:
         _log_shown(backend, caller, ask, choice, given, request_id, time.monotonic() - started)
     return Answered(given, choice, request_id, time.monotonic() - started)
 
 
 def _within(backend: Backend, caller: Caller, ask: Ask, started: float, deadline_ms: int | None) -> Ask:
-    """The ask with its deadline and what is left of its key's budgets."""
+    """The ask with its deadline and the budget of its key; asks without a budget can share a batch."""
     settings = backend.settings
     allowed = min(deadline_ms or settings.deadline_ms, settings.longest_ms)
     ask = replace(ask, deadline=started + allowed / 1000)
-    if caller.key is None or (caller.key.tokens is None and caller.key.dollars is None):
-        return ask
-    tokens, dollars = backend.limits(caller.tenant).left(caller.key)
-    return replace(ask, account=caller.key.id, tokens_left=tokens, dollars_left=dollars)
+    purse = None if caller.key is None else backend.limits(caller.tenant).purse(caller.key)
+    return replace(ask, purse=purse) if purse is not None and purse.bounded else ask
 
 
 async def _from(served: Recommender, ask: Ask) -> Given:

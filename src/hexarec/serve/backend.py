@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from hexarec.core.errors import HexarecError
-from hexarec.serve.keys import Doorkeeper
+from hexarec.serve.keys import Caller, Doorkeeper
 from hexarec.serve.limits import Limits
 from hexarec.serve.observe import Metrics
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings
 
+T = TypeVar("T")
 log = logging.getLogger("hexarec.serve")
 OWN = "default"
 """The tenant of callers on this machine while there are no keys."""
@@ -23,7 +26,7 @@ class Backend:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics()
-        self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.loopback else None)
+        self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()
         self._saver = threading.Thread(target=self._save_often, name="save what was spent", daemon=True)
@@ -36,8 +39,14 @@ class Backend:
     def limits(self, tenant: str) -> Limits:
         """Rates and budgets of a tenant's keys."""
         if tenant not in self._limits:
-            self._limits.setdefault(tenant, Limits(self.service.store.of(tenant)))
+            self._limits.setdefault(tenant, Limits(self.service.store.of(tenant), rate=self.settings.rate))
         return self._limits[tenant]
+
+    def paying(self, caller: Caller, function: Callable[..., T], *args: object) -> T:
+        """What the function returns; its calls of models are paid by the budgets of the caller's key."""
+        if caller.key is None:
+            return function(*args)
+        return self.limits(caller.tenant).purse(caller.key).paying(function, *args)
 
     def start(self) -> None:
         """Open the tenants that exist and begin to follow the store."""

@@ -22,6 +22,7 @@ import hexarec
 from hexarec.core import OptionError, StateError
 from hexarec.serve.live.enriched import KIND as ENRICHED
 from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.live.publish import forgotten
 from hexarec.serve.settings import Settings
 from hexarec.serve.store.engines import as_url
 from hexarec.serve.store.open import Store, open_store
@@ -151,9 +152,6 @@ def _erased_again(aside: Path, current: Path) -> int:
 
 
 def _buried(old: Store, now: Store, tenant: str, aside: Path) -> int:
-    from hexarec.serve.erase import forgotten
-    from hexarec.serve.live.tenant import Tenant
-
     shelf, known = old.of(tenant), dict(old.of(tenant).tombstones())
     later = [(mark, at) for mark, at in now.of(tenant).tombstones() if mark not in known]
     if not later:
@@ -161,12 +159,9 @@ def _buried(old: Store, now: Store, tenant: str, aside: Path) -> int:
     marks = {mark for mark, _ in later}
     users = [user for user in _everybody(shelf) if shelf.pseudonym(user) in marks]
     shelf.bury(later)
-    made = Tenant(shelf, aside / PIPELINES / tenant)
-    try:
-        forgotten(made, users)
-        shelf.scrub()
-    finally:
-        made.close()
+    for one in shelf.names(PIPELINE) if users else ():
+        forgotten(shelf, aside / PIPELINES / tenant, one.name, users)
+    shelf.scrub()
     return len(users)
 
 

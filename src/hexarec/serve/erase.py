@@ -1,53 +1,45 @@
-"""The erasure of a user: rows, pipelines in memory, and the files of every saved version."""
+"""The erasure of a user: rows, pipelines in memory, and the files of every saved version and every job."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
 from typing import TYPE_CHECKING
 
-from hexarec.core import StateError
-from hexarec.pipeline.pipeline import Pipeline
-from hexarec.pipeline.save import load
 from hexarec.serve.jobs.files import without_user
-from hexarec.serve.live.publish import KIND, saved
+from hexarec.serve.live.enriched import KIND as ENRICHED
+from hexarec.serve.live.publish import KIND, forgotten
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
+ABANDONED = 86_400.0
+"""Seconds after which a folder that no version names was left behind by a fit that died."""
+
 
 def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
-    """Erase a user; rows removed by table, and saved pipelines written anew without them.
+    """Erase a user; rows removed by table, and saved pipelines and results of jobs written anew without them.
 
-    Weights that were trained with the user's events among others stay, and are marked stale; a refit ends that.
+    Weights that were trained with the user's events among others stay, and are marked stale; a refit ends that. A fit
+    that runs meanwhile takes the user out when it is done.
     """
-    counts = dict(tenant.shelf.erase_user(user))
-    tenant.forget([user])
-    counts["saved pipelines"] = forgotten(tenant, [user])
-    counts["files of jobs"] = without_user(tenant, user)
+    with tenant.erasing:
+        counts = dict(tenant.shelf.erase_user(user))
+        tenant.forget([user])
+        names = {one.name for one in tenant.shelf.names(KIND)}
+        counts["saved pipelines"] = sum(forgotten(tenant.shelf, tenant.folder, name, [user]) for name in names)
+        counts["files of jobs"] = without_user(tenant, user)
+        _remove_abandoned(tenant)
     tenant.refresh()
     if scrub:
         tenant.shelf.scrub()
     return counts
 
 
-def forgotten(tenant: Tenant, users: Sequence[str]) -> int:
-    """Write every saved version of every pipeline anew without these users; how many."""
-    return sum(_rewritten(tenant, one.name, users) for one in tenant.shelf.names(KIND)) if users else 0
-
-
-def _rewritten(tenant: Tenant, name: str, users: Sequence[str]) -> int:
-    """Write every version of a pipeline anew without the users, and remove the old files."""
-    done = 0
-    for version in tenant.shelf.versions(KIND, name):
-        old = tenant.folder / str(version.body["path"])
-        if not old.is_dir():
-            continue
-        pipeline = load(old)
-        if not isinstance(pipeline, Pipeline):
-            raise StateError(f"{old} holds no pipeline")
-        new = saved(pipeline.forget(users), tenant.folder, name)
-        tenant.shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
-        shutil.rmtree(old)
-        done += 1
-    return done
+def _remove_abandoned(tenant: Tenant) -> None:
+    """Remove folders of pipelines and enriched items that no version names."""
+    names = {(kind, one.name) for kind in (KIND, ENRICHED) for one in tenant.shelf.names(kind)}
+    named = {str(version.body["path"]) for name in names for version in tenant.shelf.versions(*name)}
+    for folder in tenant.folder.iterdir() if tenant.folder.is_dir() else ():
+        if folder.is_dir() and folder.name not in named and time.time() - folder.stat().st_mtime > ABANDONED:
+            shutil.rmtree(folder)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import OptionError
-from hexarec.serve.errors import ForbiddenError
+from hexarec.serve.errors import ForbiddenError, LimitError
 from hexarec.serve.store.rows import KeyRow
 
 if TYPE_CHECKING:
     from hexarec.serve.store.open import Store
 
 PREFIX = "hx_"
+FAILURES = 20
+"""Wrong keys within a minute after which an address has to wait."""
+NETWORKS = 10_000
+"""Addresses whose failures are remembered."""
 SCOPES: dict[str, str] = {
     "recommend": "ask for lists, reasons, replies and vectors",
     "events": "send events",
@@ -93,19 +99,23 @@ class Doorkeeper:
         self._store, self._open_to = store, open_to
         self._known: dict[str, tuple[float, tuple[str, KeyRow] | None]] = {}
         self._keyless: tuple[float, bool] = (0.0, False)
-        self._failures: dict[str, list[float]] = {}
+        self._failures: dict[str, deque[float]] = {}
 
     def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
-        """The caller; None when there is no valid key and one is needed. Raises ForbiddenError after many failures."""
+        """The caller; None when there is no valid key and one is needed. Raises LimitError after many failures.
+
+        From an address that failed too often not even a right key is taken: who guesses must not learn that it is one.
+        """
         given = headers.get("authorization", "")
         if not given:
             return Caller(self._open_to, None, frozenset(SCOPES)) if self._open_to and self.keyless() else None
         scheme, _, token = given.partition(" ")
-        if self._locked(address):
-            raise ForbiddenError("too many wrong keys from this address", hint="wait a minute")
+        network = network_of(address)
+        if (wait := self._locked(network)) > 0.0:
+            raise LimitError("too many wrong keys from this address", wait, hint=f"wait {wait:.0f} s")
         found = self._found(token.strip()) if scheme.lower() == "bearer" else None
         if found is None:
-            self._failures.setdefault(address, []).append(time.monotonic())
+            self._failed(network)
             return None
         tenant, key = found
         return Caller(tenant, key, key.scopes)
@@ -145,12 +155,24 @@ class Doorkeeper:
             self._known[key_id] = (now, found)
         return found
 
-    def _locked(self, address: str) -> bool:
-        """Whether this address failed 20 times within the last minute."""
-        now = time.monotonic()
-        recent = [one for one in self._failures.get(address, ()) if now - one < 60.0]
-        if recent:
-            self._failures[address] = recent[-20:]
-        else:
-            self._failures.pop(address, None)
-        return len(recent) >= 20
+    def _locked(self, network: str) -> float:
+        """The seconds for which this network may not try again, after FAILURES within the last minute."""
+        times = self._failures.get(network, ())
+        return max(60.0 - (time.monotonic() - times[-FAILURES]), 0.0) if len(times) >= FAILURES else 0.0
+
+    def _failed(self, network: str) -> None:
+        if network not in self._failures and len(self._failures) >= NETWORKS:
+            del self._failures[next(iter(self._failures))]  # the oldest one, rather than grow
+        times = self._failures.setdefault(network, deque(maxlen=FAILURES))
+        times.append(time.monotonic())
+
+
+def network_of(address: str) -> str:
+    """What stands for an address when failures are counted: of IPv6 the /64, which one subscriber has whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import BudgetError
 from hexarec.serve.errors import LimitError
+from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import KeyRow
 
 if TYPE_CHECKING:
@@ -37,10 +38,17 @@ class Bucket:
 
 @dataclass
 class _Account:
-    day: str
-    spent: dict[str, float]
-    unsaved: dict[str, float] = field(default_factory=lambda: {"calls": 0, "tokens": 0, "dollars": 0.0})
-    read: float = 0.0
+    """What a key spent on a day: all of it, and the part of it that the store has."""
+
+    purse: Purse
+    calls: int
+    saved: dict[str, float]
+
+    @property
+    def spent(self) -> dict[str, float]:
+        ledger = self.purse.ledger.snapshot()
+        tokens = ledger["tokens_in"] + ledger["tokens_out"]
+        return {"calls": self.calls, "tokens": tokens, "dollars": ledger["cost"]}
 
 
 def day_of(now: float) -> str:
@@ -51,85 +59,85 @@ def day_of(now: float) -> str:
 class Limits:
     """Rates and budgets of the keys of one tenant; `save`, called every second, keeps what was spent in the store.
 
-    Several servers share budgets through the store and see each other's spending a second late at most.
+    Several servers share budgets through the store and see each other's spending a second late at most. rate: calls a
+    second of a key that has none of its own, 0 for no limit.
     """
 
-    def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.time) -> None:
-        self._shelf, self._clock = shelf, clock
+    def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.time, *, rate: float = 0.0) -> None:
+        self._shelf, self._clock, self._rate = shelf, clock, rate
         self._buckets: dict[str, Bucket] = {}
-        self._accounts: dict[str, _Account] = {}
-        self._lock = threading.Lock()
+        self._accounts: dict[tuple[str, str], _Account] = {}
+        self._lock, self._saving = threading.RLock(), threading.Lock()
 
     def admit(self, key: KeyRow) -> None:
         """Count one call. Raises LimitError when the rate is used up, BudgetError when a budget is."""
-        now = self._clock()
+        now, rate = self._clock(), key.rate or self._rate
         with self._lock:
-            if key.rate:
-                wait = self._bucket(key, now).take(now)
+            if rate:
+                wait = self._bucket(key, rate, now).take(now)
                 if wait > 0.0:
-                    raise LimitError(f"the key may call {key.rate:g} times a second", wait, hint=f"wait {wait:.2f} s")
-            account = self._account(key.id, now)
-            self._check(key, account)
-            account.unsaved["calls"] += 1
+                    raise LimitError(f"the key may call {rate:g} times a second", wait, hint=f"wait {wait:.2f} s")
+            account = self._account(key)
+            for name, most in (("calls", key.calls), ("tokens", key.tokens), ("dollars", key.dollars)):
+                if most is not None and account.spent[name] >= most:
+                    raise BudgetError(
+                        f"the key's budget of {most:g} {name} a day is used up", hint="it is full again at 00:00 UTC"
+                    )
+            account.calls += 1
 
-    def left(self, key: KeyRow) -> tuple[int | None, float | None]:
-        """Tokens and dollars left today; None where there is no budget."""
+    def purse(self, key: KeyRow) -> Purse:
+        """What the key may spend today."""
         with self._lock:
-            account = self._account(key.id, self._clock())
-            tokens = None if key.tokens is None else max(int(key.tokens - _total(account, "tokens")), 0)
-            dollars = None if key.dollars is None else max(key.dollars - _total(account, "dollars"), 0.0)
-            return tokens, dollars
-
-    def spend(self, key: str, tokens: int, dollars: float) -> None:
-        """Count what a call cost."""
-        with self._lock:
-            account = self._account(key, self._clock())
-            account.unsaved["tokens"] += tokens
-            account.unsaved["dollars"] += dollars
+            return self._account(key).purse
 
     def save(self) -> None:
-        """Write what was spent and the levels of the buckets to the store."""
-        with self._lock:
-            due = [(key, one) for key, one in self._accounts.items() if any(one.unsaved.values())]
-            owed = [(key, one.day, dict(one.unsaved)) for key, one in due]
-            for _, one in due:
-                one.spent = {name: one.spent[name] + one.unsaved[name] for name in one.spent}
-                one.unsaved = dict.fromkeys(one.unsaved, 0)
-            levels = [(key, bucket.level, bucket.time) for key, bucket in self._buckets.items()]
-        for key, day, amounts in owed:
-            self._shelf.spend(
-                key, day, calls=int(amounts["calls"]), tokens=int(amounts["tokens"]), dollars=float(amounts["dollars"])
-            )
-        for key, level, when in levels:
-            self._shelf.put_bucket(key, level, when)
+        """Write what was spent and the levels of the buckets, and take up what other servers spent.
 
-    def _bucket(self, key: KeyRow, now: float) -> Bucket:
-        rate, burst = float(key.rate or 0.0), float(key.burst or max(1, round(key.rate or 0.0)))
+        What cannot be written is written by a later call. Raises StateError when the store fails.
+        """
+        with self._saving:
+            with self._lock:
+                accounts = list(self._accounts.items())
+                levels = [(key, bucket.level, bucket.time) for key, bucket in self._buckets.items()]
+            for (key, day), account in accounts:
+                self._settle(key, day, account)
+            for key, level, when in levels:
+                self._shelf.put_bucket(key, level, when)
+
+    def _settle(self, key: str, day: str, account: _Account) -> None:
+        owed = {name: total - account.saved[name] for name, total in account.spent.items()}
+        if any(owed.values()):
+            self._shelf.spend(
+                key, day, calls=int(owed["calls"]), tokens=int(owed["tokens"]), dollars=max(owed["dollars"], 0.0)
+            )
+            account.saved = {name: account.saved[name] + owed[name] for name in owed}
+        elif day != day_of(self._clock()):
+            with self._lock:
+                self._accounts.pop((key, day), None)
+        there = self._shelf.spent(key, day)
+        with self._lock:
+            others = {name: max(there[name] - account.saved[name], 0) for name in there}
+            account.calls += int(others["calls"])
+            account.purse.add(others["tokens"], others["dollars"])
+            account.saved = {name: account.saved[name] + others[name] for name in others}
+
+    def _bucket(self, key: KeyRow, rate: float, now: float) -> Bucket:
+        burst = float(key.burst or max(1, round(rate)))
         found = self._buckets.get(key.id)
         if found is None or (found.rate, found.burst) != (rate, burst):
-            kept = self._shelf.bucket(key.id)
+            kept = self._shelf.bucket(key.id) if found is None else (found.level, found.time)
             level, when = (burst, now) if kept is None else kept
             found = self._buckets[key.id] = Bucket(rate, burst, min(level, burst), min(when, now))
         return found
 
-    def _account(self, key: str, now: float) -> _Account:
-        day = day_of(now)
-        found = self._accounts.get(key)
-        if found is None or found.day != day or now - found.read > 1.0:
-            unsaved = found.unsaved if found is not None and found.day == day else None
-            spent = {"calls": 0, "tokens": 0, "dollars": 0.0, **self._shelf.spent(key, day)}
-            found = self._accounts[key] = _Account(day, spent, read=now)
-            if unsaved is not None:
-                found.unsaved = unsaved
+    def _account(self, key: KeyRow) -> _Account:
+        day = day_of(self._clock())
+        found = self._accounts.get((key.id, day))
+        if found is None:
+            there = self._shelf.spent(key.id, day)
+            purse = Purse(key.tokens, key.dollars)
+            purse.add(there["tokens"], there["dollars"])
+            found = self._accounts[key.id, day] = _Account(purse, int(there["calls"]), dict(there))
+        elif (found.purse.tokens, found.purse.dollars) != (key.tokens, key.dollars):
+            found.purse = Purse(key.tokens, key.dollars, found.purse.ledger)
         return found
-
-    def _check(self, key: KeyRow, account: _Account) -> None:
-        for name, most in (("calls", key.calls), ("tokens", key.tokens), ("dollars", key.dollars)):
-            if most is not None and _total(account, name) >= most:
-                raise BudgetError(
-                    f"the key's budget of {most:g} {name} a day is used up", hint="it is full again at 00:00 UTC"
-                )
-
-
-def _total(account: _Account, name: str) -> float:
-    return account.spent[name] + account.unsaved[name]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import HexarecError
+from hexarec.lm.private import keep_private
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.settings import Settings
 
@@ -23,6 +24,8 @@ class Service:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings = store, settings
+        if not settings.remote_pii:
+            keep_private()
         self.started = time.time()
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()

@@ -22,7 +22,7 @@ class Settings:
     store: str = ""
     """Address of the database, for example postgresql+psycopg://user@host/name; a SQLite file in `home` without it."""
     host: str = "127.0.0.1"
-    """Address to listen on; another than loopback needs a key."""
+    """Address to listen on; another than loopback needs a key, and so do further `hosts`."""
     port: int = 8090
     hosts: tuple[str, ...] = ()
     """Host headers that are answered, besides loopback and `host`."""
@@ -41,11 +41,11 @@ class Settings:
     """The longest deadline that a request may ask for."""
     merge: int = 64
     """Questions that are answered together at most."""
-    waiting: int = 512
+    waiting: int = 128
     """Questions that may wait before more are refused with 503."""
     threads: int = 1
     """Batches of one pipeline at a time."""
-    calls: int = 200
+    calls: int = 64
     """Other calls at a time; more are refused with 503."""
     poll_seconds: float = 0.2
     """How often changes of other servers are looked for."""
@@ -93,6 +93,11 @@ class Settings:
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in LOOPBACK
+
+    @property
+    def alone(self) -> bool:
+        """Whether a caller can only be somebody on this machine: no other address, and no other name (of a proxy)."""
+        return self.loopback and not self.hosts
 
     @property
     def url(self) -> str:

@@ -14,14 +14,14 @@ from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hexarec
-from hexarec.core import DataError, Filter
+from hexarec.core import Filter
 from hexarec.core.errors import HexarecError
 from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.http import faults
 from hexarec.serve.http.routes.explanations import explained
 from hexarec.serve.http.shapes import Explanation
-from hexarec.serve.http.told import past, recommended
+from hexarec.serve.http.told import on_sale, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.search import searched
@@ -89,7 +89,7 @@ class Tools:
         """Why an item suits a user, or somebody who liked these items: evidence, and words checked against it."""
         caller = self._allowed("recommend")
         body = Explanation(item_id=item_id, user_id=user_id, history=list(liked or []))
-        return await explained(self._backend, self._backend.service.tenant(caller.tenant), body)
+        return await explained(self._backend, caller, body)
 
     async def record_feedback(
         self, item_id: str, kind: Literal["click", "like", "dislike", "purchase", "hide", "skip"], user_id: str,
@@ -116,8 +116,7 @@ class Tools:
 
 def _item(backend: Backend, caller: Caller, item_id: str) -> Any:
     catalog = backend.service.tenant(caller.tenant).catalog
-    if item_id not in catalog.items:
-        raise DataError(f"no item {item_id[:80]!r} in the catalog", field="item_id")
+    on_sale(catalog, item_id)
     return catalog[item_id]
 
 

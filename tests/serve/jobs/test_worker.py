@@ -25,7 +25,7 @@ def items_of(asked):
 def test_stopped_and_killed_workers_cost_nothing_but_time(tmp_path, data):
     backend = backend_over(tmp_path, data)
     tenant = backend.service.tenant("default")
-    with letters(seconds=0.15) as (encoder, asked):
+    with letters(seconds=0.1) as (encoder, asked):
         job = tenant.shelf.add_job("embed", {"encoder": encoder, "shard": 1})
         first = worker(tmp_path)
         eventually(lambda: len(items_of(asked)) >= 3, 60)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hexarec
@@ -22,11 +23,15 @@ from hexarec.serve.tools import ToolsOverHttp
 
 ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
 Errors have one shape; `x-scope` says what a key needs."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text}
     for code, text in (
-        (401, "no valid key"), (403, "the key lacks the scope"), (404, "not found"), (409, "conflict, or not now"),
-        (422, "invalid"), (429, "rate or budget used up"), (503, "overloaded"), (504, "deadline"),
+        (400, "not HTTP as it should be"), (401, "no valid key"),
+        (403, "the key lacks the scope"), (404, "not found"), (408, "the body came too slowly"),
+        (409, "conflict, or not now"), (413, "too large"), (415, "compressed"), (421, "another host"), (422, "invalid"),
+        (429, "rate or budget used up"), (500, "a fault of the server"), (501, "not installed, or not supported"),
+        (502, "a model failed"), (503, "overloaded"), (504, "deadline"),
     )
 }  # fmt: skip
 
@@ -50,23 +55,24 @@ def make_app(backend: Backend) -> FastAPI:
 
     app = FastAPI(
         title="hexarec", version=hexarec.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None,
-        responses=ERRORS, separate_input_output_schemas=False,
+        responses=ERRORS, separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)
-    _secure(app)
+    _describe(app)
     app.add_middleware(_Counted, backend=backend)
     app.add_middleware(Guards, settings=backend.settings)
     return app
 
 
-def _secure(app: FastAPI) -> None:
-    """Say in /openapi.json that keys are bearer tokens."""
+def _describe(app: FastAPI) -> None:
+    """Say in /openapi.json that keys are bearer tokens and errors JSON."""
     usual = app.openapi
 
     def described() -> dict[str, Any]:
@@ -77,6 +83,9 @@ def _secure(app: FastAPI) -> None:
             for operation in methods.values():
                 if operation.get("x-scope", "none") != "none":
                     operation["security"] = [{"key": []}]
+                for code, told in operation["responses"].items():
+                    if code >= "400" and "content" in told:  # also where the answer itself is no JSON
+                        told["content"] = {"application/json": next(iter(told["content"].values()))}
         return made
 
     app.openapi = described  # type: ignore[method-assign]
@@ -104,11 +113,12 @@ class _Counted:
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
-            self.metrics.requests.labels(route, scope["method"], str(status[0])).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
             access.info("request", extra={"fields": {
-                "route": route, "method": scope["method"], "status": status[0], "ms": round(1000 * seconds, 2),
+                "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),
                 "request_id": scope.get("state", {}).get("request_id"),
                 "tenant": getattr(caller, "tenant", None), "caller": getattr(caller, "name", None),
             }})  # fmt: skip

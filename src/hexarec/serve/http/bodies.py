@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Coroutine
+from math import isinf
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from hexarec.core.errors import DataError
+from hexarec.serve.http.callers import admitted, backend_of
+from hexarec.serve.http.guards import SLASH
 
 DEPTH = 64
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -25,7 +28,7 @@ def strict_json(raw: bytes, depth: int = DEPTH) -> Any:
     if _LONG_NUMBER.search(raw):
         raise DataError("a number in the JSON has more than 400 digits")
     try:
-        value = json.loads(raw, parse_constant=_refused)
+        value = json.loads(raw.decode(), parse_constant=_refused, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: byte {error.start}") from None
     except (ValueError, RecursionError) as error:
@@ -47,6 +50,13 @@ def _refused(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if isinf(value):
+        raise ValueError(f"{digits[:40]} is too large a number")
+    return value
+
+
 def _whole(value: Any) -> bool:
     """Whether every string can be written as UTF-8."""
     try:
@@ -61,20 +71,24 @@ class _StrictRequest(Request):
         """The body by `strict_json`; FastAPI reports the error as one of the body."""
         if not hasattr(self, "_json"):
             try:
-                self._json = strict_json(await self.body())
+                self._json = strict_json(await self.body(), backend_of(self).settings.depth)
             except DataError as error:
                 raise json.JSONDecodeError(error.message, "", 0) from None
         return self._json
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON bodies are read strictly."""
+    """A route that knows its caller before it reads the body, and reads JSON strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The usual one, given a strict request."""
+        """The usual one, given a strict request of somebody who may send it."""
         usual = super().get_route_handler()
+        scope: str = (self.openapi_extra or {})["x-scope"]
 
         async def handler(request: Request) -> Response:
+            admitted(request, scope)
+            values = request.scope["path_params"]
+            request.scope["path_params"] = {name: value.replace(SLASH, "/") for name, value in values.items()}
             return await usual(_StrictRequest(request.scope, request.receive))
 
         return handler

@@ -18,21 +18,30 @@ def backend_of(request: Request) -> Backend:
     return made
 
 
+def admitted(request: Request, scope: str) -> Caller:
+    """The caller, who has this scope and whose rate and budgets are not used up; counted once per request."""
+    found: Caller | None = getattr(request.state, "caller", None)
+    if found is not None:
+        found.needs(scope)
+        return found
+    backend = backend_of(request)
+    address = request.client.host if request.client else ""
+    found = backend.doorkeeper.caller(request.headers, address)
+    if found is None:
+        raise HTTPException(401, "a valid key is needed", {"WWW-Authenticate": "Bearer"})
+    request.state.caller = found
+    found.needs(scope)
+    if found.key is not None:
+        backend.limits(found.tenant).admit(found.key)
+    return found
+
+
 def caller_with(scope: str) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the caller, who has this scope and whose rate and budgets are not used up."""
+    """A dependency: the caller, who has this scope."""
     assert scope in SCOPES
 
     async def caller(request: Request) -> Caller:
-        backend = backend_of(request)
-        address = request.client.host if request.client else ""
-        found = backend.doorkeeper.caller(request.headers, address)
-        if found is None:
-            raise HTTPException(401, "a valid key is needed", {"WWW-Authenticate": "Bearer"})
-        found.needs(scope)
-        if found.key is not None:
-            backend.limits(found.tenant).admit(found.key)
-        request.state.caller = found
-        return found
+        return admitted(request, scope)
 
     return caller
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,6 @@ from starlette.exceptions import HTTPException
 
 from hexarec.core import errors
 from hexarec.serve import errors as served
-
-log = logging.getLogger("hexarec.serve")
 
 STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
     (served.MissingError, 404, "not_found"),
@@ -34,6 +31,14 @@ STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
     (errors.HexarecError, 500, "internal"),
 )
 """Errors raised on purpose, the first that fits: status and type."""
+
+
+class Refused(HTTPException):
+    """A request that is not read further; raised anywhere below the guards, it reaches the client as it is."""
+
+    def __init__(self, status: int, type_: str, message: str, hint: str = "") -> None:
+        self.type, self.hint = type_, hint
+        super().__init__(status, message)
 
 
 def told(
@@ -66,7 +71,7 @@ def of_error(error: errors.HexarecError, request: Request | None = None) -> JSON
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app in the one shape; a fault of ours shows its request id and nothing else."""
+    """Answer every error raised on purpose in the one shape; faults of ours are answered by the guards."""
 
     async def on_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.HexarecError)
@@ -75,24 +80,19 @@ def install(app: FastAPI) -> None:
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
+        broken = first["type"] == "json_invalid"
+        field = "" if broken else ".".join(str(part) for part in first["loc"][1:])
         ctx = first.get("ctx", {}).get("error")
-        message = str(ctx) if first["type"] == "json_invalid" and ctx is not None else first["msg"]
+        message = str(ctx) if broken and ctx is not None else first["msg"]
         return response(422, "invalid", message, request=request, field=field, hint="see /openapi.json")
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        names = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-        kind = names.get(error.status_code, "invalid")
-        return response(error.status_code, kind, str(error.detail), request=request, headers=error.headers)
-
-    async def on_fault(request: Request, error: Exception) -> JSONResponse:
-        log.error("fault in %s: %s", request.scope.get("path"), type(error).__name__, exc_info=error)
-        return response(
-            500, "internal", "a fault of the server", request=request, hint="tell its operator the request_id"
-        )
+        names = {401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+        kind = error.type if isinstance(error, Refused) else names.get(error.status_code, "invalid")
+        hint = error.hint if isinstance(error, Refused) else ""
+        return response(error.status_code, kind, str(error.detail), request=request, headers=error.headers, hint=hint)
 
     app.add_exception_handler(errors.HexarecError, on_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_fault)

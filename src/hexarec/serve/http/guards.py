@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hexarec.serve.http.faults import told
+from hexarec.serve.http.faults import Refused, told
 from hexarec.serve.settings import LOOPBACK, Settings
 
 PAGE_POLICY = (
@@ -24,15 +27,14 @@ SAFE_HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"content-security-policy", PAGE_POLICY.encode()),
 )
-BATCHES = (":batch",)
-
-
-class Refused(Exception):
-    """A request that is not read further."""
-
-    def __init__(self, status: int, type_: str, message: str, hint: str = "") -> None:
-        self.status, self.type, self.message, self.hint = status, type_, message, hint
-        super().__init__(message)
+BATCHES = ("/v1/events:batch",)
+"""Routes that read their body piece by piece, so that a large one costs no memory."""
+SLOWEST = 100_000
+"""Bytes a second that a client must send to be given more than `read_seconds`."""
+SLASH = "\0"
+"""Stands for an encoded slash in a path until the route is found; `StrictRoute` writes it back."""
+FAULT = Refused(500, "internal", "a fault of the server", "tell its operator the request_id")
+log = logging.getLogger("hexarec.serve")
 
 
 class Guards:
@@ -62,11 +64,18 @@ class Guards:
             if scope["method"] == "OPTIONS" and origin in self._origins:
                 await _preflight(answered)
                 return
+            scope["path"] = _path(scope)
             cap = self._cap(scope["path"], headers)
             await self.app(scope, _Capped(receive, cap, self.settings.read_seconds), answered)
         except Refused as refused:
             if not answered.started:
                 await _refuse(answered, refused, request_id)
+        except Exception as error:
+            route = getattr(scope.get("route"), "path", "none")
+            log.error("fault in %s, request %s", route, request_id, exc_info=error)
+            if answered.started:
+                raise  # the connection is cut: half an answer must not look whole
+            await _refuse(answered, FAULT, request_id)
         finally:
             self._running -= 1
 
@@ -91,7 +100,7 @@ class Guards:
             raise Refused(403, "wrong_origin", "calls from this origin are not allowed", "[serve] origins lists them")
 
     def _cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:
-        cap = self.settings.batch_body if path.endswith(BATCHES) else self.settings.body
+        cap = self.settings.batch_body if path in BATCHES else self.settings.body
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             raise Refused(400, "invalid", "content-length is no number")
@@ -103,19 +112,22 @@ class Guards:
 
 
 class _Capped:
-    """A receive that counts bytes and seconds."""
+    """A receive that counts bytes, and the seconds spent waiting for them."""
 
     def __init__(self, receive: Receive, cap: int, seconds: float) -> None:
         self._receive, self._cap, self._seconds = receive, cap, seconds
-        self._size, self._whole = 0, False
+        self._size, self._waited, self._whole = 0, 0.0, False
 
     async def __call__(self) -> Message:
         if self._whole:
             return await self._receive()  # waits for the client to leave, as long as the answer takes
+        started = time.monotonic()
+        left = self._seconds + self._size / SLOWEST - self._waited
         try:
-            message = await asyncio.wait_for(self._receive(), self._seconds)
+            message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except TimeoutError:
-            raise Refused(408, "too_slow", f"the body took longer than {self._seconds:g} s") from None
+            raise Refused(408, "too_slow", f"the body came too slowly; {self._size} bytes are here") from None
+        self._waited += time.monotonic() - started
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
@@ -148,6 +160,21 @@ def _first(headers: Any) -> dict[bytes, bytes]:
     return made
 
 
+def _path(scope: Scope) -> str:
+    """The path of which an encoded slash is a letter and parts nothing: an id may hold one."""
+    raw: bytes = scope.get("raw_path") or b""
+    path: str = scope["path"]
+    if SLASH in path:
+        raise Refused(400, "invalid", "the address holds a NUL character")
+    if b"%2f" not in raw.lower():
+        return path
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")]
+    except UnicodeDecodeError:
+        raise Refused(400, "invalid", "the address is not UTF-8") from None
+    return "/".join(part.replace("/", SLASH) for part in parts)
+
+
 def _request_id(given: bytes) -> str:
     """The client's request id when it is harmless, else one of ours."""
     text = given.decode("latin-1")
@@ -156,15 +183,15 @@ def _request_id(given: bytes) -> str:
 
 
 async def _refuse(send: Send, refused: Refused, request_id: str) -> None:
-    body = json.dumps(told(refused.type, refused.message, hint=refused.hint, request_id=request_id)).encode()
+    body = json.dumps(told(refused.type, str(refused.detail), hint=refused.hint, request_id=request_id)).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    if refused.status == 503:
+    if refused.status_code == 503:
         headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.start", "status": refused.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from hexarec.core import Catalog, Filter, OptionError
 from hexarec.parts.render import titles
 from hexarec.serve.answering import Answered
+from hexarec.serve.errors import MissingError
 from hexarec.serve.http.shapes import PastEvent, Recommend
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.store.rows import EventRow
@@ -36,6 +37,14 @@ def ask_of(body: Recommend) -> Ask:
         explain=body.explain,
         seed=body.seed,
     )
+
+
+def on_sale(catalog: Catalog, item: str) -> int:
+    """The row of an item. Raises MissingError for one that the catalog lacks, or that was deleted."""
+    row = int(catalog.rows([item])[0])
+    if row < 0 or not catalog.alive[row]:
+        raise MissingError(f"no item {item[:80]!r}")
+    return row
 
 
 def past(events: Sequence[str | PastEvent]) -> tuple[EventRow, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from hexarec.core import Catalog, Filter, IdTable, Queries, strings
 from hexarec.core.interactions import KINDS, History
 from hexarec.core.ragged import offsets_of
+from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import EventRow
 
 _KIND = {name: code for code, name in enumerate(KINDS)}
@@ -21,8 +22,8 @@ _NOT_LIKED = frozenset({"dislike", "skip", "hide"})
 class Ask:
     """One question as it came in. `history` is what the caller sent with it, oldest first, after what is stored.
 
-    candidates: items to be ordered instead of found. deadline: `time.monotonic()` seconds. account: the key whose
-    budget pays, "" for nobody's.
+    candidates: items to be ordered instead of found. deadline: `time.monotonic()` seconds. purse: the budget that pays,
+    None without one.
     """
 
     user: str | None = None
@@ -39,18 +40,12 @@ class Ask:
     seed: int = 0
     candidates: tuple[str, ...] | None = None
     deadline: float = float("inf")
-    account: str = ""
-    tokens_left: int | None = None
-    dollars_left: float | None = None
+    purse: Purse | None = None
 
     @property
     def shared(self) -> tuple[Any, ...]:
         """What two asks must have in common to be answered together."""
-        return self.k, self.explain, self.candidates is None, self.account if self._bounded else ""
-
-    @property
-    def _bounded(self) -> bool:
-        return self.tokens_left is not None or self.dollars_left is not None
+        return self.k, self.explain, self.candidates is None, id(self.purse)
 
     @property
     def session_key(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.standby import Standby
 from hexarec.serve.store.rows import Versioned
+
+if TYPE_CHECKING:
+    from hexarec.serve.store.shelf import Shelf
 
 KIND = "pipeline"
 
@@ -70,3 +74,18 @@ def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, in
     """The same version serving a changed catalog; new items pass `extend` of each stage."""
     pipeline = generation.pipeline.attach(served_data(catalog, generation.name))
     return attached(generation.name, generation.version, pipeline, counts, generation.like, generation.path)
+
+
+def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> int:
+    """Write every saved version of a pipeline anew without these users, and remove the old files; versions written."""
+    done = 0
+    for version in shelf.versions(KIND, name):
+        old = folder / str(version.body["path"])
+        if not old.is_dir():
+            continue
+        pipeline = load(old)
+        new = saved(pipeline.forget(users), folder, name)
+        shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
+        shutil.rmtree(old)
+        done += 1
+    return done

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hexarec.core import Answer, Budget, Lists, Queries, run
+from hexarec.core import Answer, Lists, Queries, run
 from hexarec.core.errors import HexarecError
 from hexarec.serve.errors import OverloadError
 from hexarec.serve.live.asks import Ask, past_of, queries_of
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.given import Given, given_of
+from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import EventRow
 
 MARGIN = 0.03
@@ -93,6 +94,8 @@ class Recommender:
         """Serve another generation from the next batch on; the one before stays at hand for `back`."""
         if generation.version != self.current.version:
             self.previous = self.current
+        elif generation.path != self.current.path:
+            self.previous = None  # written anew without somebody, whom the one before still knows
         self.current = generation
 
     def close(self, seconds: float = 10.0) -> None:
@@ -160,7 +163,8 @@ class Recommender:
         pasts = [past_of(ask, stored) for ask in asks]
         queries = queries_of(generation.catalog, asks, pasts, self.now(), generation.like)
         try:
-            made = self._by_pipeline(generation, queries, asks)
+            purse = asks[0].purse or Purse(None, None)
+            made = purse.paying(self._by_pipeline, generation, queries, asks)
         except HexarecError as error:
             return [self._standby(generation, queries, i, ask, "pipeline", error.message) for i, ask in enumerate(asks)]
         made = [
@@ -172,8 +176,7 @@ class Recommender:
     def _by_pipeline(self, generation: Generation, queries: Queries, asks: list[Ask]) -> list[Given]:
         first = asks[0]
         left = min(ask.deadline for ask in asks) - time.monotonic() - MARGIN
-        budget = Budget(tokens=first.tokens_left, cost=first.dollars_left)
-        with run(seconds=None if left == float("inf") else max(left, 0.0), budget=budget, tenant=self.tenant) as work:
+        with run(seconds=None if left == float("inf") else max(left, 0.0), tenant=self.tenant) as work:
             work.check()
             answer = self._asked(generation, queries, asks)
             spent = work.ledger.snapshot()

@@ -15,8 +15,9 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
 from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
-from hexarec.serve.live.publish import KIND, fitted_version, generation_of, on_catalog
+from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog
 from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Tenant:
         self._counts: Counter[str] = Counter()
         self._counted = 0  # newest event that the counts have
         self._lock = threading.RLock()
+        self.erasing = threading.Lock()  # of two erasures at once the second would write back what the first took out
         self._documents: dict[str, tuple[float, list[Versioned]]] = {}
         self.broken: dict[str, str] = {}  # pipeline versions that could not be taken up, and why
 
@@ -98,11 +100,30 @@ class Tenant:
     # ------------------------------------------------------------- pipelines
     def fit(self, name: str, config: Mapping[str, Any], *, seed: int = 0) -> Versioned:
         """Fit a configuration on everything stored, publish it as the next version, and serve it."""
+        checked_name(name, "pipeline")  # it becomes the name of a folder
+        started = time.time()
         with run(tenant=self.name):
-            body = fitted_version(config, self.data(), self.folder, name, seed)
+            data = self.data()
+            body = fitted_version(config, data, self.folder, name, seed)
+        return self.publish(name, body, started, data.users.ids.ids.tolist())
+
+    def publish(self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str]) -> Versioned:
+        """Serve what was saved as the next version, without those of `users` who were erased since `started`."""
         made = self.shelf.put(KIND, name, body, activate=True)
+        self._forget_since(started, users, name)
         self.refresh()
         return made
+
+    def _forget_since(self, started: float, users: Sequence[str], name: str) -> None:
+        """Take those out of a fresh version who were erased while it was fitted.
+
+        It is looked for after the version is known to the store: an erasure that begins later finds it there.
+        """
+        fresh = {mark for mark, time in self.shelf.tombstones() if time >= started}
+        gone = [user for user in users if self.shelf.pseudonym(user) in fresh] if fresh else []
+        if gone:
+            with self.erasing:
+                forgotten(self.shelf, self.folder, name, gone)
 
     def activate(self, name: str, version: int) -> Versioned:
         """Serve another version from now on; the one before last is at hand and costs nothing."""
@@ -150,8 +171,7 @@ class Tenant:
             for served in self._recommenders.values():
                 pipeline = served.current.pipeline.forget(users)
                 pipeline._data = served.current.pipeline.data
-                old = served.current
-                served.current = replace(old, pipeline=pipeline)
+                served.current = replace(served.current, pipeline=pipeline)
                 served.previous = None
 
     # --------------------------------------------------------------- changes
@@ -192,8 +212,7 @@ class Tenant:
         changed = False
         for version in self.shelf.names(KIND):
             served = self._recommenders.get(version.name)
-            at = (version.version, str(version.body["path"]))
-            if served is not None and (served.current.version, served.current.path) == at:
+            if served is not None and _is(served.current, version):
                 continue
             try:
                 made = generation_of(version, self.folder, self.catalog, self._counts, self.settings.get("like"))
@@ -223,3 +242,8 @@ class Tenant:
         end = time.monotonic() + seconds
         for served in self._recommenders.values():
             served.close(max(end - time.monotonic(), 0.1))
+
+
+def _is(served: Generation, version: Versioned) -> bool:
+    """Whether this is what is served: the same version, from the same files, which an erasure writes anew."""
+    return served.version == version.version and served.path == version.body["path"]

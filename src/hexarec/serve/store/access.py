@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, bindparam, select
@@ -58,6 +59,21 @@ class Access:
         """A salted hash under which an erased user, session or dialogue is remembered without its id."""
         return hashlib.blake2b(f"{kind}:{one}".encode(), key=self._salt(), digest_size=20).hexdigest()
 
+    def _whose(self, row: Mapping[str, Any]) -> str | None:
+        """The mark of the user of a row, of its session when it has no user, None for neither."""
+        if row["user"] is not None:
+            return self._mark("user", row["user"])
+        return None if row["session"] is None else self._mark("session", row["session"])
+
+    def _living(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Whether each row is younger than the erasure of whose it is."""
+        marks = [self._whose(row) for row in rows]
+        buried = self._buried(connection, {mark for mark in marks if mark is not None})
+        return [
+            mark is None or mark not in buried or row["time"] > buried[mark]
+            for row, mark in zip(rows, marks, strict=True)
+        ]
+
     def _buried(self, connection: Connection, marks: Iterable[str]) -> dict[str, float]:
         """Those of the marks that are tombstones, with the time of the erasure."""
         found: dict[str, float] = {}
@@ -69,9 +85,16 @@ class Access:
 
 def read(engine: Engine, statement: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
     """All rows of a statement. Raises StateError when the database fails."""
+    with reading(engine) as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to read with, whose failures are hexarec's."""
     try:
         with engine.connect() as connection:
-            return connection.execute(statement, values).fetchall()
+            yield connection
     except SQLAlchemyError as error:
         raise errors.typed(error) from error
 

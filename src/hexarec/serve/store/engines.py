@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from hexarec.core.errors import MissingExtraError, OptionError
+from hexarec.serve.store import errors
 
 BUSY_MS = 30_000
 READERS = 8
@@ -24,7 +25,7 @@ def as_url(where: str | Path) -> URL:
         return URL.create("sqlite", database=str(where))
     try:
         url = make_url(where)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise OptionError("the URL of the store cannot be read", hint=_FORMS) from error
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -43,7 +44,7 @@ def engines(url: URL) -> tuple[Engine, Engine]:
 def _of_sqlite(url: URL) -> tuple[Engine, Engine]:
     file = Path(str(url.database))
     file.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # the log and its index get the mode of the file
+    _create(file)
     arguments = {"check_same_thread": False, "timeout": BUSY_MS / 1000}
     writer = create_engine(url, connect_args=arguments, pool_size=1, max_overflow=0)
     reader = create_engine(url, connect_args=arguments, pool_size=READERS, max_overflow=2 * READERS)
@@ -51,6 +52,17 @@ def _of_sqlite(url: URL) -> tuple[Engine, Engine]:
         event.listen(engine, "connect", _pragmas(pragmas))
     event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return writer, reader
+
+
+def _create(file: Path) -> None:
+    """An empty file that only its owner reads; the log and its index get the same mode.
+
+    A file that is there is not opened: closing it would end the locks that other connections of this process hold.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
 
 
 _WRITING = (
@@ -67,6 +79,18 @@ def _pragmas(pragmas: tuple[str, ...]) -> Any:
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
     return connect
+
+
+def checkpoint(engine: Engine) -> None:
+    """Bring SQLite's log into its file, and empty it unless somebody reads it. Raises StateError."""
+    try:
+        raw: Any = engine.raw_connection()
+        try:
+            raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            raw.close()
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise errors.typed(error) from error
 
 
 def _of_postgresql(url: URL) -> tuple[Engine, Engine]:

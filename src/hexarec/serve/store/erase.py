@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select, union
 
 from hexarec.core.errors import StateError
-from hexarec.serve.store.access import Access
+from hexarec.serve.store.access import Access, reading
 from hexarec.serve.store.checks import checked_id
 from hexarec.serve.store.crash import point
 from hexarec.serve.store.schema import answers, assignments, cache, dialogues, erased, events, metadata, shown, users
@@ -33,12 +33,12 @@ class Erasing(Access):
 
     def erased(self, id: str) -> bool:
         """Whether a user was ever erased."""
-        mark, query = self._mark("user", id), select(erased.c.time).where(erased.c.tenant == self.tenant)
+        mark, query = self.pseudonym(id), select(erased.c.time).where(erased.c.tenant == self.tenant)
         return self._row(query.where(erased.c.mark == mark)) is not None
 
     def pseudonym(self, id: str) -> str:
         """The salted hash of a user, under which an audit log may name them; it survives their erasure."""
-        return self._mark("user", id)
+        return self._mark("user", checked_id(id, "user"))
 
     def tombstones(self) -> list[tuple[str, float]]:
         """(hash, time) of all that was erased, to be buried again after a restore from an older backup."""
@@ -52,12 +52,16 @@ class Erasing(Access):
 
     def export_user(self, id: str) -> Iterator[dict[str, Any]]:
         """Everything held on a user, a JSON-able dict for each row, with its `table`; bytes in base64."""
-        with self._reader.connect() as connection:
-            found = _Traces.of(connection, self.tenant, id)
+        with reading(self._reader) as connection:
+            found, told = _Traces.of(connection, self.tenant, id), set()
             for table, condition in found.everywhere():
-                query = select(*(column for column in table.columns if column.name not in _HIDDEN))
-                for row in connection.execute(query.where(condition)):
-                    yield {"table": table.name, **{name: _plain(value) for name, value in row._mapping.items()}}
+                keys = [column.name for column in table.primary_key]
+                for row in connection.execute(select(table).where(condition)).mappings():
+                    key = (table.name, *(row[name] for name in keys))
+                    if key not in told:  # a row may be theirs for two reasons
+                        told.add(key)
+                        values = {name: _plain(value) for name, value in row.items() if name not in _HIDDEN}
+                        yield {"table": table.name, **values}
 
     def scrub(self) -> None:
         """Leave no byte of erased rows in the files: the database is written anew, the log emptied. Takes a while.
@@ -171,7 +175,8 @@ def _scrub_postgresql(connection: Any) -> None:
     connection.autocommit = True
     try:
         for table in metadata.sorted_tables:
-            connection.execute(f'VACUUM FULL "{table.name}"')
+            connection.execute(f'VACUUM (FULL, ANALYZE) "{table.name}"')  # statistics hold frequent values, ids too
+        connection.execute("VACUUM FULL pg_catalog.pg_statistic")
         point("scrub.vacuumed")
     finally:
         connection.autocommit = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from sqlalchemy.exc import DataError as BadValue
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from hexarec.core.errors import DataError, HexarecError, StateError
@@ -45,6 +45,8 @@ def harmless(error: BaseException) -> bool:
     """Whether only the statement failed: the transaction may go on after a rollback to a savepoint."""
     if isinstance(error, DBAPIError):
         return isinstance(error, IntegrityError | BadValue) and not error.connection_invalidated
+    if isinstance(error, StatementError):
+        return isinstance(error.orig, HexarecError)  # refused before it was sent
     return not isinstance(error, SQLAlchemyError | sqlite3.Error)
 
 
@@ -63,6 +65,8 @@ def typed(error: BaseException) -> Exception:
     if isinstance(error, DBAPIError):
         gone = error.connection_invalidated
         return _of_database(error.orig or error, gone, isinstance(error, IntegrityError | BadValue))
+    if isinstance(error, StatementError) and isinstance(error.orig, HexarecError):
+        return error.orig
     if isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate"):
         return _of_database(error, gone=False, refused=False)
     return error if isinstance(error, Exception) else RuntimeError(str(error))
@@ -72,7 +76,7 @@ def _of_database(error: BaseException, gone: bool, refused: bool) -> HexarecErro
     said = " ".join(str(error).split())[:200]
     code, state = sqlite_code(error), getattr(error, "sqlstate", None)
     if code in _FULL or state in _PG_FULL:
-        return FullError(f"there is no room to write: {said}", hint="make room on the disk, then send it again")
+        return FullError(f"the disk does not take it: {said}", hint="make room on the disk, then send it again")
     if gone or code & 0xFF in _BUSY or state in _PG_BUSY:
         return BusyError(f"the database is busy or went away: {said}", hint="send it again; ids count once")
     if refused:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, select
 
 from hexarec.core.errors import DataError
 from hexarec.core.interactions import KINDS
@@ -18,15 +18,14 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import checked_count, checked_id, checked_number, checked_text, checked_user
 from hexarec.serve.store.rows import EventRow, Verdict
 from hexarec.serve.store.schema import events
-from hexarec.serve.store.statements import chunks, grown
+from hexarec.serve.store.statements import chunks, grown, insert_many
 
 _E = events.c
 _COLUMNS = (
     _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
 )  # fmt: skip
 _TENANT = _E.tenant == bindparam("tenant")
-_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True)))
-_WRITE = insert(events)
+_KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True, type_=Text)))
 
 
 class Events(Access):
@@ -38,7 +37,8 @@ class Events(Access):
         Of equal ids inside one batch the first is written. Events of an erased user from before the erasure are not.
         """
         rows = [self._checked(event) for event in events]
-        return self._soon(lambda connection: self._add(connection, rows))
+        self._salt()
+        return self._writer.soon_together(self._add_all, rows)
 
     def add_events(self, events: Sequence[EventRow]) -> list[Verdict]:
         """As `add_events_soon`, when it is done."""
@@ -100,16 +100,19 @@ class Events(Access):
         said = row if event.timed else {name: value for name, value in row.items() if name != "time"}
         return {"tenant": self.tenant, **row, "digest": digest_of(said)}
 
+    def _add_all(self, connection: Connection, batches: list[list[dict[str, Any]]]) -> list[list[Verdict]]:
+        verdicts = iter(self._add(connection, [row for batch in batches for row in batch]))
+        return [list(islice(verdicts, len(batch))) for batch in batches]
+
     def _add(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
         known = self._known(connection, [row["id"] for row in rows])
-        buried = self._buried_before(connection, rows)
         verdicts: list[Verdict] = []
         fresh: list[Mapping[str, Any]] = []
-        for row in rows:
+        for row, lives in zip(rows, self._living(connection, rows), strict=True):
             there = known.get(row["id"])
             if there is not None:
                 verdicts.append("same" if there == row["digest"] else "conflict")
-            elif any(row["time"] <= buried.get((who, row[who]), -math.inf) for who in ("user", "session")):
+            elif not lives:
                 verdicts.append("erased")
             else:
                 known[row["id"]] = row["digest"]
@@ -117,7 +120,7 @@ class Events(Access):
                 verdicts.append("new")
         if fresh:
             first = grown(connection, self.tenant, "events", len(fresh)) - len(fresh) + 1
-            connection.execute(_WRITE, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
+            insert_many(connection, events, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
         return verdicts
 
     def _known(self, connection: Connection, ids: list[str]) -> dict[str, bytes]:
@@ -126,14 +129,6 @@ class Events(Access):
             rows = connection.execute(_KNOWN, {"tenant": self.tenant, "ids": some})
             found.update((row[0], bytes(row[1])) for row in rows)
         return found
-
-    def _buried_before(
-        self, connection: Connection, rows: Sequence[Mapping[str, Any]]
-    ) -> dict[tuple[str, str | None], float]:
-        """When the users and sessions of these rows were erased, those that were."""
-        people = {(who, row[who]) for row in rows for who in ("user", "session") if row[who] is not None}
-        marks = {self._mark(who, one): (who, one) for who, one in people}
-        return {marks[mark]: time for mark, time in self._buried(connection, marks).items()}
 
 
 def checked(event: EventRow) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hexarec.core.errors import MissingExtraError
 
@@ -14,7 +13,7 @@ try:
 
     from hexarec.serve.store.access import read
     from hexarec.serve.store.checks import checked_name
-    from hexarec.serve.store.engines import as_url, engines
+    from hexarec.serve.store.engines import as_url, checkpoint, engines
     from hexarec.serve.store.keys import find_key
     from hexarec.serve.store.migrate import migrate
     from hexarec.serve.store.rows import KeyRow
@@ -72,13 +71,11 @@ class Store:
     def close(self) -> None:
         """Write what waits, empty SQLite's log into its file, and let go of the connections."""
         self._writer.close()
-        if self._writing.dialect.name == "sqlite" and self._writer.stopped is None:
-            raw: Any = self._writing.raw_connection()
-            try:
-                raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            finally:
-                raw.close()
-        self._dispose()
+        try:
+            if self._writing.dialect.name == "sqlite" and self._writer.stopped is None:
+                checkpoint(self._writing)
+        finally:
+            self._dispose()
 
     def _dispose(self) -> None:
         self._reader.dispose()

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)  # fmt: skip
+
+from hexarec.serve.store.checks import checked_text
 
 REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 VERSION_TABLE = "hexarec_revision"
 """Where the revision of a database stands."""
 
+
+class Word(TypeDecorator[str]):
+    """An id or another short text: sorted by code point, and refused alike on both databases when it cannot be kept."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Also what is only looked for is refused: one database would find nothing, the other fail."""
+        return value if value is None else checked_text(value, "id")
+
+
 metadata = MetaData()
-_WORD = Text().with_variant(Text(collation="C"), "postgresql")
+_WORD = Word().with_variant(Word(collation="C"), "postgresql")  # it would sort by the language of the database
 
 
 def _key(name: str) -> Column[str]:

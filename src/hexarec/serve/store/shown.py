@@ -26,7 +26,7 @@ class Shown(Access):
     def log_shown_soon(self, rows: Sequence[ShownRow]) -> Future[None]:
         """Write lists that were shown; a request that is there already changes nothing. Raises DataError at once."""
         checked = [{"tenant": self.tenant, **_checked(row)} for row in rows]
-        return self._soon(lambda connection: insert_new(connection, shown, self._living(connection, checked)))
+        return self._soon(lambda connection: insert_new(connection, shown, self._younger(connection, checked)))
 
     def shown(self, request: str) -> ShownRow | None:
         """What was shown under a request id."""
@@ -49,7 +49,7 @@ class Shown(Access):
             "tenant": self.tenant, "request": checked_id(request, "request"), "user": _maybe_user(user),
             "session": None, "time": checked_number(time, "time"), "body": as_json(body, "body"),
         }  # fmt: skip
-        return self._soon(lambda connection: _replace(connection, answers, self._living(connection, [row])))
+        return self._soon(lambda connection: _replace(connection, answers, self._younger(connection, [row])))
 
     def answer(self, request: str) -> Mapping[str, Any] | None:
         """The answer under a request id."""
@@ -90,17 +90,8 @@ class Shown(Access):
         if user is None or not self._buried(connection, [self._mark("user", user)]):
             upsert(connection, cache, [row])
 
-    def _living(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows that are not older than the erasure of their user or session."""
-        marks = [
-            [self._mark(who, row[who]) for who in ("user", "session") if row[who] is not None] for row in rows
-        ]  # fmt: skip
-        buried = self._buried(connection, {mark for some in marks for mark in some})
-        return [
-            row
-            for row, some in zip(rows, marks, strict=True)
-            if not any(mark in buried and row["time"] <= buried[mark] for mark in some)
-        ]
+    def _younger(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row, lives in zip(rows, self._living(connection, rows), strict=True) if lives]
 
 
 def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

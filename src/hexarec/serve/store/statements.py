@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table, bindparam, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hexarec.serve.store.schema import counters
@@ -50,8 +52,26 @@ def add(connection: Connection, table: Table, row: Mapping[str, Any], amounts: M
 
 def grown(connection: Connection, tenant: str, name: str, by: int = 1) -> int:
     """The newest number of a tenant's counter after it grew; numbers are given in the order of the commits."""
-    statement = _insert(connection, counters).values(tenant=tenant, name=name, value=by)
-    statement = statement.on_conflict_do_update(
-        index_elements=["tenant", "name"], set_={"value": counters.c.value + statement.excluded.value}
-    )
-    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
+    row = {"tenant": tenant, "name": name, "by": by}
+    return int(connection.execute(_grow(connection.dialect.name), row).scalar_one())
+
+
+@cache
+def _grow(dialect: str) -> Any:
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(counters)
+    statement = statement.values(tenant=bindparam("tenant"), name=bindparam("name"), value=bindparam("by"))
+    more = {"value": counters.c.value + statement.excluded.value}
+    return statement.on_conflict_do_update(index_elements=["tenant", "name"], set_=more).returning(counters.c.value)
+
+
+def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows that name every column, in values the driver takes as they are; the fastest way to do so."""
+    text, names = _plain_insert(table, connection.dialect)
+    connection.exec_driver_sql(text, list(map(itemgetter(*names), rows)) if names else list(rows))
+
+
+@cache
+def _plain_insert(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """The words of the statement, and the order of its values where the driver wants them in order."""
+    compiled = insert(table).compile(dialect=dialect)
+    return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())

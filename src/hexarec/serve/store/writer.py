@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,15 +17,19 @@ from hexarec.serve.store import errors
 from hexarec.serve.store.crash import point
 
 T = TypeVar("T")
+R = TypeVar("R")
 Act = Callable[[Any], T]
 """What is done with the connection of a transaction, or, alone, with the driver's own connection."""
 MOST = 256
 """Writes that share one commit at most."""
+WINDOW = 0.002
+"""Seconds that a commit waits at most for the callers of the one before it; one caller alone never waits."""
 
 
 @dataclass
 class _Task:
-    act: Act[Any]
+    act: Callable[..., Any]
+    rows: Any = None
     alone: bool = False
     future: Future[Any] = field(default_factory=Future)
 
@@ -49,13 +54,20 @@ class Writer:
         self._queue: deque[_Task] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        self._callers = 1  # who wrote or waited at the last commit: so many are likely to come again
         self.stopped: str | None = None
         self._thread = threading.Thread(target=self._run, name="hexarec-store", daemon=True)
         self._thread.start()
 
     def soon(self, act: Act[T], *, alone: bool = False) -> Future[T]:
         """Queue an act; the future is resolved when its rows are on disk. Raises StateError once closed or stopped."""
-        task = _Task(act, alone)
+        return self._queued(_Task(act, alone=alone))
+
+    def soon_together(self, act: Callable[[Any, list[R]], list[T]], rows: R) -> Future[T]:
+        """As `soon`, for an act that takes the rows of several callers at once and answers each in turn."""
+        return self._queued(_Task(act, rows))
+
+    def _queued(self, task: _Task) -> Future[Any]:
         with self._wake:
             if self._closed:
                 raise StateError("the store is closed", hint="open it again with open_store")
@@ -90,7 +102,9 @@ class Writer:
                     self._wake.wait()
                 if not self._queue:
                     return []
+                self._wake.wait_for(lambda: self._closed or len(self._queue) >= self._callers, WINDOW)
                 if tasks := self._taken():
+                    self._callers = len(tasks) + len(self._queue)
                     return tasks
 
     def _taken(self) -> list[_Task]:
@@ -121,7 +135,7 @@ class Writer:
         try:
             with self._engine.connect() as connection, connection.begin():
                 point("commit.begin")
-                outcomes = [self._savepoint(connection, task) for task in tasks]
+                outcomes = [outcome for some in _alike(tasks) for outcome in self._savepoint(connection, some)]
                 point("commit.before")
                 committing = True
             point("commit.after")
@@ -129,18 +143,21 @@ class Writer:
         except Exception as error:
             raise self._undone(error, committing) from error
 
-    def _savepoint(self, connection: Connection, task: _Task) -> Any:
+    def _savepoint(self, connection: Connection, tasks: list[_Task]) -> list[Any]:
+        """What became of tasks that are alike: together, or, when that failed, of each under a savepoint of its own."""
         savepoint = connection.begin_nested()
         try:
-            outcome = task.act(connection)
+            outcomes = _acted(connection, tasks)
         except Exception as error:
             if not errors.harmless(error):
                 raise
             savepoint.rollback()
-            return _Failed(errors.typed(error))
+            if len(tasks) == 1:
+                return [_Failed(errors.typed(error))]
+            return [outcome for task in tasks for outcome in self._savepoint(connection, [task])]
         savepoint.commit()
         point("commit.act")
-        return outcome
+        return outcomes
 
     def _by_itself(self, task: _Task) -> Any:
         try:
@@ -157,6 +174,17 @@ class Writer:
             self.stopped = str(errors.typed(error)).splitlines()[0]
             return _Undone(errors.stopped(self.stopped))
         return _Undone(errors.typed(error))
+
+
+def _alike(tasks: list[_Task]) -> Iterator[list[_Task]]:
+    """Neighbours that one act can take together; others one by one."""
+    for _, some in itertools.groupby(tasks, lambda task: id(task) if task.rows is None else task.act):
+        yield list(some)
+
+
+def _acted(connection: Connection, tasks: list[_Task]) -> list[Any]:
+    act = tasks[0].act
+    return [act(connection)] if tasks[0].rows is None else act(connection, [task.rows for task in tasks])
 
 
 class _Undone(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
+from hexarec.serve.http import faults
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Chat, ChatMessage
@@ -24,12 +26,16 @@ from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.tenant import Tenant
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
+log = logging.getLogger("hexarec.serve")
 LISTED = {"en": "You may like: {titles}.", "zh": "为您推荐：{titles}。"}
 NOTHING = {"en": "I found nothing for that.", "zh": "没有找到合适的内容。"}
 """What a pipeline without a conversationalist says."""
 
 
-@router.post("/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None)
+@router.post(
+    "/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None,
+    responses={200: {"content": {"application/json": {}, "text/event-stream": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
     """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.
 
@@ -74,11 +80,15 @@ class _Talk:
         made: Reply | None = None
         if self._served.current.pipeline.converse_ is not None:
             try:
-                made = await asyncio.wait_for(asyncio.to_thread(self._conversed, hear, allowed), allowed)
+                paid = asyncio.to_thread(self._backend.paying, self._caller, self._conversed, hear, allowed)
+                made = await asyncio.wait_for(paid, allowed)
             except TimeoutError:
                 self._say_degraded("the deadline came before the reply")
             except HexarecError as error:
                 self._say_degraded(error.message)
+            except Exception as error:  # a state that somebody made up must not end the conversation
+                log.error("a reply failed, request %s", self._request_id, exc_info=error)
+                self._say_degraded(type(error).__name__)
         if made is None:
             made = await self._listed()
             hear(made.words.text)
@@ -100,9 +110,6 @@ class _Talk:
         ) as work:
             reply = self._served.current.pipeline.converse([self._dialogue])[0]
             self._spent = work.ledger.snapshot()
-        if self._caller.key is not None:
-            tokens = int(self._spent["tokens_in"] + self._spent["tokens_out"])
-            self._backend.limits(self._tenant.name).spend(self._caller.key.id, tokens, self._spent["cost"])
         return reply
 
     def _say_degraded(self, why: str) -> None:
@@ -154,7 +161,10 @@ class _Talk:
                 yield self._chunk({"content": text})
             reply = await work
         except HexarecError as error:
-            yield _event({"error": {"type": "internal", "message": error.message, "hint": error.hint or None}})
+            yield _event(json.loads(bytes(faults.of_error(error).body)))
+        except Exception as error:
+            log.error("a stream failed, request %s", self._request_id, exc_info=error)
+            yield _event(faults.told("internal", "a fault of the server", request_id=self._request_id))
         else:
             yield self._chunk(self._extras(reply))
             yield self._chunk({}, "stop", usage=self._usage() if (self._body.stream_options or {}).get("include_usage")

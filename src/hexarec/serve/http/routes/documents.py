@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -76,14 +77,23 @@ def prompt(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any
 @router.put("/v1/prompts/{name}", openapi_extra=needs("write"))
 def put_prompt(request: Request, caller: MayWrite, name: NameInPath, body: PromptBody) -> dict[str, Any]:
     """Store the next version of a prompt and make it the active one. Languages must have the same slots."""
-    try:
-        Prompts(name, 1, {"text": body.en}, {"text": body.zh or body.en})
-    except ValueError as error:
-        raise OptionError(f"prompt {name!r}: {error}", hint="write a brace that is no slot twice") from None
+    _check_slots(name, body)
     tenant = tenant_of(request, caller)
     made = tenant.shelf.put(PROMPT, name, body.model_dump(), activate=True)
     tenant.shelf.audit(caller.name, "put prompt", f"{name} {made.version}", request_id_of(request))
     return told(made)
+
+
+def _check_slots(name: str, body: PromptBody) -> None:
+    """Raise OptionError unless slots are plain names: `{a.b}` looks into what fills it, `{a:9999}` pads it."""
+    try:
+        Prompts(name, 1, {"text": body.en}, {"text": body.zh or body.en})
+        parts = [part for text in (body.en, body.zh) for part in string.Formatter().parse(text)]
+    except ValueError as error:
+        raise OptionError(f"prompt {name!r}: {error}", hint="write a brace that is no slot twice") from None
+    for _, slot, form, conversion in parts:
+        if slot is not None and (not slot.isidentifier() or form or conversion):
+            raise OptionError(f"prompt {name!r}: the slot {slot[:80]!r} is no plain name", hint="write {name}")
 
 
 @router.post("/v1/prompts/{name}/activate", openapi_extra=needs("write"))

@@ -15,6 +15,7 @@ from hexarec.core.errors import DataError
 from hexarec.serve.errors import ConflictError
 from hexarec.serve.http.bodies import StrictRoute, strict_json
 from hexarec.serve.http.callers import MayEvents, backend_of, needs, tenant_of
+from hexarec.serve.http.faults import Refused
 from hexarec.serve.http.shapes import BatchVerdicts, Error, Events, NewEvent, Verdicts
 from hexarec.serve.store.rows import EventRow
 
@@ -74,34 +75,45 @@ async def add_batch(request: Request, caller: MayEvents) -> dict[str, Any]:
     counted: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
     now = time.time()
-    async for first, lines in _lines(request):
-        rows, numbers = [], []
-        for number, line in enumerate(lines, first):
-            try:
-                rows.append(row_of(_parsed(line), now))
-                numbers.append(number)
-            except DataError as error:
-                errors.append({"line": number, "field": error.field or None, "message": error.message})
-        if not rows:
-            continue
-        verdicts = await asyncio.wrap_future(shelf.add_events_soon(rows))
-        counted.update(_counted(request, verdicts))
-        for number, row, verdict in zip(numbers, rows, verdicts, strict=True):
-            if verdict == "conflict":
-                errors.append({"line": number, "field": "event_id", "message": f"{row.id!r} exists with other content"})
+    async for first, lines in _lines(request, backend_of(request).settings.body):
+        rows, refused = await asyncio.to_thread(_rows, first, lines, now)
+        counted["rejected"] += len(refused)
+        if rows:
+            verdicts = await asyncio.wrap_future(shelf.add_events_soon(list(rows.values())))
+            counted.update(_counted(request, verdicts))
+            refused += [
+                {"line": number, "field": "event_id", "message": f"{row.id!r} exists with other content"}
+                for (number, row), verdict in zip(rows.items(), verdicts, strict=True)
+                if verdict == "conflict"
+            ]
+        errors += sorted(refused, key=lambda one: one["line"])[: NAMED - len(errors)]
     return {
         "accepted": counted["new"],
         "duplicates": counted["same"],
-        "rejected": len(errors),
-        "errors": errors[:NAMED],
+        "rejected": counted["rejected"] + counted["conflict"],
+        "errors": errors,
     }
 
 
-async def _lines(request: Request) -> AsyncIterator[tuple[int, list[bytes]]]:
+def _rows(first: int, lines: Sequence[bytes], now: float) -> tuple[dict[int, EventRow], list[dict[str, Any]]]:
+    """The rows by the number of their line, and what is wrong with the other lines."""
+    rows: dict[int, EventRow] = {}
+    refused = []
+    for number, line in enumerate(lines, first):
+        try:
+            rows[number] = row_of(_parsed(line), now)
+        except DataError as error:
+            refused.append({"line": number, "field": error.field or None, "message": error.message})
+    return rows, refused
+
+
+async def _lines(request: Request, longest: int) -> AsyncIterator[tuple[int, list[bytes]]]:
     """The lines of the body as they come, some at a time, with the number of the first; empty lines count."""
     rest, first, lines = b"", 1, []
     async for chunk in request.stream():
         *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > longest:  # growing it on and on would cost the square of its length
+            raise Refused(413, "too_large", f"a line is longer than {longest} bytes", "end each event with a newline")
         lines += whole
         while len(lines) >= LINES:
             yield first, lines[:LINES]

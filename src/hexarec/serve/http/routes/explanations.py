@@ -11,14 +11,13 @@ from fastapi import APIRouter, Request
 from hexarec.core import Lists, StateError, run
 from hexarec.core.errors import DeadlineError
 from hexarec.serve.backend import Backend
-from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRecommend, backend_of, needs, tenant_of
+from hexarec.serve.http.callers import MayRecommend, backend_of, needs
 from hexarec.serve.http.shapes import Explanation
-from hexarec.serve.http.told import past
+from hexarec.serve.http.told import on_sale, past
+from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, past_of, queries_of
 from hexarec.serve.live.recommender import Recommender
-from hexarec.serve.live.tenant import Tenant
 
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 
@@ -26,19 +25,19 @@ router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 @router.post("/v1/explanations", openapi_extra=needs("recommend"))
 async def explain(request: Request, caller: MayRecommend, body: Explanation) -> dict[str, Any]:
     """Evidence and words for one item. `faithful` is false when a claim of the words contradicts the catalog."""
-    return await explained(backend_of(request), tenant_of(request, caller), body)
+    return await explained(backend_of(request), caller, body)
 
 
-async def explained(backend: Backend, tenant: Tenant, body: Explanation) -> dict[str, Any]:
+async def explained(backend: Backend, caller: Caller, body: Explanation) -> dict[str, Any]:
     """The explanation within its deadline. Raises MissingError, StateError without an explainer, DeadlineError."""
-    served = tenant.recommender(body.pipeline)
-    if body.item_id not in served.current.catalog.items:
-        raise MissingError(f"no item {body.item_id!r}")
+    served = backend.service.tenant(caller.tenant).recommender(body.pipeline)
+    on_sale(served.current.catalog, body.item_id)
     ask = Ask(user=body.user_id, history=past(body.history), lang=body.lang, k=1)
     settings = backend.settings
     seconds = min(body.deadline_ms or settings.deadline_ms, settings.longest_ms) / 1000
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_worked_out, served, ask, body.item_id, seconds), seconds)
+        paid = asyncio.to_thread(backend.paying, caller, _worked_out, served, ask, body.item_id, seconds)
+        return await asyncio.wait_for(paid, seconds)
     except TimeoutError:
         raise DeadlineError("the deadline came before the explanation", hint="give a larger deadline_ms") from None
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 import hexarec
 from hexarec.core.errors import HexarecError
 from hexarec.serve.http.callers import backend_of
 
 router = APIRouter(tags=["health"])
+log = logging.getLogger("hexarec.serve")
+
+
+class Ready(BaseModel):
+    """Whether lists can be served, and why not."""
+
+    status: str
+    reasons: list[str]
+    pipelines: int
+    seconds_up: float
 
 
 @router.get("/health/live", openapi_extra={"x-scope": "none"})
@@ -21,7 +33,7 @@ async def live() -> dict[str, str]:
     return {"status": "ok", "version": hexarec.__version__}
 
 
-@router.get("/health/ready", openapi_extra={"x-scope": "none"})
+@router.get("/health/ready", openapi_extra={"x-scope": "none"}, response_model=Ready, responses={503: {"model": Ready}})
 def ready(request: Request) -> JSONResponse:
     """Whether lists can be served: the store answers and a pipeline is loaded. 503 with the reasons otherwise."""
     backend = backend_of(request)
@@ -31,7 +43,8 @@ def ready(request: Request) -> JSONResponse:
         try:
             tenant.shelf.count("items")
         except HexarecError as error:
-            reasons.append(f"the store does not answer: {error.message}")
+            log.warning("the store does not answer: %s", error.message)
+            reasons.append("the store does not answer")
         served += len(tenant.served)
     if not served:
         reasons.append("no pipeline is served")
@@ -40,11 +53,17 @@ def ready(request: Request) -> JSONResponse:
     return JSONResponse(body, 503 if reasons else 200)
 
 
-@router.get("/metrics", openapi_extra={"x-scope": "none"}, response_class=Response)
+class Text(Response):
+    """The text format of Prometheus."""
+
+    media_type = "text/plain; version=0.0.4"
+
+
+@router.get("/metrics", openapi_extra={"x-scope": "none"}, response_class=Text)
 def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format; no ids, no content."""
     backend = backend_of(request)
     for tenant in backend.service.tenants.values():
         for name, served in tenant.served.items():
             backend.metrics.waiting.labels(name).set(served.waiting)
-    return Response(backend.metrics.text(), media_type="text/plain; version=0.0.4")
+    return Text(backend.metrics.text())

@@ -20,11 +20,18 @@ from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import eta
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import JobRow
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])
 JobId = Annotated[Id, Path()]
 ENDED = frozenset({"done", "failed", "cancelled"})
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
 
 
 def told(job: JobRow) -> dict[str, Any]:
@@ -55,6 +62,7 @@ def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     if kind is None:
         raise OptionError(f"no kind {body.kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")
     kind.check(body.args)
+    checked_name(body.args.get("pipeline", "default"), "pipeline")
     check_endpoints(body.args, backend_of(request).settings.endpoints)
     shelf = tenant_of(request, caller).shelf
     job = shelf.add_job(body.kind, body.args)
@@ -69,7 +77,7 @@ def read(request: Request, caller: MayRead, job_id: JobId) -> dict[str, Any]:
     return {**told(_found(tenant, job_id)), "log": tenant.shelf.job_lines(job_id)}
 
 
-@router.get("/v1/jobs/{job_id}/events", openapi_extra=needs("read"))
+@router.get("/v1/jobs/{job_id}/events", openapi_extra=needs("read"), response_class=EventStream)
 async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingResponse:
     """A job's progress as server-sent events, until it has ended."""
     tenant = tenant_of(request, caller)
@@ -87,7 +95,7 @@ async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingR
                 return
             await asyncio.sleep(0.3)
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return EventStream(events(), headers={"cache-control": "no-store"})
 
 
 @router.get("/v1/jobs/{job_id}/file", openapi_extra=needs("jobs"), response_class=FileResponse)

@@ -13,7 +13,7 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar
-from hexarec.serve.http.told import ask_of, past, recommended
+from hexarec.serve.http.told import ask_of, on_sale, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 
@@ -38,8 +38,7 @@ async def recommendations(
 @router.post("/v1/similar", response_model=Recommended, openapi_extra=needs("recommend"))
 async def similar(request: Request, caller: MayRecommend, body: Similar) -> JSONResponse:
     """Items for somebody of whom nothing is known but that they liked this one."""
-    if body.item_id not in tenant_of(request, caller).catalog.items:
-        raise MissingError(f"no item {body.item_id!r}")
+    on_sale(tenant_of(request, caller).catalog, body.item_id)
     where = None if body.filter is None else Filter.parse(body.filter)
     ask = Ask(history=past([body.item_id]), k=body.n, where=where)
     return await _list(request, caller, ask, body.pipeline, body.deadline_ms, False)

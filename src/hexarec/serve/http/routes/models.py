@@ -13,7 +13,7 @@ from hexarec.core import run
 from hexarec.lm.base import Encoder
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRead, MayRecommend, needs, tenant_of
+from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, tenant_of
 from hexarec.serve.http.routes.documents import told
 from hexarec.serve.http.shapes import Embeddings
 from hexarec.serve.live.encoders import encoders_of
@@ -46,7 +46,7 @@ async def embeddings(request: Request, caller: MayRecommend, body: Embeddings) -
     if body.model not in known:
         raise MissingError(f"no encoder {body.model!r}", hint=f"encoders in service: {', '.join(known) or 'none'}")
     texts = [body.input] if isinstance(body.input, str) else body.input
-    rows = await asyncio.to_thread(_encoded, known[body.model], texts, tenant.name)
+    rows = await asyncio.to_thread(backend_of(request).paying, caller, _encoded, known[body.model], texts, tenant.name)
     if body.dimensions is not None:
         rows = rows[:, : body.dimensions]
     data = [

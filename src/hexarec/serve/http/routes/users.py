@@ -20,6 +20,12 @@ from hexarec.serve.store.rows import UserRow
 router = APIRouter(route_class=StrictRoute, tags=["users"])
 
 
+class Lines(StreamingResponse):
+    """JSON lines as they are made."""
+
+    media_type = "application/x-ndjson"
+
+
 def told(row: UserRow) -> dict[str, Any]:
     """A user as they go out."""
     made = asdict(row)
@@ -42,9 +48,7 @@ def read(request: Request, caller: MayRead, user_id: Annotated[Id, Path()]) -> d
     """One user."""
     found = tenant_of(request, caller).shelf.user(user_id)
     if found is None:
-        raise MissingError(
-            f"no user {user_id!r}", hint="users without stated attributes are known by their events only"
-        )
+        raise MissingError("no such user", hint="users without stated attributes are known by their events only")
     return told(found)
 
 
@@ -56,7 +60,10 @@ def put(request: Request, caller: MayWrite, user_id: Annotated[Id, Path()], body
     return told(row)
 
 
-@router.get("/v1/users/{user_id}/export", openapi_extra=needs("admin"))
+@router.get(
+    "/v1/users/{user_id}/export", openapi_extra=needs("admin"), response_class=Lines,
+    responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
+)  # fmt: skip
 def export(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()]) -> StreamingResponse:
     """Everything held on a user as JSON lines, each with the table it comes from."""
     tenant = tenant_of(request, caller)
@@ -66,7 +73,7 @@ def export(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()]) -
         for row in tenant.shelf.export_user(user_id):
             yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    return Lines(lines())
 
 
 @router.delete("/v1/users/{user_id}", openapi_extra=needs("admin"))
@@ -76,6 +83,8 @@ def erase(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()], sc
     scrub: also rewrite the database file, so that no byte is left in free pages.
     """
     tenant = tenant_of(request, caller)
-    counts = erased(tenant, user_id, scrub=scrub)
+    counts = erased(tenant, user_id, scrub=False)
     tenant.shelf.audit(caller.name, "erase user", "one user", request_id_of(request))
+    if scrub:
+        tenant.shelf.scrub()
     return {"erased": counts}
