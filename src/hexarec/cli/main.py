@@ -15,7 +15,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hexarec.cli import bench, data, demo, doctor, methods, models, recommend, report, serve, stub, work
+from hexarec.cli import (
+    ab,
+    backup,
+    batch,
+    bench,
+    data,
+    db,
+    demo,
+    doctor,
+    keys,
+    methods,
+    models,
+    recommend,
+    report,
+    serve,
+    stub,
+    users,
+    work,
+)
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # a write that fails so does not say which file it was
 
@@ -112,8 +130,13 @@ app.command("stub")(stub.stub)
 app.command("serve")(serve.serve)
 app.command("worker")(serve.worker)
 app.command("mcp")(serve.mcp)
-app.add_typer(serve.keys, name="keys")
-app.add_typer(serve.users, name="users")
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
+app.add_typer(ab.app, name="ab")
+app.add_typer(db.app, name="db")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.add_typer(batch.app, name="batch")
 
 
 def main() -> None:

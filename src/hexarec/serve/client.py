@@ -6,7 +6,9 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -79,28 +81,32 @@ class Client:
     # -------------------------------------------------------------- resources
     def put_item(self, item: str, title: str, **more: Any) -> dict[str, Any]:
         """Store an item; it can be recommended within a second."""
-        return self._call("PUT", _path("items", item), {"title": title, **more})
+        return self._call("PUT", self.path("items", item), {"title": title, **more})
 
     def delete_item(self, item: str) -> dict[str, Any]:
         """Delete an item."""
-        return self._call("DELETE", _path("items", item))
+        return self._call("DELETE", self.path("items", item))
 
     def export_user(self, user: str) -> Iterator[dict[str, Any]]:
         """Everything held on a user."""
-        answer = self._sent("GET", f"{_path('users', user)}/export", None, None)
+        answer = self._sent("GET", f"{self.path('users', user)}/export", None, None)
         return (json.loads(line) for line in answer.text.splitlines() if line)
 
     def erase_user(self, user: str) -> dict[str, Any]:
         """Erase a user everywhere."""
-        return self._call("DELETE", _path("users", user))
+        return self._call("DELETE", self.path("users", user))
 
     def start_job(self, kind: str, **args: Any) -> dict[str, Any]:
-        """Queue a job."""
-        return self._call("POST", "/v1/jobs", {"kind": kind, "args": args})
+        """Queue a job. Not repeated by itself: two calls are two jobs."""
+        return self.post("/v1/jobs", {"kind": kind, "args": args})
+
+    def cancel_job(self, job: str) -> dict[str, Any]:
+        """Cancel a job: at once while it waits, between two steps while it runs."""
+        return self._call("DELETE", self.path("jobs", job))
 
     def job(self, job: str) -> dict[str, Any]:
         """A job with its log."""
-        return self._call("GET", _path("jobs", job))
+        return self._call("GET", self.path("jobs", job))
 
     def wait(self, job: str, *, seconds: float = 600.0) -> dict[str, Any]:
         """The job once it has ended. Raises ApiError when it did not within this time."""
@@ -113,6 +119,29 @@ class Client:
                 raise ApiError(504, {"error": {"type": "deadline", "message": f"job {job} is still {made['state']}"}})
             time.sleep(0.2)
 
+    def follow(self, job: str) -> Iterator[dict[str, Any]]:
+        """The job with every step it makes, until it has ended."""
+        with self._http.stream("GET", f"{self.path('jobs', job)}/events", timeout=None) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                self._answered(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def save_file(self, job: str, path: str | Path) -> Path:
+        """Save the file that a finished job has made."""
+        place = Path(path)
+        aside = place.with_name(f".{place.name}.part")
+        with self._http.stream("GET", f"{self.path('jobs', job)}/file") as answer:
+            if answer.status_code >= 400:
+                answer.read()
+                self._answered(answer)
+            with aside.open("wb") as file:
+                for part in answer.iter_bytes():
+                    file.write(part)
+        return aside.replace(place)
+
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Any other resource by its path."""
         return self._call("GET", path, query=query)
@@ -121,6 +150,13 @@ class Client:
         """Any other call by its path; not repeated, as it may not be safe to."""
         made: dict[str, Any] = self._answered(self._http.post(path, json=dict(body)))
         return made
+
+    @staticmethod
+    def path(kind: str, name: str) -> str:
+        """The path of a resource (items, users, jobs, ...); a name may hold any character."""
+        quoted = quote(name, safe="")
+        # a path of dots alone would be taken for this folder, or the one above it
+        return f"/v1/{kind}/{quoted.replace('.', '%2E') if set(name) <= {'.'} else quoted}"
 
     # ------------------------------------------------------------------ calls
     def _call(
@@ -140,7 +176,7 @@ class Client:
         elif body is not None:
             sent["json"] = dict(body)
         for turn in range(self._retries + 1):
-            last = turn == self._retries
+            last, wait = turn == self._retries, 0.0
             try:
                 answer = self._http.request(method, path, **sent)
             except httpx.TransportError:
@@ -150,7 +186,8 @@ class Client:
                 if answer.status_code not in RETRIED or last:
                     self._answered(answer)
                     return answer
-            time.sleep(min(0.1 * 2**turn, 2.0))
+                wait = _asked_to_wait(answer)
+            time.sleep(max(min(0.1 * 2**turn, 2.0), wait))
         raise AssertionError
 
     def _answered(self, answer: httpx.Response) -> Any:
@@ -163,8 +200,7 @@ class Client:
         raise ApiError(answer.status_code, body)
 
 
-def _path(kind: str, name: str) -> str:
-    """The path of a resource; a name may hold any character."""
-    from urllib.parse import quote
-
-    return f"/v1/{kind}/{quote(name, safe='')}"
+def _asked_to_wait(answer: httpx.Response) -> float:
+    """Seconds that the server asks to wait, a minute at most."""
+    said = answer.headers.get("retry-after", "")
+    return min(float(said), 60.0) if said.isdigit() else 0.0

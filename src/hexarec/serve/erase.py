@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hexarec.serve.jobs.files import without_user
+from hexarec.serve.live.enriched import KIND as ENRICHED
 from hexarec.serve.live.publish import KIND, forgotten
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
 
 
 def _remove_abandoned(tenant: Tenant) -> None:
-    """Remove folders of pipelines that no version names."""
-    names = {one.name for one in tenant.shelf.names(KIND)}
-    named = {str(version.body["path"]) for name in names for version in tenant.shelf.versions(KIND, name)}
+    """Remove folders of pipelines and enriched items that no version names."""
+    names = {(kind, one.name) for kind in (KIND, ENRICHED) for one in tenant.shelf.names(kind)}
+    named = {str(version.body["path"]) for name in names for version in tenant.shelf.versions(*name)}
     for folder in tenant.folder.iterdir() if tenant.folder.is_dir() else ():
         if folder.is_dir() and folder.name not in named and time.time() - folder.stat().st_mtime > ABANDONED:
             shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import OptionError
@@ -75,6 +75,15 @@ def made_key(name: str, scopes: Iterable[str], *, days: float | None = None, **l
     expires = None if days is None else now + 86_400 * days
     row = KeyRow(key_id, name, _digest(secret), scopes_of(scopes), now, expires, **limits)
     return row, f"{PREFIX}{key_id}.{secret}"
+
+
+def rotated(old: KeyRow, overlap: float) -> tuple[KeyRow, str, KeyRow]:
+    """A new key with the scopes and limits of an old one, its secret, and the old one, ending in `overlap` seconds."""
+    days = None if old.expires is None else max((old.expires - old.created) / 86_400, 1e-6)
+    limits = {name: getattr(old, name) for name in ("rate", "burst", "calls", "tokens", "dollars")}
+    row, secret = made_key(old.name, old.scopes, days=days, **limits)
+    end = time.time() + overlap
+    return row, secret, replace(old, expires=end if old.expires is None else min(old.expires, end))
 
 
 def _digest(secret: str) -> str:

@@ -1,9 +1,14 @@
-"""Listening: one process, or several that share the port and the store."""
+"""Listening: one process, or several that share the port and the store; and stopping when told to."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -15,12 +20,51 @@ from hexarec.serve.settings import Settings
 from hexarec.serve.store.open import open_store
 
 SETTINGS = "HEXAREC_SERVE_SETTINGS"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def app_of(settings: Settings) -> FastAPI:
     """The application over the store that the settings name."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    return make_app(Backend(Service(open_store(settings.url), settings)))
+    service = Service(open_store(settings.url), settings)
+    app = make_app(Backend(service))
+    app.state.entered.append(lambda: _told_early(service))
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _told_early(service: Service) -> AsyncIterator[None]:
+    """Let the service know of a signal at once, before the open connections have ended: streams end, none is ready."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {one: signal.getsignal(one) for one in SIGNALS}
+
+    def told(number: int, frame: Any) -> None:
+        service.leave()
+        handler = usual[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for one in SIGNALS:
+        signal.signal(one, told)
+    try:
+        yield
+    finally:
+        for one, handler in usual.items():
+            signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def stopped() -> Iterator[threading.Event]:
+    """An event that is set when this process is told to stop (SIGTERM, or Ctrl-C)."""
+    event = threading.Event()
+    usual = {one: signal.signal(one, lambda *_: event.set()) for one in SIGNALS}
+    try:
+        yield event
+    finally:
+        for one, handler in usual.items():
+            signal.signal(one, handler)
 
 
 def listen(settings: Settings) -> None:

@@ -29,7 +29,7 @@ class Service:
         self.started = time.time()
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._leaving = threading.Event(), threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follow the store", daemon=True)
 
     @property
@@ -61,6 +61,10 @@ class Service:
         """Begin to follow the store."""
         self._follower.start()
 
+    def leave(self) -> None:
+        """Say that this service is about to close: it still answers, but is not ready and ends its streams."""
+        self._leaving.set()
+
     def close(self) -> None:
         """Stop following, answer what waits, close the store. Nothing acknowledged is lost."""
         self._stop.set()
@@ -72,8 +76,8 @@ class Service:
 
     @property
     def stopping(self) -> bool:
-        """Whether the service is closing: it is alive, but no longer ready."""
-        return self._stop.is_set()
+        """Whether the service closes, or is about to: it is alive, but no longer ready."""
+        return self._leaving.is_set() or self._stop.is_set()
 
     def _follow(self) -> None:
         while not self._stop.wait(self.settings.poll_seconds):

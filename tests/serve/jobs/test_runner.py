@@ -100,7 +100,7 @@ def test_a_silent_worker_loses_its_job_and_what_it_says_later_does_not_count(ten
     job = tenant.shelf.add_job("fit", {})
     mute = Runner(tenant.service, beat=1_000.0)
     thread = in_thread(mute)
-    eventually(lambda: tenant.shelf.job(job.id).state == "running")
+    eventually((folder_of(tenant, job.id) / "last").exists)
     working(stepping(2))
     second = Runner(tenant.service, stale=0.2, beat=0.02)
     eventually(second.one)

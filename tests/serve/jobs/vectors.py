@@ -2,7 +2,8 @@
 
 import json
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -12,14 +13,15 @@ def vector_of(text):
 
 
 @contextmanager
-def letters():
-    """The name of an encoder, and the texts it was asked for."""
+def letters(seconds=0.0):
+    """The name of an encoder, and the texts it was asked for. seconds: how long an answer takes."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+            time.sleep(seconds)
             asked.extend(texts)
             data = [{"object": "embedding", "index": i, "embedding": vector_of(one)} for i, one in enumerate(texts)]
             sent = json.dumps({"object": "list", "model": "letters", "data": data,
@@ -28,7 +30,8 @@ def letters():
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(sent)))
             self.end_headers()
-            self.wfile.write(sent)
+            with suppress(ConnectionError):  # who asked may have been killed
+                self.wfile.write(sent)
 
         def log_message(self, *_):
             return

@@ -26,6 +26,7 @@ def learned(tenant: Tenant, name: str, *, days: float) -> dict[str, Any]:
     if base is None or not _learns(pipeline):
         raise CapabilityError(f"no stage of {name} learns from shown lists", hint="diversity and bandits do")
     now = time.time()
+    users = list({one for one in tenant.shelf.event_columns()["user"] if one is not None})
     since = max(now - 86_400 * days, float(base.body.get("learned_until", 0.0)))
     exposures = outcomes_of(tenant, name, days=(now - since) / 86_400, now=now)
     if exposures is None:
@@ -34,9 +35,7 @@ def learned(tenant: Tenant, name: str, *, days: float) -> dict[str, Any]:
     there = tenant.shelf.get(PIPELINE, name)
     if there is None or there.version != base.version:
         raise StateError(f"{name} has another version by now", hint="start the job again")
-    body = {**base.body, "path": path, "learned_until": now}
-    made = tenant.shelf.put(PIPELINE, name, body, activate=True)
-    tenant.refresh()
+    made = tenant.publish(name, {**base.body, "path": path, "learned_until": now}, now, users)
     return {"pipeline": name, "version": made.version, "lists": len(exposures)}
 
 

@@ -32,6 +32,8 @@ TRIES = 3
 """Workers that may die over a job before it counts as failed."""
 LINES = 200
 """Phases that a job's log names at most."""
+ENDINGS = 8
+"""Tries to write how a job ended, while the store is busy or down."""
 LOOKED = 10.0
 """Seconds between two looks for pipelines that are due for a refit."""
 
@@ -65,12 +67,17 @@ class _Work:
         state, result, error = self._outcome(scratch)
         self._over.set()
         self._beater.join()
-        try:
-            self._end(state, result, error, scratch)
-        except StateError as lost:
-            log.warning("job %s was taken over: %s", self.job.id, lost.message)
-        except DataError as unfit:
-            self._end("failed", None, f"its result cannot be stored: {unfit.message}", scratch)
+        for turn in range(ENDINGS):
+            try:
+                self._end(state, result, error, scratch)
+                return
+            except DataError as unfit:
+                state, result, error = "failed", None, f"its result cannot be stored: {unfit.message}"
+            except HexarecError as fault:
+                if not fault.retryable or turn == ENDINGS - 1:
+                    log.warning("job %s could not be ended: %s", self.job.id, fault.message)
+                    return
+                time.sleep(min(0.1 * 2**turn, 5.0))
 
     def _outcome(self, scratch: Path) -> tuple[str, dict[str, Any] | None, str | None]:
         """(state, result, error) of the work."""
@@ -136,14 +143,13 @@ class _Work:
             }  # fmt: skip
             try:
                 row = self.tenant.shelf.beat(self.job.id, self.worker, **told)
-            except StateError as error:
-                log.warning("job %s is no longer ours: %s", self.job.id, error.message)
+            except HexarecError as error:
+                log.warning("job %s: no sign of life could be given: %s", self.job.id, error.message)
+                if error.retryable:  # the store is busy or down: the next beat tries again
+                    continue
                 self._lost = True
                 self.cancel.set()
                 return
-            except HexarecError as error:  # the store may be busy or down: the next beat tries again
-                log.warning("job %s: no sign of life could be given: %s", self.job.id, error.message)
-                continue
             if row.cancel:
                 self._stopped = False
                 self.cancel.set()

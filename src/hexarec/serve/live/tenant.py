@@ -105,8 +105,12 @@ class Tenant:
         with run(tenant=self.name):
             data = self.data()
             body = fitted_version(config, data, self.folder, name, seed)
+        return self.publish(name, body, started, data.users.ids.ids.tolist())
+
+    def publish(self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str]) -> Versioned:
+        """Serve what was saved as the next version, without those of `users` who were erased since `started`."""
         made = self.shelf.put(KIND, name, body, activate=True)
-        self._forget_since(started, data.users.ids.ids.tolist(), name)
+        self._forget_since(started, users, name)
         self.refresh()
         return made
 

@@ -13,7 +13,7 @@ from hexarec.serve.errors import ConflictError, MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import NewKey
-from hexarec.serve.keys import made_key
+from hexarec.serve.keys import made_key, rotated
 from hexarec.serve.limits import day_of
 from hexarec.serve.store.rows import KeyRow
 
@@ -59,12 +59,9 @@ def rotate(
         raise MissingError(f"no key {key_id!r}")
     if old.revoked is not None or (old.expires is not None and old.expires <= time.time()):
         raise ConflictError("this key has ended: it cannot pass its rights on", hint="make a new one")
-    days = None if old.expires is None else max((old.expires - old.created) / 86_400, 1e-6)
-    limits = {name: getattr(old, name) for name in ("rate", "burst", "calls", "tokens", "dollars")}
-    row, secret = made_key(old.name, old.scopes, days=days, **limits)
+    row, secret, ending = rotated(old, overlap)
     shelf.put_key(row)
-    end = time.time() + overlap
-    shelf.put_key(replace(old, expires=end if old.expires is None else min(old.expires, end)))
+    shelf.put_key(ending)
     shelf.audit(caller.name, "rotate key", f"{old.id} to {row.id}", request_id_of(request))
     return {**told(row, {}), "key": secret}
 

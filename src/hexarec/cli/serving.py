@@ -1,0 +1,66 @@
+"""What the commands of the server share: its settings, and its store opened without a server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hexarec.serve.service import Service
+    from hexarec.serve.settings import Settings
+    from hexarec.serve.store.shelf import Shelf
+
+Home = Annotated[Path | None, typer.Option(help="Folder of the server's data; hexarec-home without it.")]
+ServeConfig = Annotated[Path, typer.Option("-c", "--config", help="The configuration file; its [serve] is read.")]
+TenantName = Annotated[str, typer.Option("--tenant", help="The tenant.")]
+EXTRA = "serve"
+
+
+def needs_extra() -> None:
+    """Raise MissingExtraError unless the server's packages are installed."""
+    import importlib.util
+
+    from hexarec.core.errors import MissingExtraError
+
+    for package in ("fastapi", "sqlalchemy", "alembic", "uvicorn", "mcp"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, EXTRA)
+
+
+def settings_from(config: Path, home: Path | None, **given: Any) -> Settings:
+    """The section [serve] of a configuration file that may be missing, with options of the command line instead."""
+    needs_extra()
+    from hexarec.pipeline.config import read_toml
+    from hexarec.serve.settings import settings_of
+
+    told = read_toml(config) if config.is_file() else {}
+    return settings_of(told.get("serve", {}), home=home, **given)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Service]:
+    """The service over its store, for a command that needs no server."""
+    from hexarec.serve.service import Service
+    from hexarec.serve.store.open import open_store
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    service = Service(open_store(settings.url), settings)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+@contextlib.contextmanager
+def shelf_of(config: Path, home: Path | None, tenant: str) -> Iterator[Shelf]:
+    """The shelf of a tenant, for a command that needs no pipeline."""
+    from hexarec.serve.store.open import open_store
+
+    settings = settings_from(config, home)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(open_store(settings.url)) as store:
+        yield store.of(tenant)
