@@ -74,7 +74,9 @@ def _within(backend: Backend, caller: Caller, ask: Ask, started: float, deadline
 
 async def _from(served: Recommender, ask: Ask) -> Given:
     """The pipeline's answer, or standby's when the deadline comes first."""
-    future = asyncio.wrap_future(served.submit(ask))
+    # a filter may take a while to work out
+    waiting = served.submit(ask) if ask.where is None else await asyncio.to_thread(served.submit, ask)
+    future = asyncio.wrap_future(waiting)
     try:
         return await asyncio.wait_for(future, max(ask.deadline - time.monotonic() - 0.01, 0.001))
     except TimeoutError:
