@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import OptionError
-from hexarec.serve.errors import ForbiddenError, LimitError
+from hexarec.serve.errors import ConflictError, ForbiddenError, LimitError
 from hexarec.serve.store.rows import KeyRow
 
 if TYPE_CHECKING:
@@ -78,7 +78,12 @@ def made_key(name: str, scopes: Iterable[str], *, days: float | None = None, **l
 
 
 def rotated(old: KeyRow, overlap: float) -> tuple[KeyRow, str, KeyRow]:
-    """A new key with the scopes and limits of an old one, its secret, and the old one, ending in `overlap` seconds."""
+    """A new key with the scopes and limits of an old one, its secret, and the old one, ending in `overlap` seconds.
+
+    Raises ConflictError when the old one has ended.
+    """
+    if old.revoked is not None or (old.expires is not None and old.expires <= time.time()):
+        raise ConflictError("this key has ended: it cannot pass its rights on", hint="make a new one")
     days = None if old.expires is None else max((old.expires - old.created) / 86_400, 1e-6)
     limits = {name: getattr(old, name) for name in ("rate", "burst", "calls", "tokens", "dollars")}
     row, secret = made_key(old.name, old.scopes, days=days, **limits)

@@ -115,7 +115,9 @@ class Tools:
         """Store what a user did with an item; counted once per event_id."""
         caller = self._allowed("events")
         _item(self._backend, caller, item_id)
-        row = EventRow(event_id or secrets.token_hex(12), item_id, time.time(), kind, user_id, request=request_id)
+        row = EventRow(
+            event_id or secrets.token_hex(12), item_id, time.time(), kind, user_id, request=request_id, timed=False
+        )
         shelf = self._backend.service.tenant(caller.tenant).shelf
         verdicts = await asyncio.wrap_future(shelf.add_events_soon([row]))
         return {"event_id": row.id, "verdict": verdicts[0]}
