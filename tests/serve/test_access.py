@@ -155,7 +155,7 @@ def test_a_sees_its_own(filled):
     client, backend, ids = filled
     head, seen = key_for(backend, "admin"), 0
     for method, path, _ in routes_of(client.app):
-        if method == "GET" and "events" not in path:
+        if method == "GET" and "events" not in path and not path.endswith("/file"):  # the job has made none
             answer = client.get(filled_in(path, ids), headers=head)
             assert answer.status_code == 200, path
             seen += SECRET in answer.text or NAMED in answer.text
