@@ -36,6 +36,9 @@ AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=100, p
 Attributes = Annotated[dict[AttributeName, Attribute], Field(max_length=100)]
 
 
+Pieces = Annotated[dict[AttributeName, Text], Field(min_length=1, max_length=100)]
+
+
 class Strict(BaseModel):
     """A request: unknown fields are refused."""
 
@@ -231,10 +234,10 @@ class Move(Strict):
 
 
 class PromptBody(Strict):
-    """A prompt by language; slots are written {name}."""
+    """A prompt by language: one text, or the named pieces that a method has. Slots are written {name}."""
 
-    en: Text
-    zh: Text = ""
+    en: Text | Pieces
+    zh: Text | Pieces = ""
     note: str = Field("", max_length=1_000)
 
 
