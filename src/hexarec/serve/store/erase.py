@@ -37,8 +37,13 @@ class Erasing(Access):
         return self._row(query.where(erased.c.mark == mark)) is not None
 
     def pseudonym(self, id: str) -> str:
-        """The salted hash of a user, under which an audit log may name them; it survives their erasure."""
-        return self._mark("user", id)
+        """The salted hash of a user, under which an audit log may name them; it survives their erasure.
+
+        Of "session:" and an id that of the session.
+        """
+        return (
+            self._mark("session", id.removeprefix("session:")) if id.startswith("session:") else self._mark("user", id)
+        )
 
     def tombstones(self) -> list[tuple[str, float]]:
         """(hash, time) of all that was erased, to be buried again after a restore from an older backup."""
