@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 access = logging.getLogger("hexarec.access")
 tracer = trace.get_tracer("hexarec")
+LOGGERS = ("hexarec", "uvicorn.error", "mcp")
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -117,8 +118,8 @@ def log_to(stream: Any, level: int = logging.INFO) -> None:
     """Send the server's log lines to a stream as JSON."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    for name in ("hexarec", "uvicorn.error", "mcp"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(level)
+        logger.setLevel(max(level, logging.WARNING) if name == "mcp" else level)  # below, it repeats what was asked
         logger.propagate = False

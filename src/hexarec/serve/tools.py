@@ -154,6 +154,12 @@ class ToolsOverHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["method"] != "POST":  # nothing is said unasked, so there is no stream to keep open
+            refused = faults.response(
+                405, "method_not_allowed", "the tools are called by POST", headers={"Allow": "POST"}
+            )
+            await refused(scope, receive, send)
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", ())}
         address = (scope.get("client") or ("",))[0]
         try:
