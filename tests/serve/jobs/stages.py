@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from hexarec.core import Lists, track
+from hexarec.core import Lists, OptionError, track
+from hexarec.serve.jobs.shards import RecommendShard, Shards
 
 
 @dataclass
@@ -48,3 +52,26 @@ def stepping(steps, seconds=0.02, label="step"):
 
 def kind_that(kind, work):
     return replace(kind, work=work)
+
+
+@dataclass(frozen=True)
+class DyingShard(RecommendShard):
+    """Kills the worker it is made in, the first time that shard 1 is asked for; keeps a note of every try."""
+
+    notes: str = ""
+
+    def __call__(self, number):
+        note = Path(self.notes) / f"{number}-{time.time_ns()}"
+        first = not any(Path(self.notes).glob(f"{number}-*"))
+        note.touch()
+        if number == 1 and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(number)
+
+
+@dataclass(frozen=True)
+class RefusingShard(Shards):
+    """Refuses on purpose."""
+
+    def __call__(self, number):
+        raise OptionError("this shard refuses", hint="take another")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ LOCAL: dict[str, str] = {
 }
 
 
+_TOKEN = secrets.token_hex(32)  # Ray reads it once in a process
+_OURS: list[bool] = []  # whether Ray was imported here: it reads its settings then, and never again
+
+
 @contextlib.contextmanager
 def connected(workers: int | None = None, address: str | None = None) -> Iterator[None]:
     """Ray for the enclosed code. Without an address, a cluster of this machine with this many workers.
@@ -37,9 +42,12 @@ def connected(workers: int | None = None, address: str | None = None) -> Iterato
             "a cluster without token authentication runs the code of anybody who reaches it",
             hint="start it with RAY_AUTH_MODE=token, and set RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too",
         )
-    environment = LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)} if address is None else {}
-    with _environment(environment):
+    if address is None and "ray" in sys.modules and not any(_OURS):
+        raise StateError("Ray was imported before, with settings that may open it to others",
+                         hint="use a fresh process, as hexarec batch does")  # fmt: skip
+    with _environment(LOCAL | {"RAY_AUTH_TOKEN": _TOKEN} if address is None else {}):
         ray = _imported()
+        _OURS.append(address is None)
         if ray.is_initialized():
             raise StateError("this process is connected to Ray already", hint="shut it down first")
         local: dict[str, Any] = {
@@ -76,8 +84,13 @@ def _of(ray: Any, reference: Any) -> Path:
     """The path of a finished shard. Raises the error of the shard."""
     try:
         path, error = ray.get(reference)
-    except ray.exceptions.WorkerCrashedError as died:
-        raise StateError(f"{TRIES + 1} workers died over one shard", hint="smaller shards, or more memory") from died
+    except ray.exceptions.RayTaskError:
+        raise  # a fault of the work itself
+    except ray.exceptions.RayError as died:
+        said = str(died).splitlines()[0][:300]
+        raise StateError(
+            f"{TRIES + 1} tries at one shard failed: {said}", hint="smaller shards, or more memory"
+        ) from died
     if error is not None:
         raise HexarecError(error[0], hint=error[1])
     return Path(path)
