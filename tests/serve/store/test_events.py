@@ -184,3 +184,20 @@ def test_a_long_history_beside_short_ones_is_read_from_its_end(tmp_path):
     assert seen[1] < 10 * seen[0] + 10
     assert [one.id for one in shelf.histories(["u0", "long"], most=2)["long"]] == ["l19998", "l19999"]
     store.close()
+
+
+def test_postgresql_looks_up_known_ids_by_its_index_from_the_first_thousand_on(postgres):
+    from sqlalchemy import event as listen
+
+    from hexarec.serve.store.open import open_store
+
+    store = open_store(postgres.create("planned"))
+    shelf, sent = store.of("a"), []
+    shelf.add_events([event(f"e{n}") for n in range(20_000)])
+    listen.listen(store._writing, "before_cursor_execute", lambda *call: sent.append(call[2:4]))
+    shelf.add_events([event(f"e{n}") for n in range(100)])
+    words, values = next(one for one in sent if "events.digest" in one[0])
+    with store._writing.connect() as connection:
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + words, values))
+    assert "events_pkey" in plan and "id = ANY" in plan.split("Index Cond")[1].split("\n")[0]
+    store.close()

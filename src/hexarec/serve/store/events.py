@@ -19,12 +19,13 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import checked_count, checked_id, checked_number, checked_text, checked_user
 from hexarec.serve.store.rows import EventRow, Verdict
 from hexarec.serve.store.schema import events
-from hexarec.serve.store.statements import chunks, grown, insert_many
+from hexarec.serve.store.statements import chunks, count_anew, grown, insert_many
 
 _E = events.c
 _COLUMNS = (
     _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
 )  # fmt: skip
+_SIZES = tuple(10**n for n in range(3, 12))
 _AT_ONCE = 128  # users in one statement
 _WHEN = itemgetter(2, len(_COLUMNS))  # by time, then by number
 _TENANT = _E.tenant == bindparam("tenant")
@@ -118,6 +119,8 @@ class Events(Access):
         if fresh:
             first = grown(connection, self.tenant, "events", len(fresh)) - len(fresh) + 1
             insert_many(connection, events, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
+            if any(first <= size < first + len(fresh) for size in _SIZES):
+                count_anew(connection, events)
         return verdicts
 
     def _known(self, connection: Connection, ids: list[str]) -> dict[str, bytes]:
