@@ -40,7 +40,11 @@ def planted(n):
             secret = (f"{core}@mail{i}.example", f"{core}.b+c@sub.mail.example.org", f"{core}_z@例子.example")[kind]
         elif kind < 6:
             core = "".join(str(1 + int(d) % 9) for d in digits[:10])
-            secret = (f"+{core[:2]} {core[2:5]} {core[5:]}", f"({core[:3]}) {core[3:6]}-{core[6:]}", f"{core[:3]}-{core[3:6]}-{core[6:]}")[kind - 3]
+            secret = (
+                f"+{core[:2]} {core[2:5]} {core[5:]}",
+                f"({core[:3]}) {core[3:6]}-{core[6:]}",
+                f"{core[:3]}-{core[3:6]}-{core[6:]}",
+            )[kind - 3]
         elif kind == 6:
             core = f"1{3 + int(digits[0]) % 7}{digits[1:10]}"
             secret = core
@@ -103,7 +107,12 @@ def test_on_this_machine_and_with_the_switch_off_all_is_sent(monkeypatch):
     monkeypatch.setenv(SWITCH, "1")
     body = {"model": "m", "messages": [{"role": "user", "content": "a@b.example"}]}
     assert outgoing(body, "http://127.0.0.1:9/v1") == outgoing(body, "http://localhost/v1") == body
-    for there in ("https://api.example/v1", "http://127.0.0.1.evil.example/v1", "http://10.0.0.1/v1", "http://127.0.0.2/v1"):
+    for there in (
+        "https://api.example/v1",
+        "http://127.0.0.1.evil.example/v1",
+        "http://10.0.0.1/v1",
+        "http://127.0.0.2/v1",
+    ):
         assert outgoing(body, there)["messages"] == [{"role": "user", "content": "[email]"}]
     monkeypatch.delenv(SWITCH)
     assert outgoing(body, "https://api.example/v1") == body
