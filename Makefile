@@ -6,7 +6,7 @@ TEST := .venv-test
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow bench bench-engine docs clean
+.PHONY: help demo test check slow prove bench bench-engine docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
 slow: $(TEST)/.ready ## tests with the embedded models and real data (HEXAREC_DATA names its folder)
 	$(TEST)/bin/hexarec models install
 	$(TEST)/bin/python -m pytest -m slow --timeout 1800
+
+prove: $(TEST)/.ready ## the server's promises at length: kills, faults, attacks, load (about an hour; docs/reliability.md)
+	$(TEST)/bin/python -m pytest tests/serve tests/cli/serving -m slow --timeout 3600
+	$(TEST)/bin/python benchmarks/store.py
+	$(TEST)/bin/python benchmarks/serving.py --soak 600
 
 bench: $(TEST)/.ready ## ratios against peers, side by side in one run, in environments of their own
 	$(TEST)/bin/python benchmarks/peers.py
