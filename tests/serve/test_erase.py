@@ -275,4 +275,5 @@ def test_every_stage_is_asked_to_forget(monkeypatch):
     made.converse_, asked = "the one that talks", []
     monkeypatch.setattr(pipeline, "forget", lambda stage, users: asked.append(stage) or stage)
     made.forget(["u1"])
-    assert {"the one that talks", made.explain_, *made.retrieve_, *made.control_} <= set(asked)
+    for stage in ("the one that talks", made.explain_, *made.retrieve_, *made.control_):
+        assert any(one is stage for one in asked)
