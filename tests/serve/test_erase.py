@@ -266,3 +266,14 @@ def test_classic_pipelines_too(tmp_path):
     user = data.users.ids.ids[0]
     assert erased(backend.service.tenant("default"), user)["saved pipelines"] == 1
     backend.service.close()
+
+
+def test_every_stage_is_asked_to_forget(monkeypatch):
+    from hexarec.pipeline import make, pipeline
+
+    made = make(CLASSIC).fit(world("checkerboard").data)
+    made.converse_, asked = "the one that talks", []
+    monkeypatch.setattr(pipeline, "forget", lambda stage, users: asked.append(stage) or stage)
+    made.forget(["u1"])
+    for stage in ("the one that talks", made.explain_, *made.retrieve_, *made.control_):
+        assert any(one is stage for one in asked)
