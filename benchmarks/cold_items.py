@@ -193,7 +193,7 @@ def item_side(name: str, cut: Cut, encoder: Any, lm: Any, told: argparse.Namespa
     tuned = {"shots": told.shots, "epochs": 3} if name == TUNED else {}
     judge = ColdLLM(lm, encoder, kept=KEPT, history=3, domain=DOMAIN[name], **tuned, **given).fit(train)
     kept = judge.filtered(catalog, rows).users
-    right = [np.concatenate([own[np.isin(own, true[row])], own]) for own, row in zip(kept, rows.tolist(), strict=True)]
+    right = [own[np.isin(own, true[row])] for own, row in zip(kept, rows.tolist(), strict=True)]
     busy = np.argsort(-np.diff(cut.train.interactions.offsets), kind="stable")
     table: list[dict[str, Any]] = [
         {"system": label, "items": len(rows), "recall@20": found(users, rows, true)}

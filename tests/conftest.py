@@ -8,6 +8,8 @@ import socket
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+os.environ.pop("COLUMNS", None)  # workers of pytest-xdist set it; tables of results are wide without it
+
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 

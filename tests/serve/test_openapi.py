@@ -16,7 +16,7 @@ from hexarec.serve.http.guards import SAFE_HEADERS
 
 from .conftest import URL, backend_over, key_for
 
-FEW, MANY = int(__import__("os").environ.get("N", 4)), 500
+FEW, MANY = 4, 500
 CHECKS = [
     checks.not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
     checks.response_headers_conformance, checks.response_schema_conformance,
@@ -30,7 +30,11 @@ def served(tmp_path_factory):
     backend = backend_over(tmp_path_factory.mktemp("api") / "home", world("checkerboard").data)
     app = make_app(backend)
     with TestClient(app, base_url=URL) as client:
-        yield schemathesis.openapi.from_dict(app.openapi()), client, key_for(backend, "admin")
+        schema = schemathesis.openapi.from_dict(app.openapi())
+        schema.config.generation.with_security_parameters = (
+            False  # every call has a right key; test_access has the others
+        )
+        yield schema, client, key_for(backend, "admin")
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -50,8 +54,8 @@ def operations():
 def try_operation(served, method, path, mode, examples):
     schema, client, headers = served
     operation = schema[path][method]
-    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
-        pytest.skip("nothing can be wrong with it")
+    if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
+        pytest.skip("nothing but an id can be wrong with it, see test_hostile")
     wrong_is_told = [checks.negative_data_rejection] if path not in ANYTHING else []
 
     @seed(0)
@@ -84,3 +88,17 @@ def sound(answer):
 @pytest.mark.parametrize(("method", "path"), operations(), ids=lambda value: value)
 def test_operation(served, method, path, mode):
     try_operation(served, method, path, mode, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize(("method", "path"), operations(), ids=lambda value: value)
+def test_operation_with_many(served, method, path, mode):
+    try_operation(served, method, path, mode, MANY)
+
+
+def test_every_operation_was_tried(capsys):
+    with capsys.disabled():
+        print(f"\nschemathesis: {sum(CASES.values())} cases over {len(CASES)} operations")
+    assert not CASES or set(CASES) == set(operations())

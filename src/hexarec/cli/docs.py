@@ -21,7 +21,7 @@ from typing import Any, Literal
 from hexarec.core import Card, HexarecError, OptionError
 
 BLOCK = re.compile(r"(<!-- generated: ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-LAYERS = ("core", "data", "lm", "metrics", "parts", "classic", "methods", "pipeline", "eval", "testing", "cli")
+LAYERS = ("core", "data", "lm", "metrics", "parts", "classic", "methods", "pipeline", "eval", "testing", "serve", "cli")
 BY_MODULE = frozenset({"core", "lm", "methods", "pipeline"})  # packages whose modules get a line each
 WIDTH = 110
 SURVEY = "hexarec bench -c benchmarks/survey.toml"
@@ -134,10 +134,21 @@ def _labelled(module: str, label: str) -> str:
 
 def _options(name: str) -> str:
     """Option, type, default and meaning of every constructor field of a card's class."""
-    from hexarec.cli.methods import options_of
     from hexarec.pipeline.build import card
 
-    cls = card(name).load()
+    return _fields(card(name).load())
+
+
+def _settings(_: str) -> str:
+    """The section [serve]."""
+    from hexarec.serve.settings import Settings
+
+    return _fields(Settings)
+
+
+def _fields(cls: type) -> str:
+    from hexarec.cli.methods import options_of
+
     hints = typing.get_type_hints(cls)
     rows = []
     for one in options_of(cls):
@@ -251,6 +262,7 @@ def _mean(made: Any) -> str:
 PARTS: dict[str, Callable[[str], str]] = {
     "grid": _grid, "tree": _tree, "methods": _methods, "papers": _papers, "options": _options, "commands": _commands,
     "errors": _errors, "contracts": _contracts, "default": _default, "engines": _engines, "survey": _survey,
+    "settings": _settings,
 }  # fmt: skip
 """What can be generated, by name."""
 

@@ -25,7 +25,7 @@ class Prompts:
         for name in set(self.en) | set(self.zh):
             if name not in self.en or name not in self.zh:
                 raise OptionError(f"prompt {self.id}: piece {name!r} lacks a language")
-            if _slots(self.en[name]) != _slots(self.zh[name]):
+            if slots_of(self.en[name]) != slots_of(self.zh[name]):
                 raise OptionError(f"prompt {self.id}: piece {name!r} has other slots in zh than in en")
 
     def text(self, lang: str, piece: str, **slots: str | int) -> str:
@@ -38,5 +38,6 @@ class Prompts:
         return digest(self.id, self.version, sorted(self.en.items()), sorted(self.zh.items()))[:16]
 
 
-def _slots(text: str) -> set[str]:
+def slots_of(text: str) -> set[str]:
+    """The names in braces of a piece of wording."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}

@@ -54,7 +54,7 @@ async def answered(
             _from(tenant.recommender(choice.pipeline), ask), _from(tenant.recommender(choice.other), ask)
         )
         given, choice = merged(choice, both[0], both[1], ask.k, request_id)
-    backend.metrics.answered(given, choice.arm or "")
+    backend.metrics.answered(given)
     spans(given, caller.tenant, request_id)
     if caller.key is not None and ask.purse is None:
         backend.limits(caller.tenant).purse(caller.key).add(given.tokens, given.dollars)
@@ -74,7 +74,9 @@ def _within(backend: Backend, caller: Caller, ask: Ask, started: float, deadline
 
 async def _from(served: Recommender, ask: Ask) -> Given:
     """The pipeline's answer, or standby's when the deadline comes first."""
-    future = asyncio.wrap_future(served.submit(ask))
+    # a filter may take a while to work out
+    waiting = served.submit(ask) if ask.where is None else await asyncio.to_thread(served.submit, ask)
+    future = asyncio.wrap_future(waiting)
     try:
         return await asyncio.wait_for(future, max(ask.deadline - time.monotonic() - 0.01, 0.001))
     except TimeoutError:

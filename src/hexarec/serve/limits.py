@@ -16,6 +16,9 @@ from hexarec.serve.store.rows import KeyRow
 if TYPE_CHECKING:
     from hexarec.serve.store.shelf import Shelf
 
+EPSILON = 1e-6
+"""What sums of parts of a second may be short of a whole call."""
+
 
 @dataclass
 class Bucket:
@@ -30,8 +33,8 @@ class Bucket:
         """Take one; 0 when there was one, else the seconds until there is. A clock that went back adds nothing."""
         self.level = min(self.burst, self.level + max(now - self.time, 0.0) * self.rate)
         self.time = now
-        if self.level >= 1.0:
-            self.level -= 1.0
+        if self.level >= 1.0 - EPSILON:
+            self.level = max(self.level - 1.0, 0.0)
             return 0.0
         return (1.0 - self.level) / self.rate
 

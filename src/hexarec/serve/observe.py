@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 access = logging.getLogger("hexarec.access")
 tracer = trace.get_tracer("hexarec")
+LOGGERS = ("hexarec", "uvicorn.error", "mcp")
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """The counters of one server process."""
+    """The counters of one server process. Anybody may read them: no label is a word of a tenant or a caller."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,17 +35,17 @@ class Metrics:
         self.calls = Counter("hexarec_llm_calls", "Calls of language models", **more)
         self.dollars = Counter("hexarec_llm_dollars", "Cost of language models in US dollars", **more)
         self.events = Counter("hexarec_events", "Events received", ("verdict",), **more)
-        self.shown = Counter("hexarec_shown", "Lists shown", ("pipeline", "arm"), **more)
+        self.shown = Counter("hexarec_shown", "Lists shown", **more)
         self.lost = Counter("hexarec_unlogged", "Shown lists that could not be logged", **more)
-        self.waiting = Gauge("hexarec_waiting", "Questions that wait", ("pipeline",), **more)
+        self.waiting = Gauge("hexarec_waiting", "Questions that wait", **more)
 
     def text(self) -> bytes:
         """All of them in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def answered(self, given: Given, arm: str) -> None:
+    def answered(self, given: Given) -> None:
         """Count one answered list; what a batch spent is counted by its shares."""
-        self.shown.labels(given.pipeline, arm).inc()
+        self.shown.inc()
         for one in given.degraded:
             self.degraded.labels(one["stage"]).inc()
         for step in given.trace:
@@ -117,8 +118,8 @@ def log_to(stream: Any, level: int = logging.INFO) -> None:
     """Send the server's log lines to a stream as JSON."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    for name in ("hexarec", "uvicorn.error"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(level)
+        logger.setLevel(max(level, logging.WARNING) if name == "mcp" else level)  # below, it repeats what was asked
         logger.propagate = False

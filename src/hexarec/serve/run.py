@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from hexarec.serve.backend import Backend
 from hexarec.serve.http.app import make_app
+from hexarec.serve.http.connections import patient
 from hexarec.serve.observe import log_to
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings
@@ -75,6 +76,7 @@ def listen(settings: Settings) -> None:
     common = {
         "host": settings.host, "port": settings.port, "log_config": None, "access_log": False, "server_header": False,
         "h11_max_incomplete_event_size": 65_536, "timeout_keep_alive": 15, "ws": "none",
+        "http": patient(settings.read_seconds),
         "timeout_graceful_shutdown": max(int(settings.stop_seconds), 1), "backlog": 2_048,
     }  # fmt: skip
     if settings.workers == 1:

@@ -59,10 +59,6 @@ class Settings:
     """Whether words about a person may leave for a model on another machine; off removes what looks like such."""
     log_shown: bool = True
     """Whether shown lists are kept for off-policy estimates, experiments and audits."""
-    log_content: bool = False
-    """Whether traces and logs may carry prompts and answers."""
-    forget_days: float = 0.0
-    """Days after which answers and dialogues are deleted; 0 keeps them."""
     workers: int = 1
     """Server processes on this machine."""
     background: bool = True

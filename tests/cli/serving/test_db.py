@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import pytest
 from tests.cli.calls import answer, call, fails
 
 from hexarec.serve.store.schema import REVISIONS
@@ -13,6 +14,7 @@ def test_a_good_store_passes(home):
     assert f"schema {REVISIONS[-1]}" in call("db", "upgrade", "--home", home).stdout
 
 
+@pytest.mark.skipif(len(REVISIONS) == 1, reason="no schema is older than the one of today")
 def test_an_old_schema_is_seen_and_upgraded(home):
     from sqlalchemy import create_engine
 

@@ -51,7 +51,7 @@ def shared(backend, request, tmp_path_factory, clock):
             Path(tempfile.mkdtemp(prefix="hexarec-", dir=in_memory() or tmp_path_factory.mktemp("store"))) / "shared.db"
         )
     else:
-        url = request.getfixturevalue("postgres").create("shared")
+        url = request.getfixturevalue("postgres").create(f"shared{next(COUNTER)}")
     store = open_store(url, clock=clock)
     yield store
     store.close()

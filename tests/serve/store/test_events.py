@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from hexarec.core import DataError, rng
+from hexarec.serve.store.events import _newest
 from hexarec.serve.store.rows import EventRow
 
 
@@ -160,3 +161,43 @@ def test_tenants_do_not_see_each_other(shared, shelf):
     assert other.add_events([event("a", time=9.0)]) == ["new"]
     assert [one.time for one in other.histories(["u"])["u"]] == [9.0]
     assert other.outcomes(["r"]) == [] and len(other.events()) == 1
+
+
+def test_a_long_history_beside_short_ones_is_read_from_its_end(tmp_path):
+    """A statement that reads all of a long history takes a thousand times as long; ten is far from both."""
+    from hexarec.serve.store.open import open_store
+
+    store = open_store(tmp_path / "store.db")
+    shelf = store.of("a")
+    shelf.add_events([event(f"s{n}", user=f"u{n}") for n in range(20)])
+    shelf.add_events([event(f"l{n}", user="long", time=float(n)) for n in range(20_000)])
+    seen = []
+    with store._reader.connect() as connection:  # the steps of SQLite's machine, which no other process slows down
+        raw = connection.connection.driver_connection
+        for users in (["u0", "u1"], ["u0", "long"]):
+            steps = []
+            raw.set_progress_handler(lambda steps=steps: steps.append(1), 10)
+            values = {"tenant": "a", "most": 5, "source": "log", "who0": users[0], "who1": users[1]}
+            connection.execute(_newest("user", False, 2), values).fetchall()
+            raw.set_progress_handler(None, 0)
+            seen.append(len(steps))
+    assert seen[1] < 10 * seen[0] + 10
+    assert [one.id for one in shelf.histories(["u0", "long"], most=2)["long"]] == ["l19998", "l19999"]
+    store.close()
+
+
+def test_postgresql_looks_up_known_ids_by_its_index_from_the_first_thousand_on(postgres):
+    from sqlalchemy import event as listen
+
+    from hexarec.serve.store.open import open_store
+
+    store = open_store(postgres.create("planned"))
+    shelf, sent = store.of("a"), []
+    shelf.add_events([event(f"e{n}") for n in range(20_000)])
+    listen.listen(store._writing, "before_cursor_execute", lambda *call: sent.append(call[2:4]))
+    shelf.add_events([event(f"e{n}") for n in range(100)])
+    words, values = next(one for one in sent if "events.digest" in one[0])
+    with store._writing.connect() as connection:
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql("EXPLAIN " + words, values))
+    assert "events_pkey" in plan and "id = ANY" in plan.split("Index Cond")[1].split("\n")[0]
+    store.close()

@@ -138,4 +138,4 @@ def test_any_sequence_of_calls(shared, clock, backend):
 @pytest.mark.slow
 def test_many_sequences_of_calls(shared, clock):
     machine = type("Here", (Model,), {"store": shared, "clock": clock})
-    run_state_machine_as_test(machine, settings=settings(max_examples=500, stateful_step_count=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=200, stateful_step_count=30))

@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import event, text
 
 from hexarec.core import DataError, StateError
-from hexarec.serve.store.errors import StoppedError
+from hexarec.serve.store.errors import BusyError, StoppedError
 from hexarec.serve.store.open import open_store
 from hexarec.serve.store.rows import EventRow, UserRow
+from hexarec.serve.store.schema import spending
+from hexarec.serve.store.statements import add
 
 
 @pytest.fixture
@@ -176,6 +178,29 @@ def test_a_lost_connection_is_told_and_made_again(postgres):
         shelf._write(dying)
     assert caught.value.retryable and store.stopped is None
     assert shelf.add_events([row("last")]) == ["new"]
+    store.close()
+
+
+def test_a_commit_of_which_nothing_is_known_is_not_repeated(postgres, monkeypatch):
+    import psycopg
+
+    store = open_store(postgres.create("unsure"))
+    shelf, real = store.of("a"), store._writing.dialect.do_commit
+    shelf.spend("k", "today", calls=1)
+
+    def lost(connection):
+        real(connection)
+        connection.driver_connection.close()
+        raise psycopg.OperationalError("the connection is gone")
+
+    go = held(store)
+    futures = [shelf._soon(lambda c: add(c, spending, {"tenant": "a", "key": "k", "day": "today"}, {"calls": 1, "tokens": 0, "dollars": 0.0})) for _ in range(3)]  # fmt: skip
+    monkeypatch.setattr(store._writing.dialect, "do_commit", lost)  # of the act that is held, too
+    go.set()
+    assert {type(one.exception(20)) for one in futures} == {BusyError}
+    monkeypatch.undo()
+    assert shelf.spent("k", "today")["calls"] == 4
+    assert shelf.add_events([row("e")]) == ["new"] and store.stopped is None
     store.close()
 
 

@@ -84,9 +84,12 @@ class StrictRoute(APIRoute):
         """The usual one, given a strict request of somebody who may send it."""
         usual = super().get_route_handler()
         scope: str = (self.openapi_extra or {})["x-scope"]
+        known = {one.alias for one in self.dependant.query_params}
 
         async def handler(request: Request) -> Response:
             admitted(request, scope)
+            if unknown := set(request.query_params) - known:
+                raise DataError("the address has a parameter that nobody reads", field=min(unknown)[:80])
             values = request.scope["path_params"]
             request.scope["path_params"] = {name: value.replace(SLASH, "/") for name, value in values.items()}
             return await usual(_StrictRequest(request.scope, request.receive))

@@ -161,17 +161,14 @@ def _first(headers: Any) -> dict[bytes, bytes]:
 
 
 def _path(scope: Scope) -> str:
-    """The path of which an encoded slash is a letter and parts nothing: an id may hold one."""
-    raw: bytes = scope.get("raw_path") or b""
-    path: str = scope["path"]
-    if SLASH in path:
-        raise Refused(400, "invalid", "the address holds a NUL character")
-    if b"%2f" not in raw.lower():
-        return path
+    """The path as it was sent, decoded once; an encoded slash parts nothing: an id may hold one."""
+    raw: bytes = scope["raw_path"]
     try:
-        parts = [unquote_to_bytes(part).decode() for part in raw.partition(b"?")[0].split(b"/")]
+        parts = [unquote_to_bytes(part).decode() for part in raw.split(b"/")]
     except UnicodeDecodeError:
         raise Refused(400, "invalid", "the address is not UTF-8") from None
+    if any(SLASH in part for part in parts):
+        raise Refused(400, "invalid", "the address holds a NUL character")
     return "/".join(part.replace("/", SLASH) for part in parts)
 
 

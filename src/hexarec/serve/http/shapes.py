@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MOST_ITEMS = 1_000
-Id = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]+$")]
+
+
+def _short(one: str) -> str:
+    if len(one.encode("utf-8", "replace")) > 512:
+        raise ValueError("an id has at most 512 bytes")
+    return one
+
+
+def _person(one: str) -> str:
+    if one.startswith("session:"):
+        raise ValueError("an id of a user does not begin with session:; give the session itself")
+    return one
+
+
+Id = Annotated[
+    str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]+$"), AfterValidator(_short)
+]  # fmt: skip
+UserId = Annotated[Id, AfterValidator(_person)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Text = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
 Kind = Literal["view", "click", "like", "dislike", "purchase", "rate", "skip", "hide", "review", "tag"]
@@ -19,10 +36,13 @@ AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=100, p
 Attributes = Annotated[dict[AttributeName, Attribute], Field(max_length=100)]
 
 
+Pieces = Annotated[dict[AttributeName, Text], Field(min_length=1, max_length=100)]
+
+
 class Strict(BaseModel):
     """A request: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class PastEvent(Strict):
@@ -44,7 +64,7 @@ class Session(Strict):
 class Recommend(Strict):
     """A question for a list."""
 
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session: Session | None = None
     history: Annotated[list[Id | PastEvent], Field(max_length=MOST_ITEMS)] = []
     n: Annotated[int, Field(ge=1, le=200)] = 10
@@ -85,7 +105,7 @@ class Rerank(Strict):
     documents: Annotated[list[Text | Document], Field(max_length=MOST_ITEMS)] = []
     top_n: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     return_documents: bool = False
-    user_id: Id | None = None
+    user_id: UserId | None = None
     item_ids: Annotated[list[Id], Field(max_length=MOST_ITEMS)] = []
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
 
@@ -97,7 +117,7 @@ class Embeddings(Strict):
     input: Text | Annotated[list[Text], Field(min_length=1, max_length=2_048)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1, le=2**53)] | None = None
-    user: Id | None = None
+    user: UserId | None = None
 
 
 class ChatMessage(BaseModel):
@@ -116,7 +136,7 @@ class Chat(BaseModel):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=200)]
     stream: bool = False
     stream_options: dict[str, Any] | None = None
-    user: Id | None = None
+    user: UserId | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     dialogue_id: Id | None = Field(None, description="the server keeps the state of this dialogue")
     state: dict[str, Any] | None = Field(None, description="the state of the last answer, kept by the client")
@@ -128,7 +148,7 @@ class NewEvent(Strict):
 
     event_id: Id
     type: Kind = "click"
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session_id: Id | None = None
     item_id: Id
     value: Number | None = None
@@ -176,7 +196,7 @@ class UserBody(Strict):
 class Explanation(Strict):
     """A question why an item suits a user."""
 
-    user_id: Id | None = None
+    user_id: UserId | None = None
     history: Annotated[list[Id | PastEvent], Field(max_length=MOST_ITEMS)] = []
     item_id: Id
     pipeline: Name | None = None
@@ -214,10 +234,10 @@ class Move(Strict):
 
 
 class PromptBody(Strict):
-    """A prompt by language; slots are written {name}."""
+    """A prompt by language: one text, or the named pieces that a method has. Slots are written {name}."""
 
-    en: Text
-    zh: Text = ""
+    en: Text | Pieces
+    zh: Text | Pieces = ""
     note: str = Field("", max_length=1_000)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.http.shapes import PastEvent, Recommend
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.store.rows import EventRow
+
+MOST_VALUES = 200
+"""Parts and values of a filter."""
 
 
 def ask_of(body: Recommend) -> Ask:
@@ -29,7 +32,7 @@ def ask_of(body: Recommend) -> Ask:
         history=past(events),
         exclude=tuple(body.exclude),
         seen=body.allow_seen,
-        where=None if body.filter is None else Filter.parse(body.filter),
+        where=filter_of(body.filter),
         text=body.text,
         context=body.context,
         lang=body.lang,
@@ -45,6 +48,21 @@ def on_sale(catalog: Catalog, item: str) -> int:
     if row < 0 or not catalog.alive[row]:
         raise MissingError(f"no item {item[:80]!r}")
     return row
+
+
+def filter_of(tree: Mapping[str, Any] | None) -> Filter | None:
+    """The filter of a request. Raises OptionError for one that is none, or that would take long to work out."""
+    if tree is None:
+        return None
+    made = Filter.parse(tree)
+    if (size := _size(made)) > MOST_VALUES:
+        raise OptionError(f"the filter has {size} parts and values, the most is {MOST_VALUES}")
+    return made
+
+
+def _size(where: Filter) -> int:
+    values = len(where.value) if isinstance(where.value, tuple) else 1
+    return values + sum(_size(part) for part in where.parts)
 
 
 def past(events: Sequence[str | PastEvent]) -> tuple[EventRow, ...]:

@@ -13,6 +13,7 @@ from hexarec.pipeline.config import default_config
 from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
 from hexarec.serve.jobs.enrich import enrich_shards
 from hexarec.serve.jobs.learning import learned
+from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND as PIPELINE
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _bench(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[st
     from hexarec.eval.tasks import Ranking
 
     name = args.get("pipeline", "default")
-    system = pipeline_of(_config(tenant, args, name))
+    system = pipeline_of(with_prompts(_config(tenant, args, name), tenant.shelf))
     data = tenant.data()
     task = Ranking(data, max_users=args.get("max_users", 200), seed=args.get("seed", 0))
     folder = scratch / "run"
@@ -121,7 +122,7 @@ def _enrich(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[s
     from hexarec.eval.opening import pipeline_of
 
     name = args.get("pipeline", "default")
-    pipeline = pipeline_of(_config(tenant, args, name))
+    pipeline = pipeline_of(with_prompts(_config(tenant, args, name), tenant.shelf))
     if not pipeline.enrich_by:
         raise StateError(f"the configuration of {name} enriches nothing", hint="add a stage under [[enrich]]")
     return enrich_shards(tenant, pipeline.enrich_by, scratch, shard=args.get("shard", 1_000), seed=args.get("seed", 0))

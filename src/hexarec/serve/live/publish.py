@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 KIND = "pipeline"
 
 
-def fitted_version(config: Mapping[str, Any], data: Dataset, folder: Path, name: str, seed: int = 0) -> dict[str, Any]:
+def fitted_version(
+    ready: Mapping[str, Any], config: Mapping[str, Any], data: Dataset, folder: Path, name: str, seed: int = 0
+) -> dict[str, Any]:
     """Fit the pipeline of a configuration and write it to a new directory; returns the body of its version.
+
+    ready: the configuration with its prompts in place; config: as it was written.
 
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
-    path = saved(pipeline_of(config).fit(data, seed=seed), folder, name)
+    path = saved(pipeline_of(ready).fit(data, seed=seed), folder, name)
     return {
         "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
         "path": path,

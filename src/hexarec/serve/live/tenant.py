@@ -15,6 +15,7 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
 from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog
 from hexarec.serve.live.recommender import Recommender
 from hexarec.serve.store.checks import checked_name
@@ -104,7 +105,7 @@ class Tenant:
         started = time.time()
         with run(tenant=self.name):
             data = self.data()
-            body = fitted_version(config, data, self.folder, name, seed)
+            body = fitted_version(with_prompts(config, self.shelf), config, data, self.folder, name, seed)
         return self.publish(name, body, started, data.users.ids.ids.tolist())
 
     def publish(self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str]) -> Versioned:

@@ -37,7 +37,12 @@ class Erasing(Access):
         return self._row(query.where(erased.c.mark == mark)) is not None
 
     def pseudonym(self, id: str) -> str:
-        """The salted hash of a user, under which an audit log may name them; it survives their erasure."""
+        """The salted hash of a user, under which an audit log may name them; it survives their erasure.
+
+        Of "session:" and an id that of the session.
+        """
+        if id.startswith("session:"):
+            return self._mark("session", id.removeprefix("session:"))
         return self._mark("user", checked_id(id, "user"))
 
     def tombstones(self) -> list[tuple[str, float]]:

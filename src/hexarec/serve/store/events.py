@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, Select, Text, bindparam, func, select, union_all
 
 from hexarec.core.errors import DataError
 from hexarec.core.interactions import KINDS
@@ -18,12 +19,15 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import checked_count, checked_id, checked_number, checked_text, checked_user
 from hexarec.serve.store.rows import EventRow, Verdict
 from hexarec.serve.store.schema import events
-from hexarec.serve.store.statements import chunks, grown, insert_many
+from hexarec.serve.store.statements import chunks, count_anew, grown, insert_many
 
 _E = events.c
 _COLUMNS = (
     _E.id, _E.item, _E.time, _E.kind, _E.user, _E.session, _E.value, _E.text, _E.request, _E.position, _E.source,
 )  # fmt: skip
+_SIZES = tuple(10**n for n in range(3, 12))
+_AT_ONCE = 128  # users in one statement
+_WHEN = itemgetter(2, len(_COLUMNS))  # by time, then by number
 _TENANT = _E.tenant == bindparam("tenant")
 _KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True, type_=Text)))
 
@@ -86,14 +90,14 @@ class Events(Access):
         return [event for _, event in sorted(found, key=lambda pair: pair[0])]
 
     def _newest(self, who: str, ids: Sequence[str], most: int, source: str | None) -> dict[str, list[EventRow]]:
-        statement = _newest_of_one if len(ids) == 1 else _newest_of_many
-        found: dict[str, list[EventRow]] = defaultdict(list)
-        for some in chunks(list(dict.fromkeys(ids))):
-            values = {"tenant": self.tenant, "who": some[0] if len(ids) == 1 else some, "most": most, "source": source}
-            for row in self._rows(statement(who, source is None), values):
-                event = EventRow(*row)
-                found[(event.user if who == "user" else event.session) or ""].append(event)
-        return {one: rows[::-1] for one, rows in found.items()}
+        found: dict[str, list[Any]] = defaultdict(list)
+        for some in chunks(list(dict.fromkeys(ids)), _AT_ONCE):
+            size = 1 << (len(some) - 1).bit_length()  # few sizes, so that every statement is compiled once
+            asked = {f"who{n}": some[n] if n < len(some) else None for n in range(size)}
+            values = {"tenant": self.tenant, "most": most, "source": source, **asked}
+            for row in self._rows(_newest(who, source is None, size), values):
+                found[getattr(row, who)].append(row)
+        return {one: [EventRow(*row[:-1]) for row in sorted(rows, key=_WHEN)] for one, rows in found.items()}
 
     def _checked(self, event: EventRow) -> dict[str, Any]:
         row = checked(event)
@@ -121,6 +125,8 @@ class Events(Access):
         if fresh:
             first = grown(connection, self.tenant, "events", len(fresh)) - len(fresh) + 1
             insert_many(connection, events, [{**row, "seq": seq} for seq, row in enumerate(fresh, first)])
+            if any(first <= size < first + len(fresh) for size in _SIZES):
+                count_anew(connection, events)
         return verdicts
 
     def _known(self, connection: Connection, ids: list[str]) -> dict[str, bytes]:
@@ -161,25 +167,21 @@ def digest_of(row: Mapping[str, Any]) -> bytes:
 
 
 @cache
-def _newest_of_one(who: str, any_source: bool) -> Select[Any]:
-    query = select(*_COLUMNS).where(_TENANT, _E[who] == bindparam("who"))
-    return _of_source(query, any_source).order_by(_E.time.desc(), _E.seq.desc()).limit(bindparam("most"))
-
-
-@cache
-def _newest_of_many(who: str, any_source: bool) -> Select[Any]:
-    place = func.row_number().over(partition_by=_E[who], order_by=(_E.time.desc(), _E.seq.desc())).label("place")
-    query = select(*_COLUMNS, _E.seq, place).where(_TENANT, _E[who].in_(bindparam("who", expanding=True)))
-    placed = _of_source(query, any_source).subquery()
-    columns = [placed.c[column.name] for column in _COLUMNS]
-    order = (placed.c[who], placed.c.place)
-    return select(*columns).where(placed.c.place <= bindparam("most")).order_by(*order)
+def _newest(who: str, any_source: bool, size: int) -> Any:
+    """One statement that goes to the end of the index once for each of `size` users, however long their histories."""
+    newest = [
+        _of_source(select(*_COLUMNS, _E.seq).where(_TENANT, _E[who] == bindparam(f"who{n}")), any_source)
+        .order_by(_E.time.desc(), _E.seq.desc())
+        .limit(bindparam("most", type_=BigInteger))
+        for n in range(size)
+    ]
+    return newest[0] if size == 1 else union_all(*(select(one.subquery()) for one in newest))
 
 
 @cache
 def _feed(any_source: bool) -> Select[Any]:
     query = select(_E.seq, *_COLUMNS).where(_TENANT, _E.seq > bindparam("after"))
-    return _of_source(query, any_source).order_by(_E.seq).limit(bindparam("most"))
+    return _of_source(query, any_source).order_by(_E.seq).limit(bindparam("most", type_=BigInteger))
 
 
 def _of_source(query: Select[Any], any_source: bool) -> Select[Any]:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from hexarec.serve.store.checks import checked_text
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001",)
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 VERSION_TABLE = "hexarec_revision"
 """Where the revision of a database stands."""

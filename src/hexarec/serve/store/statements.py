@@ -75,3 +75,9 @@ def _plain_insert(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]
     """The words of the statement, and the order of its values where the driver wants them in order."""
     compiled = insert(table).compile(dialect=dialect)
     return compiled.string, tuple(getattr(compiled, "positiontup", None) or ())
+
+
+def count_anew(connection: Connection, table: Table) -> None:
+    """Let PostgreSQL know what a table that grew holds: until its own daemon does, it reads all for a few ids."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f'ANALYZE "{table.name}"')

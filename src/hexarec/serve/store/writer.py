@@ -86,13 +86,10 @@ class Writer:
 
     def _run(self) -> None:
         while tasks := self._waiting():
-            if self.stopped is not None:
-                self._tell(tasks, [_Failed(errors.stopped(self.stopped))] * len(tasks))
-            elif tasks[0].alone:
-                self._tell(tasks, [self._by_itself(tasks[0])])
-            else:
-                self._tell(tasks, self._written(tasks))
-                point("commit.told")
+            outcomes = [self._by_itself(tasks[0])] if tasks[0].alone else self._written(tasks)
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                task.end(outcome)
+            point("commit.told")
 
     def _waiting(self) -> list[_Task]:
         """What shares the next transaction: all that waits, up to MOST; empty when closed and done."""
@@ -117,16 +114,14 @@ class Writer:
                     break
         return tasks
 
-    def _tell(self, tasks: list[_Task], outcomes: list[Any]) -> None:
-        for task, outcome in zip(tasks, outcomes, strict=True):
-            task.end(outcome)
-
     def _written(self, tasks: list[_Task]) -> list[Any]:
-        """What became of each: together, or, when the whole transaction failed, each in one of its own."""
+        """What became of each: together, or, when the whole transaction was undone, each in one of its own."""
+        if self.stopped is not None:
+            return [_Failed(errors.stopped(self.stopped))] * len(tasks)
         try:
             return self._transaction(tasks)
         except _Undone as undone:
-            if len(tasks) == 1 or self.stopped is not None:
+            if len(tasks) == 1 or undone.unsure or self.stopped is not None:
                 return [_Failed(undone.error)] * len(tasks)
             return [outcome for task in tasks for outcome in self._written([task])]
 
@@ -160,6 +155,8 @@ class Writer:
         return outcomes
 
     def _by_itself(self, task: _Task) -> Any:
+        if self.stopped is not None:
+            return _Failed(errors.stopped(self.stopped))
         try:
             raw = self._engine.raw_connection()
             try:
@@ -173,7 +170,7 @@ class Writer:
         if errors.fatal(error, committing=committing):
             self.stopped = str(errors.typed(error)).splitlines()[0]
             return _Undone(errors.stopped(self.stopped))
-        return _Undone(errors.typed(error))
+        return _Undone(errors.typed(error), unsure=committing and not errors.sqlite_code(error))
 
 
 def _alike(tasks: list[_Task]) -> Iterator[list[_Task]]:
@@ -188,8 +185,8 @@ def _acted(connection: Connection, tasks: list[_Task]) -> list[Any]:
 
 
 class _Undone(Exception):
-    """A transaction of which nothing is kept."""
+    """A transaction that was not committed, or, when `unsure`, of which a server did not say what became of it."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, *, unsure: bool = False) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.unsure = error, unsure

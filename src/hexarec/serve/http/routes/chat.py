@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from hexarec.core import Dialogue, Message, OptionError, Reply, Words, run
 from hexarec.core.errors import HexarecError
+from hexarec.parts.render import titles
 from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
@@ -124,8 +125,10 @@ class _Talk:
         )
         self._degraded += made.given.degraded
         lang = "zh" if any("\u4e00" <= one <= "\u9fff" for one in said) else "en"
-        titles = [self._tenant.catalog[item].title for item in made.given.items if item in self._tenant.catalog.items]
-        text = LISTED[lang].format(titles=("、" if lang == "zh" else "; ").join(titles)) if titles else NOTHING[lang]
+        catalog = self._tenant.catalog
+        rows = catalog.rows(made.given.items)
+        names = titles(catalog, rows[rows >= 0], lang)
+        text = LISTED[lang].format(titles=("、" if lang == "zh" else "; ").join(names)) if names else NOTHING[lang]
         return Reply(Words(text, lang, status="template"), made.given.items, "recommend", self._dialogue.state)
 
     # ----------------------------------------------------------------- shapes

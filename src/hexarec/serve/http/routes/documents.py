@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from hexarec.core import OptionError
-from hexarec.parts.prompts import Prompts
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Activate, Name, PromptBody
+from hexarec.serve.live.prompts import KIND as PROMPT
+from hexarec.serve.live.prompts import prompts_of
 from hexarec.serve.live.publish import KIND as PIPELINE
 from hexarec.serve.store.rows import Versioned
 
 router = APIRouter(route_class=StrictRoute, tags=["documents"])
-PROMPT = "prompt"
 NameInPath = Annotated[Name, Path()]
 
 
@@ -87,8 +87,9 @@ def put_prompt(request: Request, caller: MayWrite, name: NameInPath, body: Promp
 def _check_slots(name: str, body: PromptBody) -> None:
     """Raise OptionError unless slots are plain names: `{a.b}` looks into what fills it, `{a:9999}` pads it."""
     try:
-        Prompts(name, 1, {"text": body.en}, {"text": body.zh or body.en})
-        parts = [part for text in (body.en, body.zh) for part in string.Formatter().parse(text)]
+        made = prompts_of(name, 1, body.model_dump())
+        texts = [*made.en.values(), *made.zh.values()]
+        parts = [part for text in texts for part in string.Formatter().parse(text)]
     except ValueError as error:
         raise OptionError(f"prompt {name!r}: {error}", hint="write a brace that is no slot twice") from None
     for _, slot, form, conversion in parts:

@@ -63,7 +63,6 @@ class Text(Response):
 def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format; no ids, no content."""
     backend = backend_of(request)
-    for tenant in backend.service.tenants.values():
-        for name, served in tenant.served.items():
-            backend.metrics.waiting.labels(name).set(served.waiting)
+    tenants = backend.service.tenants.values()
+    backend.metrics.waiting.set(sum(served.waiting for tenant in tenants for served in tenant.served.values()))
     return Text(backend.metrics.text())

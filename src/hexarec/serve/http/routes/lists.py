@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
-from hexarec.core import Filter, OptionError
+from hexarec.core import OptionError
 from hexarec.serve.answering import answered
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, request_id_of, tenant_of
-from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar
-from hexarec.serve.http.told import ask_of, on_sale, past, recommended
+from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar, UserId
+from hexarec.serve.http.told import ask_of, filter_of, on_sale, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 
@@ -28,7 +28,8 @@ async def recommend(request: Request, caller: MayRecommend, body: Recommend) -> 
 
 @router.get("/v1/users/{user_id}/recommendations", response_model=Recommended, openapi_extra=needs("recommend"))
 async def recommendations(
-    request: Request, caller: MayRecommend, user_id: Annotated[Id, Path()], n: Annotated[int, Query(ge=1, le=200)] = 10,
+    request: Request, caller: MayRecommend, user_id: Annotated[UserId, Path()],
+    n: Annotated[int, Query(ge=1, le=200)] = 10,
     pipeline: Annotated[str | None, Query(max_length=64)] = None,
 ) -> JSONResponse:  # fmt: skip
     """The same list, for caches and the command line."""
@@ -39,8 +40,7 @@ async def recommendations(
 async def similar(request: Request, caller: MayRecommend, body: Similar) -> JSONResponse:
     """Items for somebody of whom nothing is known but that they liked this one."""
     on_sale(tenant_of(request, caller).catalog, body.item_id)
-    where = None if body.filter is None else Filter.parse(body.filter)
-    ask = Ask(history=past([body.item_id]), k=body.n, where=where)
+    ask = Ask(history=past([body.item_id]), k=body.n, where=filter_of(body.filter))
     return await _list(request, caller, ask, body.pipeline, body.deadline_ms, False)
 
 

@@ -14,7 +14,7 @@ from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs, request_id_of, tenant_of
-from hexarec.serve.http.shapes import MOST_ITEMS, Id, UserBody
+from hexarec.serve.http.shapes import MOST_ITEMS, UserBody, UserId
 from hexarec.serve.store.rows import UserRow
 
 router = APIRouter(route_class=StrictRoute, tags=["users"])
@@ -44,7 +44,7 @@ def listed(
 
 
 @router.get("/v1/users/{user_id}", openapi_extra=needs("read"))
-def read(request: Request, caller: MayRead, user_id: Annotated[Id, Path()]) -> dict[str, Any]:
+def read(request: Request, caller: MayRead, user_id: Annotated[UserId, Path()]) -> dict[str, Any]:
     """One user."""
     found = tenant_of(request, caller).shelf.user(user_id)
     if found is None:
@@ -53,7 +53,7 @@ def read(request: Request, caller: MayRead, user_id: Annotated[Id, Path()]) -> d
 
 
 @router.put("/v1/users/{user_id}", openapi_extra=needs("write"))
-def put(request: Request, caller: MayWrite, user_id: Annotated[Id, Path()], body: UserBody) -> dict[str, Any]:
+def put(request: Request, caller: MayWrite, user_id: Annotated[UserId, Path()], body: UserBody) -> dict[str, Any]:
     """Store what a user states."""
     row = UserRow(user_id, dict(body.attributes), body.lang)
     tenant_of(request, caller).shelf.put_users([row])
@@ -64,7 +64,7 @@ def put(request: Request, caller: MayWrite, user_id: Annotated[Id, Path()], body
     "/v1/users/{user_id}/export", openapi_extra=needs("admin"), response_class=Lines,
     responses={200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}},
 )  # fmt: skip
-def export(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()]) -> StreamingResponse:
+def export(request: Request, caller: MayAdmin, user_id: Annotated[UserId, Path()]) -> StreamingResponse:
     """Everything held on a user as JSON lines, each with the table it comes from."""
     tenant = tenant_of(request, caller)
     tenant.shelf.audit(caller.name, "export user", "one user", request_id_of(request))
@@ -77,7 +77,7 @@ def export(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()]) -
 
 
 @router.delete("/v1/users/{user_id}", openapi_extra=needs("admin"))
-def erase(request: Request, caller: MayAdmin, user_id: Annotated[Id, Path()], scrub: bool = True) -> dict[str, Any]:
+def erase(request: Request, caller: MayAdmin, user_id: Annotated[UserId, Path()], scrub: bool = True) -> dict[str, Any]:
     """Erase a user everywhere: rows, caches, profiles, and the saved pipelines that knew them.
 
     scrub: also rewrite the database file, so that no byte is left in free pages.

@@ -42,7 +42,8 @@ _TABLES = {
     "jobs": (
         "tenant word, id word",
         "seq whole, kind word, args text, created real, state word, worker word?, beat real?, started real?, "
-        "ended real?, phase text, done whole, total whole?, cancel bool, result text?, error text?, attempts whole",
+        "ended real?, phase text, done whole, total whole?, since real?, cancel bool, "
+        "result text?, error text?, attempts whole",
     ),
     "job_lines": ("tenant word, job word, seq whole", "line text"),
     "keys": (
