@@ -131,3 +131,17 @@ def test_the_call_counter_sees_a_loop():
 def test_simulated_data_says_so():
     log = Interactions.of({"user": [], "item": [], "time": []}, 0)
     assert not Dataset(Catalog.of([]), log, Users(IdTable.of([]))).simulated
+
+
+def test_hashes_of_texts_follow_their_items_onto_another_lineage():
+    import numpy as np
+
+    from hexarec.core import Catalog, Dataset, Features, IdTable, Interactions, Item, Users
+
+    catalog = Catalog.of([Item(one, one) for one in "abc"])
+    data = Dataset(catalog, Interactions.of({"user": [], "item": [], "time": []}, 0), Users(IdTable.of([])))
+    rows = np.arange(3, dtype=np.float32)[:, None]
+    data = data.with_features("f", Features(rows, np.ones(3, bool), {"maker": "m", "hashes": "ha\nhb\nhc"}))
+    moved = data.onto(IdTable.of(["new", "c", "a"], "other")).features["f"]
+    assert moved.provenance == {"maker": "m", "hashes": "\nhc\nha\nhb"}
+    assert moved.rows[:, 0].tolist() == [0.0, 2.0, 0.0, 1.0] and moved.mask.tolist() == [False, True, True, True]

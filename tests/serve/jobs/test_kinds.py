@@ -23,7 +23,7 @@ from hexarec.serve.store.rows import EventRow, ItemRow, ShownRow
 @pytest.mark.parametrize(
     ("kind", "args", "said"),
     [
-        ("fit", {"pipelin": "x"}, "no argument 'pipelin'"),
+        ("fit", {"pipes": "x"}, "no argument 'pipes'"),
         ("fit", {"seed": "0"}, "seed is '0', not int"),
         ("fit", {"seed": True}, "seed is 'True', not int"),
         ("fit", {"seed": -1}, "seed is -1, not between 0"),
@@ -59,7 +59,7 @@ def test_fit_publishes_the_next_version_and_serves_it(tenant, runner):
 
 
 def test_a_configuration_that_cannot_be_fitted_fails_and_the_old_version_stays(tenant, runner):
-    job = tenant.shelf.add_job("fit", {"config": {"retrieve": [{"use": "populer"}]}})
+    job = tenant.shelf.add_job("fit", {"config": {"retrieve": [{"use": "popula"}]}})
     runner.one()
     ended = tenant.shelf.job(job.id)
     assert ended.state == "failed" and "did you mean 'popular'" in ended.error

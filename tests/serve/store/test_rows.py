@@ -303,3 +303,17 @@ def test_tenants_are_those_that_wrote(shared, shelf):
     assert shelf.tenant not in shared.tenants()
     shelf.put_users([UserRow("u")])
     assert shelf.tenant in shared.tenants()
+
+
+def test_a_job_given_back_waits_as_if_nobody_had_had_it(shelf, clock):
+    job = shelf.add_job("fit", {})
+    shelf.claim_job("w1")
+    with pytest.raises(StateError):
+        shelf.give_back_job(job.id, "w2")
+    beaten = shelf.beat(job.id, "w1", phase="epoch", done=1, total=2, since=clock.now - 3)
+    assert beaten.since == clock.now - 3
+    given = shelf.give_back_job(job.id, "w1")
+    assert (given.state, given.worker, given.attempts) == ("waiting", None, 0)
+    assert shelf.claim_job("w2").attempts == 1
+    shelf.cancel_job(job.id)
+    assert shelf.give_back_job(job.id, "w2").state == "cancelled" and shelf.claim_job("w3") is None

@@ -1,0 +1,157 @@
+"""`hexarec serve` as a process: the first start, open addresses, and a stop under load."""
+
+import signal
+import sqlite3
+import threading
+import time
+
+import httpx
+import pytest
+from tests.cli.calls import call, fails, written
+from tests.serve.processes import said, started
+from tests.serve.running import free_port
+
+from hexarec.serve.client import Client
+
+CONFIG = """
+[data]
+path = "world:checkerboard"
+
+[[retrieve]]
+use = "itemknn"
+
+[[retrieve]]
+use = "popular"
+
+[serve]
+home = "home"
+stop_seconds = 5.0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, CONFIG)
+    return tmp_path
+
+
+def ready(process, url, folder, seconds=90):
+    end = time.monotonic() + seconds
+    while True:
+        assert process.poll() is None, said(folder)
+        assert time.monotonic() < end, said(folder)
+        try:
+            if httpx.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+
+
+def stop(process, folder):
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) in (0, -signal.SIGTERM), said(folder)
+
+
+def test_an_open_address_needs_a_key_first(folder):
+    told = fails("serve", "--host", "0.0.0.0", "--port", free_port())
+    assert "can be reached from other machines, and there is no key yet" in told
+    assert "hexarec keys create" in told and not (folder / "home" / "pipelines").exists()
+
+
+def test_settings_are_checked_before_anything_is_done(folder):
+    written(folder, "[serve]\nmergee = 3\n", "bad.toml")
+    assert "did you mean 'merge'" in fails("serve", "-c", "bad.toml")
+    assert not (folder / "home").exists()
+
+
+def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(folder, data):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = started("serve", "--port", port, cwd=folder)
+    ready(process, url, folder)
+    told = said(folder)
+    assert "60 users" in told and "24 items" in told and "fitted pipeline default, version 1" in told
+
+    acknowledged, listed, wrong, over = [], [0], [], threading.Event()
+    follower = threading.Thread(target=follow, args=(url, over))
+
+    def load(number):
+        users, count = data.users.ids.ids, 0
+        with httpx.Client(base_url=url, timeout=20) as http:
+            while not over.is_set():
+                count += 1
+                id = f"{number}-{count}"
+                body = {"event_id": id, "item_id": data.catalog.items.ids[count % 24], "user_id": f"load {number}"}
+                try:
+                    made = http.post("/v1/events", json=body)
+                    if made.status_code == 201:
+                        acknowledged.append(id)
+                    elif made.status_code != 503:
+                        wrong.append(made.text)
+                    made = http.post("/v1/recommend", json={"user_id": users[count % 60], "n": 3})
+                    if made.status_code == 200:
+                        listed[0] += len(made.json()["items"]) == 3
+                    elif made.status_code != 503:
+                        wrong.append(made.text)
+                except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                    return  # the server takes no more, or closed a connection on which nothing was answered
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+    for one in [*threads, follower]:
+        one.start()
+    end = time.monotonic() + 30
+    while len(acknowledged) < 100 and time.monotonic() < end:
+        time.sleep(0.05)
+    began = time.monotonic()
+    stop(process, folder)
+    took = time.monotonic() - began
+    over.set()
+    for one in [*threads, follower]:
+        one.join(20)
+        assert not one.is_alive()
+    assert not wrong and listed[0] > 50 and len(acknowledged) >= 100
+    with sqlite3.connect(folder / "home" / "store.sqlite") as store:
+        kept = {row[0] for row in store.execute("SELECT id FROM events WHERE \"user\" LIKE 'load %'")}
+    assert set(acknowledged) <= kept, "an acknowledged event is on disk"
+    assert took < 5.0, "an open stream of a job does not hold the stop up"
+
+    process = started("serve", "--port", port, cwd=folder)
+    ready(process, url, folder)
+    assert said(folder).count("fitted pipeline") == 1, "the second start finds what the first one made"
+    with Client(url) as client:
+        assert client.recommend(data.users.ids.ids[0])["version"] == 1
+    stop(process, folder)
+
+
+def follow(url, over):
+    """Hold a stream of a job that waits; it ends when the server does."""
+    try:
+        with Client(url) as client:
+            job = client.start_job("bench", max_users=60)
+            for _ in client.follow(job["id"]):
+                if over.is_set():
+                    return
+    except httpx.TransportError:
+        return
+
+
+@pytest.mark.slow
+def test_several_processes_share_port_and_store(folder, data):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = started("serve", "--port", port, "--workers", 2, cwd=folder)
+    ready(process, url, folder)
+    with Client(url) as client:
+        client.put_item("fresh", "A fresh title")
+        for _ in range(20):
+            client.event("fresh", user="u")
+        end = time.monotonic() + 10
+        while True:
+            found = [client.similar("fresh", n=3)["items"] for _ in range(6)]
+            if all(found) or time.monotonic() > end:
+                break
+        assert all(found)
+    stop(process, folder)
+    assert call("db", "check").stdout
