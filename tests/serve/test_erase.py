@@ -194,10 +194,10 @@ def test_a_fit_that_runs_meanwhile_forgets_too(served, monkeypatch):
     tenant = backend.service.tenant("default")
     usual = live.fitted_version
 
-    def slow(config, data, folder, name, seed):
+    def slow(config, kept, data, folder, name, seed):
         assert user in data.users.ids.ids.tolist()  # it was read before the erasure
         erased(tenant, user, scrub=False)
-        return usual(config, data, folder, name, seed)
+        return usual(config, kept, data, folder, name, seed)
 
     monkeypatch.setattr(live, "fitted_version", slow)
     tenant.fit("default", PROFILES)
