@@ -191,7 +191,7 @@ def test_without_sqlalchemy_the_extra_is_named():
 def test_a_server_that_does_not_answer(tmp_path):
     with pytest.raises(StateError) as caught:
         open_store("postgresql://nobody@127.0.0.1:9/none")
-    assert caught.value.hint
+    assert caught.value.hint and caught.value.retryable
 
 
 def test_a_password_is_not_shown(postgres):

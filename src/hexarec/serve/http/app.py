@@ -32,6 +32,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         (409, "conflict, or not now"), (413, "too large"), (415, "compressed"), (421, "another host"), (422, "invalid"),
         (429, "rate or budget used up"), (500, "a fault of the server"), (501, "not installed, or not supported"),
         (502, "a model failed"), (503, "overloaded"), (504, "deadline"),
+        (507, "the disk of the store is full"),
     )
 }  # fmt: skip
 

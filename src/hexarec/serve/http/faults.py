@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from hexarec.core import errors
 from hexarec.serve import errors as served
+from hexarec.serve.store import errors as stored
 
 STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
     (served.MissingError, 404, "not_found"),
@@ -19,6 +20,9 @@ STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
     (served.LimitError, 429, "rate_limited"),
     (served.ConflictError, 409, "conflict"),
     (served.OverloadError, 503, "overloaded"),
+    (stored.FullError, 507, "full"),
+    (stored.BusyError, 503, "busy"),
+    (stored.StoppedError, 503, "stopped"),
     (errors.BudgetError, 429, "budget_used_up"),
     (errors.DeadlineError, 504, "deadline"),
     (errors.CancelledError, 499, "cancelled"),

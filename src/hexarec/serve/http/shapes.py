@@ -323,6 +323,7 @@ class Verdicts(BaseModel):
 
     accepted: int
     duplicates: int
+    erased: int = Field(description="not stored: they happened before their user was erased")
     conflicts: list[str]
 
 
@@ -339,5 +340,6 @@ class BatchVerdicts(BaseModel):
 
     accepted: int
     duplicates: int
+    erased: int = Field(description="not stored: they happened before their user was erased")
     rejected: int
     errors: list[LineVerdict]

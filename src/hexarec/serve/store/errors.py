@@ -32,7 +32,8 @@ _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_S
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _READING = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 _PG_FULL = {"53100", "53200"}  # disk_full, out_of_memory
-_PG_BUSY = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
+# None: no server answered; serialization, deadlock, lock, connections, shutdown, crash, starting
+_PG_BUSY = {None, "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
 
 
 def sqlite_code(error: BaseException) -> int:
@@ -74,7 +75,7 @@ def typed(error: BaseException) -> Exception:
 
 def _of_database(error: BaseException, gone: bool, refused: bool) -> HexarecError:
     said = " ".join(str(error).split())[:200]
-    code, state = sqlite_code(error), getattr(error, "sqlstate", None)
+    code, state = sqlite_code(error), getattr(error, "sqlstate", "")
     if code in _FULL or state in _PG_FULL:
         return FullError(f"the disk does not take it: {said}", hint="make room on the disk, then send it again")
     if gone or code & 0xFF in _BUSY or state in _PG_BUSY:

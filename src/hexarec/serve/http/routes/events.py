@@ -65,7 +65,12 @@ async def add(request: Request, caller: MayEvents, body: NewEvent | Events) -> d
         raise ConflictError(
             f"event {conflicts[0]!r} exists with other content{kept}", hint="make a new id for another event"
         )
-    return {"accepted": counted["new"], "duplicates": counted["same"], "conflicts": conflicts}
+    return {
+        "accepted": counted["new"],
+        "duplicates": counted["same"],
+        "erased": counted["erased"],
+        "conflicts": conflicts,
+    }
 
 
 @router.post("/v1/events:batch", response_model=BatchVerdicts, openapi_extra={**needs("events"), **NDJSON})
@@ -90,6 +95,7 @@ async def add_batch(request: Request, caller: MayEvents) -> dict[str, Any]:
     return {
         "accepted": counted["new"],
         "duplicates": counted["same"],
+        "erased": counted["erased"],
         "rejected": counted["rejected"] + counted["conflict"],
         "errors": errors,
     }
