@@ -24,6 +24,7 @@ OURS = {  # words of ours in SQL, where a parameter may not stand: file and the 
     "store/engines.py": {"pragma", "_WRITERS_TAKE_TURNS"},
     "store/erase.py": {"table.name"},
     "store/migrate.py": {"VERSION_TABLE"},
+    "store/statements.py": {"table.name"},
 }
 
 

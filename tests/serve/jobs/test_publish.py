@@ -63,3 +63,16 @@ def test_a_version_whose_files_are_gone_is_told_and_the_old_one_serves(tenant, d
     assert tenant.recommender("p").current.version == 1 and f"version {made.version}" in tenant.broken["p"]
     shutil.rmtree(tenant.folder / tenant.shelf.get("pipeline", "p", 1).body["path"])
     assert tenant.recommender("p").submit(Ask(user=data.users.ids.ids[0])).result().version == 1
+
+
+def test_files_of_old_versions_go_and_that_of_the_active_one_stays(tenant):
+    from hexarec.serve.live.publish import KEPT, pruned
+
+    for _ in range(KEPT + 2):
+        tenant.fit("p", POPULAR)
+    versions = tenant.shelf.versions("pipeline", "p")
+    there = [(tenant.folder / version.body["path"]).is_dir() for version in versions]
+    assert there == [False] * 2 + [True] * KEPT
+    tenant.activate("p", 3)
+    assert pruned(tenant.shelf, tenant.folder, "p", 1) == 3
+    assert (tenant.folder / versions[2].body["path"]).is_dir()

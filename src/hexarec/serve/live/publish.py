@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hexarec.serve.store.shelf import Shelf
 
 KIND = "pipeline"
+KEPT = 5
+"""Versions of a pipeline whose files stay, for the way back."""
 
 
 def fitted_version(
@@ -78,6 +80,17 @@ def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, in
     """The same version serving a changed catalog; new items pass `extend` of each stage."""
     pipeline = generation.pipeline.attach(served_data(catalog, generation.name))
     return attached(generation.name, generation.version, pipeline, counts, generation.like, generation.path)
+
+
+def pruned(shelf: Shelf, folder: Path, name: str, keep: int = KEPT) -> int:
+    """Remove the files of all but the newest `keep` versions and the active one; versions removed, which stay listed."""
+    done = 0
+    for version in shelf.versions(KIND, name)[:-keep]:
+        old = folder / str(version.body["path"])
+        if not version.active and old.is_dir():
+            shutil.rmtree(old)
+            done += 1
+    return done
 
 
 def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> int:

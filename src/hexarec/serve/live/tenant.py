@@ -16,7 +16,7 @@ from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grow
 from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.prompts import with_prompts
-from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog
+from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
 from hexarec.serve.live.recommender import Recommender
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
@@ -113,6 +113,8 @@ class Tenant:
         made = self.shelf.put(KIND, name, body, activate=True)
         self._forget_since(started, users, name)
         self.refresh()
+        with self.erasing:
+            pruned(self.shelf, self.folder, name)
         return made
 
     def _forget_since(self, started: float, users: Sequence[str], name: str) -> None:
