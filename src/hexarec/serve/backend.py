@@ -27,6 +27,7 @@ class Backend:
         self.service = service
         self.metrics = Metrics()
         self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
+        self.followers: set[object] = set()  # streams that follow a job; half of [serve] calls at most
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()
         self._saver = threading.Thread(target=self._save_often, name="save what was spent", daemon=True)

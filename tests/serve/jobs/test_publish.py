@@ -76,3 +76,11 @@ def test_files_of_old_versions_go_and_that_of_the_active_one_stays(tenant):
     tenant.activate("p", 3)
     assert pruned(tenant.shelf, tenant.folder, "p", 1) == 3
     assert (tenant.folder / versions[2].body["path"]).is_dir()
+
+
+def test_simulated_data_stays_marked(tenant, data):
+    from dataclasses import replace
+
+    assert tenant.data().simulated == data.simulated
+    tenant.import_data(replace(data, simulated=not data.simulated))
+    assert tenant.data().simulated != data.simulated

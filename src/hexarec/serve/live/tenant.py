@@ -71,7 +71,7 @@ class Tenant:
 
     def import_data(self, data: Dataset) -> dict[str, int]:
         """Store a data set's items, users and events; what is there already is not counted twice."""
-        known = {"lang": data.catalog.lang, "name": data.name, "like": like_of(data)}
+        known = {"lang": data.catalog.lang, "name": data.name, "like": like_of(data), "simulated": data.simulated}
         if self.settings != known:
             self.shelf.put(SETTINGS, "data", known, activate=True)
         items = item_rows(data.catalog)
@@ -96,6 +96,7 @@ class Tenant:
         told = self.settings
         name, like = str(told.get("name", self.name)), told.get("like")
         made = dataset_of(self.catalog, self.shelf.event_columns(), users, name=name, like=like)
+        made = replace(made, simulated=bool(told.get("simulated", False)))
         return with_kept(made, self.shelf, self.folder)
 
     # ------------------------------------------------------------- pipelines

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
 from hexarec.core import OptionError
-from hexarec.serve.errors import MissingError
+from hexarec.serve.errors import MissingError, OverloadError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
@@ -80,20 +80,26 @@ def read(request: Request, caller: MayRead, job_id: JobId) -> dict[str, Any]:
 @router.get("/v1/jobs/{job_id}/events", openapi_extra=needs("read"), response_class=EventStream)
 async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingResponse:
     """A job's progress as server-sent events, until it has ended."""
-    tenant = tenant_of(request, caller)
+    backend, tenant = backend_of(request), tenant_of(request, caller)
     await asyncio.to_thread(_found, tenant, job_id)
+    if len(backend.followers) >= backend.settings.calls // 2:
+        raise OverloadError("too many follow jobs already", hint=f"GET /v1/jobs/{job_id} now and then")
 
     async def events() -> AsyncIterator[bytes]:
-        last = ""
-        while not backend_of(request).service.stopping:
-            job = await asyncio.to_thread(_found, tenant, job_id)
-            told_now = json.dumps(told(job), ensure_ascii=False)
-            if told_now != last:
-                yield f"event: {'end' if job.state in ENDED else 'progress'}\ndata: {told_now}\n\n".encode()
-                last = told_now
-            if job.state in ENDED:
-                return
-            await asyncio.sleep(0.3)
+        me, last = object(), ""
+        backend.followers.add(me)
+        try:
+            while not backend.service.stopping:
+                job = await asyncio.to_thread(_found, tenant, job_id)
+                told_now = json.dumps(told(job), ensure_ascii=False)
+                if told_now != last:
+                    yield f"event: {'end' if job.state in ENDED else 'progress'}\ndata: {told_now}\n\n".encode()
+                    last = told_now
+                if job.state in ENDED:
+                    return
+                await asyncio.sleep(0.3)
+        finally:
+            backend.followers.discard(me)
 
     return EventStream(events(), headers={"cache-control": "no-store"})
 
