@@ -83,7 +83,7 @@ def on_catalog(generation: Generation, catalog: Catalog, counts: Mapping[str, in
 
 
 def pruned(shelf: Shelf, folder: Path, name: str, keep: int = KEPT) -> int:
-    """Remove the files of all but the newest `keep` versions and the active one; versions removed, which stay listed."""
+    """Remove the files of all but the newest `keep` versions and the active one; how many, which stay listed."""
     done = 0
     for version in shelf.versions(KIND, name)[:-keep]:
         old = folder / str(version.body["path"])
