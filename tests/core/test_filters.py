@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hexarec.core import Filter, OptionError
+from hexarec.core import Catalog, Filter, Item, OptionError
 from hexarec.core.filters import MAX_DEPTH, column_mask
 
 from .makers import catalog_of
@@ -135,3 +135,11 @@ def test_words_and_numbers_are_not_compared():
 def test_lists_become_tuples_so_that_filters_can_be_shared():
     assert Filter.parse({"field": "year", "op": "in", "value": [1, 2]}).value == (1, 2)
     assert np.array_equal(CATALOG.mask(Filter("in", "year", (1990, 1995))), [1, 1, 0, 0, 1, 0])
+
+
+def test_one_odd_value_in_a_column_spoils_no_comparison():
+    items = [Item("a", "A", attributes={"year": 1999.0}), Item("b", "B", attributes={"year": "soon"}), Item("c", "C")]
+    catalog = Catalog.of(items)
+    assert catalog.mask(Filter.parse({"field": "year", "op": ">=", "value": 1990})).tolist() == [True, False, False]
+    with pytest.raises(OptionError, match="cannot be compared"):
+        catalog.mask(Filter.parse({"field": "year", "op": ">=", "value": None}))

@@ -188,8 +188,10 @@ def test_a_manifest_of_another_format_or_none_is_refused(tmp_path):
     (path / "manifest.json").write_text("{")
     with pytest.raises(StateError, match="damaged"):
         manifest(path)
-    with pytest.raises(StateError, match="no saved state"):
+    with pytest.raises(StateError, match="does not exist"):
         manifest(tmp_path / "nowhere")
+    with pytest.raises(StateError, match="no saved state"):
+        manifest(tmp_path)
 
 
 def test_a_manifest_cannot_point_outside_its_directory(tmp_path):

@@ -1,11 +1,15 @@
 """Chat completions: with and without a conversationalist, streamed, with state kept here or by the client."""
 
+import asyncio
 import json
+import time
 
 import pytest
 from tests.serve.conftest import URL, TestClient, backend_over, make_app
 
+from hexarec.core import Lists
 from hexarec.data.store import open_data
+from hexarec.data.worlds import world
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
 TALKS = {**POPULAR, "converse": {"use": "chatrec", "lm": "fake:overlap", "gate": "rules"}}
@@ -63,6 +67,10 @@ def test_the_server_keeps_the_state_under_a_dialogue_id(api, films):
     other = api.post("/v1/chat/completions", json={"model": "talks", "dialogue_id": "d1", "user": "u0002",
                                                    "messages": [{"role": "user", "content": "hi"}]})  # fmt: skip
     assert other.status_code == 403
+    thief = {"model": "talks", "dialogue_id": "d1", "user": "u0002", "state": {"mine": True},
+             "messages": [{"role": "user", "content": "hi"}]}  # fmt: skip
+    assert api.post("/v1/chat/completions", json=thief).status_code == 403
+    assert message(say(api, "Recommend something.", **more))["items"]
 
 
 def test_a_stream_says_the_same_as_the_whole(api):
@@ -84,3 +92,48 @@ def test_what_is_no_conversation_is_refused(api):
         assert answer.status_code == 422, messages
     missing = api.post("/v1/chat/completions", json={"model": "none", "messages": [{"role": "user", "content": "x"}]})
     assert missing.status_code == 404
+
+
+class Hangs:
+    """A conversationalist that hears no deadline."""
+
+    def converse(self, dialogues, desk):
+        time.sleep(1.5)
+        return []
+
+
+class Late:
+    """A retriever that hears no deadline."""
+
+    def retrieve(self, queries, k):
+        time.sleep(1.0)
+        return Lists.of(queries.catalog.key, [[0]] * len(queries))
+
+
+def test_a_talk_that_hangs_and_the_list_in_its_place_come_before_one_deadline(tmp_path):
+    backend = backend_over(tmp_path, world("checkerboard").data, POPULAR)
+    served = backend.service.tenant().recommender()
+    served.current.pipeline.converse_ = Hangs()
+    served.current.pipeline.retrieve_ = [Late()]
+    with TestClient(make_app(backend), base_url=URL) as client:
+        started = time.monotonic()
+        told = message(say(client, "hello", deadline_ms=400))
+        assert time.monotonic() - started < 0.7 and len(told["items"]) == 5
+    assert len(told["degraded"]) == 2
+
+
+def test_long_talks_keep_no_list_beyond_its_deadline(tmp_path):
+    backend = backend_over(tmp_path, world("checkerboard").data, POPULAR)
+    served = backend.service.tenant().recommender()
+    served.current.pipeline.retrieve_ = [Late()]
+    with TestClient(make_app(backend), base_url=URL) as client:
+
+        async def crowded():
+            loop = asyncio.get_running_loop()
+            for _ in range(64):
+                loop.run_in_executor(None, time.sleep, 0.5)
+
+        client.portal.call(crowded)
+        started = time.monotonic()
+        told = client.post("/v1/recommend", json={"user_id": "u1", "n": 5, "deadline_ms": 200}).json()
+        assert time.monotonic() - started < 0.4 and len(told["items"]) == 5

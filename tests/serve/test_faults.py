@@ -41,7 +41,9 @@ CELLS = [(fault, stage) for stage in STAGES for fault in FAULTS]
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    backend = backend_over(tmp_path_factory.mktemp("faults"), DATA, {"retrieve": [{"use": "popular"}]})
+    backend = backend_over(
+        tmp_path_factory.mktemp("faults"), DATA, {"retrieve": [{"use": "popular"}]}, poll_seconds=3_600.0
+    )  # else what a test swaps in is swapped back
     with TestClient(make_app(backend), base_url=URL) as client:
         client.served = backend.service.tenant().recommender()
         yield client

@@ -281,6 +281,20 @@ def test_a_restart_fills_no_bucket(shelf):
     assert admitted(again, key, clock, 60, 6.0) == 6  # and after the clock went back it goes on at once
 
 
+def test_a_bucket_that_nobody_uses_is_not_written_again(shelf, monkeypatch):
+    key, clock = made_key("k", ["read"], rate=1.0, burst=10)[0], Clock()
+    limits, written = Limits(shelf, clock), []
+    put = shelf.put_bucket
+    monkeypatch.setattr(shelf, "put_bucket", lambda *row: written.append(row) or put(*row))
+    limits.admit(key)
+    limits.save()
+    limits.save()
+    assert len(written) == 1
+    limits.admit(key)
+    limits.save()
+    assert len(written) == 2
+
+
 def test_keys_without_a_rate_have_that_of_the_server(shelf):
     key, clock = made_key("k", ["read"])[0], Clock()
     assert admitted(Limits(shelf, clock), key, clock, 100, 1.0) == 100

@@ -12,6 +12,7 @@ from hexarec.serve import trials
 from hexarec.serve.policies import outcomes_of
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
+ANALYSE = trials.analyse
 RANDOM = {"retrieve": [{"use": "random"}]}
 
 
@@ -118,7 +119,7 @@ def test_an_assignment_that_leaks_stops_the_reading(served):
     assert effect["effect"] is None and "sample" in effect["stopped"] and effect["sample_ratio_p"] < 1e-3
 
 
-def test_late_events_and_other_kinds_do_not_count(served):
+def test_late_events_and_other_kinds_do_not_count(served, monkeypatch):
     create(served, kinds=["purchase"], window=60.0)
     move(served, "running")
     answer = shown(served, "u1")
@@ -131,10 +132,44 @@ def test_late_events_and_other_kinds_do_not_count(served):
     shown_rows = served.tenant.shelf.shown_between(started, started + 50, experiment="home")
     outcomes = trials._outcomes(served.tenant, [row.request for row in shown_rows])
     body = trials.of(served.tenant, "home").body
-    made = trials._effects(served.tenant, body, shown_rows, outcomes)
-    assert sum(made["units"].values()) == 1 and outcomes[answer["request_id"]]
-    values = [event.kind for event in outcomes[answer["request_id"]]]
-    assert values == ["click", "purchase"]
+    assert [event.kind for event in outcomes[answer["request_id"]]] == ["click", "purchase"]
+    assert counted(served, monkeypatch, body, shown_rows, outcomes)["wanted"] == [0.0]
+    body = {**body, "window": 200.0}
+    assert counted(served, monkeypatch, body, shown_rows, outcomes)["wanted"] == [1.0]
+
+
+def counted(served, monkeypatch, body, shown_rows, outcomes):
+    """The values of the units, and what is known of them from before, as they reach the analysis."""
+    seen = {}
+
+    def analyse(values, group, *, over=None, before=None, **rest):
+        seen.update(wanted=values.tolist(), before=before)
+        return ANALYSE(values, group, over=over, before=before, **rest)
+
+    monkeypatch.setattr(trials, "analyse", analyse)
+    trials._effects(served.tenant, body, shown_rows, outcomes)
+    return seen
+
+
+def test_the_covariate_is_from_before_the_start_whatever_came_after(served, monkeypatch):
+    create(served)
+    move(served, "running")
+    body = dict(trials.of(served.tenant, "home").body)
+    rows = [trials.EventRow(f"b{i}", "i001", body["started"] - 100 + i, "click", "busy") for i in range(3)]
+    rows += [trials.EventRow(f"a{i}", "i001", body["started"] + i, "click", "busy") for i in range(600)]
+    served.tenant.shelf.add_events(rows)
+    row = trials.ShownRow("r", body["started"] + 1, "p", "p@1", ("i001",), (1.0,), user="busy", experiment="home",
+                          arm="new")  # fmt: skip
+    assert counted(served, monkeypatch, body, [row], {})["before"].tolist() == [3.0]
+
+
+def test_who_was_assigned_and_got_nothing_counts(served):
+    create(served)
+    move(served, "running")
+    nothing = {"field": "genres", "op": "=", "value": "none"}
+    for i in range(8):
+        assert served.post("/v1/recommend", json={"user_id": f"u{i}", "filter": nothing}).json()["items"] == []
+    assert sum(reading(served)["units"].values()) == 8
 
 
 def test_interleaving_prefers_what_is_clicked(served):
@@ -190,7 +225,7 @@ def test_what_cannot_run_is_refused(served, more, said):
     assert answer.status_code in (404, 422) and said in answer.text
 
 
-def test_states_and_layers(served):
+def test_states_and_one_experiment_at_a_time(served):
     assert create(served).status_code == 201
     assert create(served).status_code == 409
     assert move(served, "stopped").status_code == 409
@@ -198,9 +233,12 @@ def test_states_and_layers(served):
     create(served, "second")
     assert "another experiment runs" in move(served, "running", "second").text
     create(served, "third", layer="other")
-    assert move(served, "running", "third").status_code == 200
+    assert move(served, "running", "third").status_code == 409  # it would run without any traffic
     assert move(served, "shipped", ship="none").status_code == 422
     assert move(served, "stopped").status_code == 200
+    assert move(served, "running", "third").status_code == 200
+    ended = trials.of(served.tenant, "home").body["ended"]
+    assert move(served, "shipped", ship="new").json()["ended"] == ended
     assert move(served, "running", "nowhere").status_code == 404
 
 
@@ -229,3 +267,33 @@ def test_an_exploring_pipeline_logs_what_it_needs_to_be_judged_by(tmp_path, data
     assert len(set(lists)) > 3 and len(made) == 12
     chance = made.shown.fields["propensity"]
     assert (chance > 0).all() and (chance < 1).all() and made.shown.fields["slot"].tolist() == [0, 1, 2, 3, 4] * 12
+
+
+def test_a_drawn_list_that_was_moved_afterwards_has_no_known_propensity(tmp_path, data):
+    control = [{"use": "plackettluce", "temperature": 2.0}, {"use": "mmr", "share": 0.9}]
+    backend = backend_over(tmp_path, data, {**CLASSIC, "control": control})
+    with TestClient(make_app(backend), base_url=URL) as api:
+        shown(api, "stranger")
+        api.put("/v1/users/flush", json={})
+        made = outcomes_of(backend.service.tenant(), "default", days=1.0)
+    assert np.isnan(made.shown.fields["propensity"]).all() and len(made.shown.items) == 5
+
+
+def test_what_happened_in_a_visit_is_its_history(served, data):
+    item = data.catalog.items.ids[3]
+    event = {"event_id": "v", "session_id": "s1", "item_id": item, "type": "click"}
+    assert served.post("/v1/events", json=event).status_code == 201
+    served.post("/v1/recommend", json={"session": {"id": "s1"}, "n": 3})
+    served.put("/v1/users/flush", json={})
+    made = outcomes_of(served.tenant, "default", days=1.0)
+    assert made.queries.history.item.tolist() == [3]
+
+
+def test_experiments_are_known_while_the_store_cannot_be_read(served, monkeypatch):
+    create(served, salt="s")
+    move(served, "running")
+    tenant = served.tenant
+    tenant.documents("experiment")
+    monkeypatch.setattr(tenant.shelf, "names", lambda kind: (_ for _ in ()).throw(trials.MissingError("down")))
+    tenant._documents["experiment"] = (-10.0, tenant._documents["experiment"][1])
+    assert [one.name for one in trials.running(tenant)] == ["home"]

@@ -6,7 +6,7 @@ Idea: the item of rank r has the weight r ** (-1 / temperature); slot by slot on
 proportion to its weight, and the field `propensity` says with which probability. What is logged with its propensity
 can tell later how another ranking would have done.
 Differs: weights come from ranks and not from scores, so one temperature suits every ranker; the head of the list may be
-kept. Put it last: a stage behind it that moves items makes the propensities untrue.
+kept. Put it last: behind it stands no other controller, or the pipeline says NaN, for not known, of its propensities.
 Cost: a sort of `window` numbers per list.
 Needs: nothing.
 """

@@ -35,7 +35,7 @@ def create(
     """Make a key. Its secret is printed once and kept nowhere."""
     from hexarec.cli.shared import say
 
-    with shelf_of(config, home, tenant) as shelf:
+    with shelf_of(config, home, tenant, made=True) as shelf:
         from hexarec.serve.keys import made_key
 
         words = [word.strip() for one in scope for word in one.split(",")]

@@ -40,7 +40,7 @@ def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) ->
     from hexarec.cli.progress import working
     from hexarec.cli.shared import aside
 
-    with opened(settings) as service:
+    with opened(settings, made=True) as service:
         if not settings.alone and not _has_key(service):
             from hexarec.core import OptionError
 

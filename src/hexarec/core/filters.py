@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from hexarec.core.errors import OptionError
 
 COMPARE = ("=", "!=", "<", "<=", ">", ">=", "in", "not in", "has", "exists")
 JOIN = ("and", "or", "not")
+ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 MAX_DEPTH = 16
 
 
@@ -77,6 +79,8 @@ def column_mask(where: Filter, columns: Mapping[str, NDArray[Any]], n: int) -> N
         raise OptionError(f"the catalog has no field {where.field!r}", hint=hint)
     if column.dtype == np.float64:
         return _number_mask(where, column)
+    if where.op in ORDER and not any(_comparable(value, where.value) for value in column):
+        raise OptionError(f"field {where.field!r} cannot be compared with {where.value!r}")
     return np.fromiter((_passes(where, value) for value in column), bool, count=n)
 
 
@@ -109,8 +113,12 @@ def _passes(where: Filter, value: Any) -> bool:
         return bool(set(want) & set(have))
     if where.op in ("!=", "not in"):
         return not set(want) & set(have)
-    try:
-        low, high = value, where.value
-        return bool({"<": low < high, "<=": low <= high, ">": low > high, ">=": low >= high}[where.op])
-    except TypeError:
-        raise OptionError(f"field {where.field!r} cannot be compared with {where.value!r}") from None
+    return _comparable(value, where.value) and bool(ORDER[where.op](value, where.value))
+
+
+def _comparable(value: Any, other: Any) -> bool:
+    """Whether two values have an order: both numbers, or both text. One odd value in a column spoils no filter."""
+    kinds = [
+        type(one) if isinstance(one, str) else float for one in (value, other) if isinstance(one, str | int | float)
+    ]
+    return len(kinds) == 2 and kinds[0] is kinds[1]

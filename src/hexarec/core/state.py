@@ -229,6 +229,8 @@ def manifest(path: str | Path) -> dict[str, Any]:
     try:
         made = json.loads(place.read_text("utf-8"))
     except FileNotFoundError:
+        if not Path(path).exists():
+            raise StateError(f"{path} does not exist", hint="check the path, or fit and save first") from None
         raise StateError(f"{path} holds no saved state (no {MANIFEST})", hint="save it again") from None
     except (ValueError, RecursionError, OSError) as error:
         raise StateError(f"{place} is damaged: {error}", hint="save it again") from None

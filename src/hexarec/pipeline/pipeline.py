@@ -315,8 +315,14 @@ class Pipeline:
                 ),
                 lambda lists: len(lists.items), strict or self.strict,
             )  # fmt: skip
-            ranked = ranked if made is None else made
+            if made is not None:
+                ranked = _of_unknown_chance(made) if "propensity" in ranked.fields else made
         return ranked.top_k(k)
+
+
+def _of_unknown_chance(shaped: Lists) -> Lists:
+    """A drawn list after a further stage: many draws may end in the same list, so its propensities are NaN."""
+    return shaped.with_field("propensity", np.full(len(shaped.items), np.nan, np.float32))
 
 
 def _pairs(lists: Lists) -> NDArray[np.int64]:

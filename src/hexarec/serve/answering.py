@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import HexarecError
@@ -48,17 +49,19 @@ async def answered(
     ask = _within(backend, caller, ask, started, deadline_ms)
     choice = chosen(tenant, ask, pipeline) if show else Choice(tenant.recommender(pipeline).current.name)
     if choice.other is None:
-        given = await _from(tenant.recommender(choice.pipeline), ask)
+        given = await _from(backend, tenant.recommender(choice.pipeline), ask)
     else:
         both = await asyncio.gather(
-            _from(tenant.recommender(choice.pipeline), ask), _from(tenant.recommender(choice.other), ask)
+            _from(backend, tenant.recommender(choice.pipeline), ask),
+            _from(backend, tenant.recommender(choice.other), ask),
         )
         given, choice = merged(choice, both[0], both[1], ask.k, request_id)
     backend.metrics.answered(given)
     spans(given, caller.tenant, request_id)
     if caller.key is not None and ask.purse is None:
         backend.limits(caller.tenant).purse(caller.key).add(given.tokens, given.dollars)
-    if show and backend.settings.log_shown and given.items:
+    # who was assigned and got nothing is still one of the experiment's users
+    if show and backend.settings.log_shown and (given.items or choice.experiment is not None):
         _log_shown(backend, caller, ask, choice, given, request_id, time.monotonic() - started)
     return Answered(given, choice, request_id, time.monotonic() - started)
 
@@ -72,15 +75,16 @@ def _within(backend: Backend, caller: Caller, ask: Ask, started: float, deadline
     return replace(ask, purse=purse) if purse is not None and purse.bounded else ask
 
 
-async def _from(served: Recommender, ask: Ask) -> Given:
+async def _from(backend: Backend, served: Recommender, ask: Ask) -> Given:
     """The pipeline's answer, or standby's when the deadline comes first."""
+    aside = partial(asyncio.get_running_loop().run_in_executor, backend.aside)
     # a filter may take a while to work out
-    waiting = served.submit(ask) if ask.where is None else await asyncio.to_thread(served.submit, ask)
+    waiting = served.submit(ask) if ask.where is None else await aside(served.submit, ask)
     future = asyncio.wrap_future(waiting)
     try:
         return await asyncio.wait_for(future, max(ask.deadline - time.monotonic() - 0.01, 0.001))
     except TimeoutError:
-        return await asyncio.to_thread(served.standby, ask, "pipeline", "the deadline came before the answer")
+        return await aside(served.standby, ask, "pipeline", "the deadline came before the answer")
 
 
 def _log_shown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from hexarec.core.errors import HexarecError
@@ -28,6 +29,7 @@ class Backend:
         self.metrics = Metrics()
         self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
         self.followers: set[object] = set()  # streams that follow a job; half of [serve] calls at most
+        self.aside = ThreadPoolExecutor(8, "aside")  # for lists, so that no long talk keeps them from a thread
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()
         self._saver = threading.Thread(target=self._save_often, name="save what was spent", daemon=True)
@@ -63,6 +65,7 @@ class Backend:
             self._saver.join()
         self._save()
         self.service.close()
+        self.aside.shutdown(wait=False, cancel_futures=True)
 
     def _save_often(self) -> None:
         while not self._stop.wait(1.0):

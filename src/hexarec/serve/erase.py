@@ -33,10 +33,19 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
         counts["saved pipelines"] = sum(forgotten(tenant.shelf, tenant.folder, name, everybody) for name in names)
         counts["files of jobs"] = sum(without_user(tenant, one) for one in everybody)
         _remove_abandoned(tenant)
+        counts["homes set aside by a restore"] = _remove_set_aside(tenant)
     tenant.refresh()
     if scrub:
         tenant.shelf.scrub()
     return counts
+
+
+def _remove_set_aside(tenant: Tenant) -> int:
+    """Remove what restores have set aside: it holds whoever was there before; how many."""
+    found = list(tenant.folder.parent.parent.glob("before-restore-*"))
+    for folder in found:
+        shutil.rmtree(folder)
+    return len(found)
 
 
 def _remove_abandoned(tenant: Tenant) -> None:

@@ -69,6 +69,7 @@ class Limits:
     def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.time, *, rate: float = 0.0) -> None:
         self._shelf, self._clock, self._rate = shelf, clock, rate
         self._buckets: dict[str, Bucket] = {}
+        self._saved: dict[str, tuple[str, float, float]] = {}  # levels as the store has them
         self._accounts: dict[tuple[str, str], _Account] = {}
         self._lock, self._saving = threading.RLock(), threading.Lock()
 
@@ -101,11 +102,13 @@ class Limits:
         with self._saving:
             with self._lock:
                 accounts = list(self._accounts.items())
-                levels = [(key, bucket.level, bucket.time) for key, bucket in self._buckets.items()]
+                buckets = [(key, bucket.level, bucket.time) for key, bucket in self._buckets.items()]
+            levels = [one for one in buckets if self._saved.get(one[0]) != one]
             for (key, day), account in accounts:
                 self._settle(key, day, account)
-            for key, level, when in levels:
-                self._shelf.put_bucket(key, level, when)
+            for one in levels:
+                self._shelf.put_bucket(*one)
+                self._saved[one[0]] = one
 
     def _settle(self, key: str, day: str, account: _Account) -> None:
         owed = {name: total - account.saved[name] for name, total in account.spent.items()}

@@ -58,8 +58,6 @@ class Metrics:
 
 def spans(given: Given, tenant: str, request_id: str) -> None:
     """A span for an answer and one for each stage, with names of the GenAI conventions where a model was asked."""
-    if not tracer.start_span("probe").is_recording():
-        return
     end = time.time_ns()
     start = end - int(1e9 * sum(step["seconds"] for step in given.trace))
     about: dict[str, Any] = {
@@ -67,6 +65,8 @@ def spans(given: Given, tenant: str, request_id: str) -> None:
         "hexarec.batch": given.batch, "hexarec.degraded": len(given.degraded),
     }  # fmt: skip
     whole = tracer.start_span("recommend", start_time=start, attributes=about)
+    if not whole.is_recording():
+        return
     context = trace.set_span_in_context(whole)
     at = start
     for step in given.trace:

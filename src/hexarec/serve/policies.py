@@ -34,8 +34,8 @@ def outcomes_of(tenant: Tenant, pipeline: str, *, days: float, now: float | None
             came[event.request or ""].append(event)
     asks, pasts, items, gains, propensities = [], [], [], [], []
     users = list(dict.fromkeys(row.user for row in shown if row.user is not None))
-    stored = {key: value for at in range(0, len(users), 500)
-              for key, value in tenant.shelf.histories(users[at : at + 500], (), 500).items()}  # fmt: skip
+    visits = list(dict.fromkeys(row.session for row in shown if row.session is not None))
+    stored = tenant.shelf.histories(users, visits, before=end)
     for row in shown:
         ask = Ask(user=row.user, session=row.session)
         past = [event for event in past_of(ask, stored) if event.time < row.time]

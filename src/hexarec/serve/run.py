@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from hexarec.core import OptionError
 from hexarec.serve.backend import Backend
 from hexarec.serve.http.app import make_app
 from hexarec.serve.http.connections import patient
@@ -68,10 +69,29 @@ def stopped() -> Iterator[threading.Event]:
             signal.signal(one, handler)
 
 
+def _check_free(settings: Settings) -> None:
+    """Raise OptionError when somebody else listens there already."""
+    import errno
+    import socket
+
+    kind = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(kind, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((settings.host, settings.port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise OptionError(
+                f"port {settings.port} of {settings.host} is in use", hint="give another --port"
+            ) from None
+
+
 def listen(settings: Settings) -> None:
     """Serve until stopped: SIGTERM answers what is on its way and ends."""
     import uvicorn
 
+    _check_free(settings)
     log_to(sys.stderr)
     common = {
         "host": settings.host, "port": settings.port, "log_config": None, "access_log": False, "server_header": False,

@@ -133,11 +133,12 @@ def moved(tenant: Tenant, name: str, state: str, now: float, ship: str | None = 
     allowed = {"running": ("draft",), "stopped": ("running",), "shipped": ("running", "stopped")}
     if found.body["state"] not in allowed.get(state, ()):
         raise ConflictError(f"experiment {name!r} is {found.body['state']}: it cannot become {state}")
-    layer = found.body["layer"]
-    if state == "running" and any(one.body["layer"] == layer for one in running(tenant)):
-        raise ConflictError(f"another experiment runs in layer {layer!r}", hint="stop it first, or use another layer")
+    others = [one.name for one in tenant.shelf.names(KIND) if one.body["state"] == "running" and one.name != name]
+    if state == "running" and others:  # a list comes from one pipeline, so the second would get no traffic
+        raise ConflictError(f"another experiment runs: {others[0]!r}", hint="stop it first")
     body = dict(found.body) | {"state": state}
-    body["started" if state == "running" else "ended"] = now
+    moment = "started" if state == "running" else "ended"
+    body[moment] = body[moment] or now  # what was stopped before it is shipped ended when it was stopped
     if state == "shipped":
         if ship not in body["arms"]:
             raise OptionError(f"no arm {ship!r}", hint=", ".join(body["arms"]))
@@ -225,10 +226,8 @@ def _before(tenant: Tenant, body: Mapping[str, Any], units: Sequence[str]) -> np
     for start in range(0, len(units), 500):
         part = units[start : start + 500]
         users = [one for one in part if not one.startswith("session:")]
-        for unit, past in tenant.shelf.histories(users, (), 500).items():
-            old = [event for event in past if event.time < body["started"]]
-            if old:
-                made[place[unit]] = sum(event.kind in body["kinds"] for event in old)
+        for unit, past in tenant.shelf.histories(users, before=body["started"]).items():
+            made[place[unit]] = sum(event.kind in body["kinds"] for event in past)
     return None if np.isnan(made).all() else made
 
 

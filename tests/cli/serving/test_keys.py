@@ -86,3 +86,11 @@ def test_a_user_is_exported_and_forgotten_while_a_server_runs(home, data):
     assert [row.what for row in rows] == ["export user", "erase user", "export user"]
     assert user not in str(rows)
     store.close()
+
+
+def test_a_command_in_the_wrong_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (("users", "forget", "u1"), ("keys", "list"), ("ab", "read", "x")):
+        assert "there is no server home" in fails(*words)
+    assert "no file" in fails("keys", "list", "-c", "nothere.toml")
+    assert not (tmp_path / "hexarec-home").exists()

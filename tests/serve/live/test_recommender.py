@@ -177,6 +177,15 @@ def test_closing_in_a_hurry_leaves_nobody_waiting(served):
     assert len(late) == 3 and isinstance(late[0].exception(), OverloadError)
 
 
+def test_closing_passes_over_who_gave_up_waiting(served):
+    one = served(Slow(0.5, listens=False), merge=1)
+    futures = [one.submit(Ask(user=f"u{i}", k=3)) for i in range(4)]
+    time.sleep(0.05)
+    assert futures[1].cancel()
+    one.close(0.1)
+    assert isinstance(futures[3].exception(0), OverloadError) and isinstance(futures[2].exception(0), OverloadError)
+
+
 def test_a_swap_is_seen_whole(served):
     one = served()
     generations = [

@@ -177,7 +177,7 @@ def test_a_long_history_beside_short_ones_is_read_from_its_end(tmp_path):
         for users in (["u0", "u1"], ["u0", "long"]):
             steps = []
             raw.set_progress_handler(lambda steps=steps: steps.append(1), 10)
-            values = {"tenant": "a", "most": 5, "source": "log", "who0": users[0], "who1": users[1]}
+            values = {"tenant": "a", "most": 5, "source": "log", "before": 1e9, "who0": users[0], "who1": users[1]}
             connection.execute(_newest("user", False, 2), values).fetchall()
             raw.set_progress_handler(None, 0)
             seen.append(len(steps))

@@ -85,9 +85,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         broken = first["type"] == "json_invalid"
-        field = "" if broken else ".".join(str(part) for part in first["loc"][1:])
+        parts = [str(part) for part in first["loc"][1:] if not str(part)[:1].isupper()]  # no names of our types
+        field = "" if broken else ".".join(parts)
         ctx = first.get("ctx", {}).get("error")
         message = str(ctx) if broken and ctx is not None else first["msg"]
+        if first["type"] == "extra_forbidden":
+            message = f"there is no field {parts[-1][:80]!r} here"
         return response(422, "invalid", message, request=request, field=field, hint="see /openapi.json")
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:

@@ -218,7 +218,7 @@ class NewExperiment(Strict):
     kind: Literal["ab", "interleave"] = "ab"
     arms: Annotated[dict[Name, Name], Field(min_length=2, max_length=10)]
     shares: dict[Name, Annotated[float, Field(ge=0, le=1)]] | None = None
-    layer: str = Field("", max_length=64)
+    layer: str = Field("", max_length=64, description="drawn from with the salt: another layer, another assignment")
     salt: str | None = Field(None, max_length=200)
     kinds: Annotated[list[Kind], Field(min_length=1)] = ["click"]
     window: Annotated[float, Field(gt=0, le=1e8)] = 86_400.0

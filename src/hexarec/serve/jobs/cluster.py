@@ -42,7 +42,7 @@ def connected(workers: int | None = None, address: str | None = None) -> Iterato
             "a cluster without token authentication runs the code of anybody who reaches it",
             hint="start it with RAY_AUTH_MODE=token, and set RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here too",
         )
-    if address is None and "ray" in sys.modules and not any(_OURS):
+    if address is None and sys.modules.get("ray") is not None and not any(_OURS):
         raise StateError("Ray was imported before, with settings that may open it to others",
                          hint="use a fresh process, as hexarec batch does")  # fmt: skip
     with _environment(LOCAL | {"RAY_AUTH_TOKEN": _TOKEN} if address is None else {}):

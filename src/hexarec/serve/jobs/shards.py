@@ -140,6 +140,7 @@ class EmbedShard(Shards):
 
         catalog = _data(self.data).catalog
         rows, encoder = self.rows(number, len(catalog)), _encoder(self.encoder)
+        rows = rows[catalog.alive[rows]]
         texts = item_texts(catalog, FIELDS)
         vectors = encoded(encoder, [texts[row] for row in rows])
         vector = pl.Series("vector", vectors.tolist(), pl.List(pl.Float32))

@@ -52,7 +52,6 @@ class Recommender:
         self._queue: deque[_Waiting] = deque()
         self._ready = threading.Condition()
         self._closed = False
-        self._seconds = 0.0  # of a batch, smoothed
         self._workers = [
             threading.Thread(target=self._work, name=f"recommend {self.current.name} {i}", daemon=True)
             for i in range(self.threads)
@@ -106,13 +105,15 @@ class Recommender:
         end = time.monotonic() + seconds
         for worker in self._workers:
             worker.join(max(end - time.monotonic(), 0.0))
-        while self._queue:
-            self._queue.popleft().future.set_exception(OverloadError("the server stopped before this was answered"))
+        with self._ready:  # a worker that is late may still take from the queue
+            left = [self._queue.popleft() for _ in range(len(self._queue))]
+        for one in left:
+            if one.future.set_running_or_notify_cancel():  # who gave up waiting has no place for an answer
+                one.future.set_exception(OverloadError("the server stopped before this was answered"))
 
     # ---------------------------------------------------------------- worker
     def _work(self) -> None:
         while batch := self._take():
-            started = time.monotonic()
             made: Sequence[Given | BaseException]
             try:
                 made = self._answered([one.ask for one in batch])
@@ -123,7 +124,6 @@ class Recommender:
                     one.future.set_exception(given)
                 else:
                     one.future.set_result(given)
-            self._seconds += 0.2 * (time.monotonic() - started - self._seconds)
 
     def _take(self) -> list[_Waiting]:
         """The oldest ask with those that can share its batch; empty when closed and nothing waits."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import Catalog, Dataset, StateError, run
+from hexarec.core.errors import HexarecError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
 from hexarec.serve.live.enriched import with_kept
@@ -42,6 +43,7 @@ class Tenant:
         self._recommenders: dict[str, Recommender] = {}
         self._default: str | None = None
         self._catalog: Catalog | None = None
+        self._reached: dict[str, Catalog] = {}  # what each pipeline serves
         self._seen = 0  # newest item version that the catalog has
         self._counts: Counter[str] = Counter()
         self._counted = 0  # newest event that the counts have
@@ -151,10 +153,17 @@ class Tenant:
         return found
 
     def documents(self, kind: str) -> list[Versioned]:
-        """The active documents of a kind, as of the last second: experiments are looked at with every question."""
-        read, found = self._documents.get(kind, (-10.0, []))
-        if time.monotonic() - read > 1.0:
-            found = self.shelf.names(kind)
+        """The active documents of a kind, as of the last second: experiments are looked at with every question.
+
+        While the store cannot be read, those known last.
+        """
+        read, found = self._documents.get(kind, (-10.0, None))
+        if found is None or time.monotonic() - read > 1.0:
+            try:
+                found = self.shelf.names(kind)
+            except HexarecError:
+                if found is None:
+                    raise
             self._documents[kind] = (time.monotonic(), found)
         return found
 
@@ -182,49 +191,63 @@ class Tenant:
     def refresh(self) -> bool:
         """Take up new items and newly published pipelines; whether anything changed."""
         with self._lock:
-            grew = self._take_items()
-            self._documents.clear()
+            changed = self._take_items()
+            self._documents.update({kind: (time.monotonic(), self.shelf.names(kind)) for kind in list(self._documents)})
             self._count()
             told = self.shelf.get(SETTINGS, "default")
             self._default = self._default if told is None else str(told.body["pipeline"])
-            changed = self._take_pipelines() if self._catalog is not None else False
-            if grew:
-                for served in self._recommenders.values():
-                    if len(served.current.catalog) != len(self.catalog) or served.current.catalog is not self.catalog:
-                        served.swap(on_catalog(served.current, self.catalog, self._counts))
-            return grew or changed
+            if self._catalog is not None:
+                changed = self._take_pipelines(self._catalog) or changed
+                self._spread(self._catalog)
+            return changed
 
     def _take_items(self) -> bool:
         changed: list[ItemRow] = []
-        while page := self.shelf.items(after_version=self._seen, most=PAGE):
+        seen = self._seen
+        while page := self.shelf.items(after_version=seen, most=PAGE):
             changed += page
-            self._seen = page[-1].version
+            seen = page[-1].version
         if not changed:
             return False
         if self._catalog is None:
             self._catalog = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
         else:
             self._catalog = grown(self._catalog, changed)
+        self._seen = seen  # last, so that what could not be taken up is read again
         return True
+
+    def _spread(self, catalog: Catalog) -> None:
+        """Let every pipeline serve this catalog; also those that an earlier refresh, which failed, did not reach."""
+        for name, served in self._recommenders.items():
+            if self._reached.get(name) is catalog:
+                continue
+            try:
+                served.swap(on_catalog(served.current, catalog, self._counts))
+            except Exception as error:  # one that cannot take the items up must not keep them from the others
+                self.broken[name] = f"version {served.current.version}: {error}"
+                continue
+            self._reached[name] = catalog
 
     def _count(self) -> None:
         """Count new events per item, for the list of last resort."""
         counts, self._counted = self.shelf.item_counts(self._counted)
         self._counts.update(counts)
 
-    def _take_pipelines(self) -> bool:
+    def _take_pipelines(self, catalog: Catalog) -> bool:
         changed = False
         for version in self.shelf.names(KIND):
             served = self._recommenders.get(version.name)
             if served is not None and _is(served.current, version):
+                self.broken.pop(version.name, None)
                 continue
             try:
-                made = generation_of(version, self.folder, self.catalog, self._counts, self.settings.get("like"))
+                made = generation_of(version, self.folder, catalog, self._counts, self.settings.get("like"))
             except Exception as error:  # a version that cannot be read must not end the service of the others
                 self.broken[version.name] = f"version {version.version}: {error}"
                 continue
             self.broken.pop(version.name, None)
             self._serve(made)
+            self._reached[made.name] = catalog
             changed = True
         return changed
 

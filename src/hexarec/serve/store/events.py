@@ -29,6 +29,7 @@ _SIZES = tuple(10**n for n in range(3, 12))
 _AT_ONCE = 128  # users in one statement
 _WHEN = itemgetter(2, len(_COLUMNS))  # by time, then by number
 _TENANT = _E.tenant == bindparam("tenant")
+_OLDER = _E.time < bindparam("before")
 _KNOWN = select(_E.id, _E.digest).where(_TENANT, _E.id.in_(bindparam("ids", expanding=True, type_=Text)))
 
 
@@ -49,15 +50,17 @@ class Events(Access):
         return self.add_events_soon(events).result()
 
     def histories(
-        self, users: Sequence[str], sessions: Sequence[str] = (), most: int = 500, source: str | None = "log"
-    ) -> dict[str, list[EventRow]]:
+        self, users: Sequence[str], sessions: Sequence[str] = (), most: int = 500, source: str | None = "log",
+        *, before: float = float("inf"),
+    ) -> dict[str, list[EventRow]]:  # fmt: skip
         """The newest `most` events of each user and, under "session:" + id, of each session; oldest first.
 
         Ordered by time, then by arrival. Who has none is not in the answer. `source` None means events of any source.
+        before: only events older than this moment.
         """
-        found = self._newest("user", users, most, source)
+        found = self._newest("user", users, most, source, before)
         if sessions:
-            of_sessions = self._newest("session", sessions, most, source)
+            of_sessions = self._newest("session", sessions, most, source, before)
             found.update((f"session:{session}", rows) for session, rows in of_sessions.items())
         return found
 
@@ -89,12 +92,14 @@ class Events(Access):
             found += [(row[0], EventRow(*row[1:])) for row in rows]
         return [event for _, event in sorted(found, key=lambda pair: pair[0])]
 
-    def _newest(self, who: str, ids: Sequence[str], most: int, source: str | None) -> dict[str, list[EventRow]]:
+    def _newest(
+        self, who: str, ids: Sequence[str], most: int, source: str | None, before: float
+    ) -> dict[str, list[EventRow]]:
         found: dict[str, list[Any]] = defaultdict(list)
         for some in chunks(list(dict.fromkeys(ids)), _AT_ONCE):
             size = 1 << (len(some) - 1).bit_length()  # few sizes, so that every statement is compiled once
             asked = {f"who{n}": some[n] if n < len(some) else None for n in range(size)}
-            values = {"tenant": self.tenant, "most": most, "source": source, **asked}
+            values = {"tenant": self.tenant, "most": most, "source": source, "before": before, **asked}
             for row in self._rows(_newest(who, source is None, size), values):
                 found[getattr(row, who)].append(row)
         return {one: [EventRow(*row[:-1]) for row in sorted(rows, key=_WHEN)] for one, rows in found.items()}
@@ -170,7 +175,7 @@ def digest_of(row: Mapping[str, Any]) -> bytes:
 def _newest(who: str, any_source: bool, size: int) -> Any:
     """One statement that goes to the end of the index once for each of `size` users, however long their histories."""
     newest = [
-        _of_source(select(*_COLUMNS, _E.seq).where(_TENANT, _E[who] == bindparam(f"who{n}")), any_source)
+        _of_source(select(*_COLUMNS, _E.seq).where(_TENANT, _E[who] == bindparam(f"who{n}"), _OLDER), any_source)
         .order_by(_E.time.desc(), _E.seq.desc())
         .limit(bindparam("most", type_=BigInteger))
         for n in range(size)

@@ -35,9 +35,9 @@ class Shown(Access):
 
     def shown_between(
         self, start: float, stop: float, *, pipeline: str | None = None, experiment: str | None = None,
-        most: int = 100_000, source: str | None = "log",
+        most: int | None = None, source: str | None = "log",
     ) -> list[ShownRow]:  # fmt: skip
-        """Lists shown at start <= time < stop, by time, then request. `source` None means any."""
+        """Lists shown at start <= time < stop, by time, then request. `most` None means all, `source` None any."""
         query = select(shown).where(_S.tenant == self.tenant, _S.time >= start, _S.time < stop)
         for column, wanted in ((_S.pipeline, pipeline), (_S.experiment, experiment), (_S.source, source)):
             query = query if wanted is None else query.where(column == wanted)

@@ -43,7 +43,7 @@ async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSO
     The state goes back with the next request, or the server keeps it under `dialogue_id`.
     """
     tenant = tenant_of(request, caller)
-    talk = _Talk(backend_of(request), tenant, caller, body, request_id_of(request))
+    talk = await asyncio.to_thread(_Talk, backend_of(request), tenant, caller, body, request_id_of(request))
     if body.stream:
         return StreamingResponse(talk.stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
     return JSONResponse(talk.whole(await talk.reply(lambda _: None)))
@@ -55,7 +55,9 @@ class _Talk:
     def __init__(self, backend: Backend, tenant: Tenant, caller: Caller, body: Chat, request_id: str) -> None:
         self._backend, self._tenant, self._caller, self._body = backend, tenant, caller, body
         self._request_id, self._created = request_id, int(time.time())
-        self._served = tenant.recommender(None if body.model in ("", "default") else body.model)
+        self._served = tenant.recommender(
+            None if body.model in ("", "default") and body.model not in tenant.served else body.model
+        )
         self._degraded: list[dict[str, str]] = []
         self._spent: dict[str, float] = {}
         self._dialogue = self._read()
@@ -63,11 +65,11 @@ class _Talk:
     def _read(self) -> Dialogue:
         body = self._body
         state: Mapping[str, Any] = body.state or {}
-        if body.dialogue_id is not None and body.state is None:
+        if body.dialogue_id is not None:
             kept = self._tenant.shelf.dialogue(body.dialogue_id) or {}
-            if kept and kept.get("user") != body.user:
+            if kept and kept.get("user") != body.user:  # with a state of its own, too: it would replace what is kept
                 raise ForbiddenError("this dialogue belongs to another user")
-            state = kept.get("state", {})
+            state = kept.get("state", {}) if body.state is None else body.state
         turns = tuple(Message("user" if one.role == "user" else "assistant", _text(one)) for one in body.messages
                       if one.role in ("user", "assistant"))  # fmt: skip
         if not turns or turns[-1].role != "user":
@@ -78,6 +80,8 @@ class _Talk:
         """The reply within its deadline; a list from the pipeline where no conversation is possible."""
         settings = self._backend.settings
         allowed = min(self._body.deadline_ms or 10 * settings.deadline_ms, settings.longest_ms) / 1000
+        end = time.monotonic() + allowed
+        allowed -= min(settings.deadline_ms / 1000, allowed / 4)  # the rest is for the list, if it comes to that
         made: Reply | None = None
         if self._served.current.pipeline.converse_ is not None:
             try:
@@ -91,7 +95,7 @@ class _Talk:
                 log.error("a reply failed, request %s", self._request_id, exc_info=error)
                 self._say_degraded(type(error).__name__)
         if made is None:
-            made = await self._listed()
+            made = await self._listed(end - time.monotonic())
             hear(made.words.text)
         if self._body.dialogue_id is not None:
             kept = {"user": self._body.user, "state": dict(made.state), "turns": [
@@ -116,13 +120,14 @@ class _Talk:
     def _say_degraded(self, why: str) -> None:
         self._degraded.append({"stage": "converse", "method": "pipeline", "why": why})
 
-    async def _listed(self) -> Reply:
-        """The pipeline's list for what was said, in our own words."""
+    async def _listed(self, seconds: float) -> Reply:
+        """The pipeline's list for what was said, in our own words, within these seconds."""
         said = self._dialogue.turns[-1].text
         ask = Ask(user=self._body.user, text=said, k=5)
         made = await answered(
-            self._backend, self._caller, ask, self._request_id, pipeline=self._served.current.name, deadline_ms=None
-        )
+            self._backend, self._caller, ask, self._request_id, pipeline=self._served.current.name,
+            deadline_ms=max(min(int(1000 * seconds), self._backend.settings.deadline_ms), 1),
+        )  # fmt: skip
         self._degraded += made.given.degraded
         lang = "zh" if any("\u4e00" <= one <= "\u9fff" for one in said) else "en"
         catalog = self._tenant.catalog

@@ -49,7 +49,8 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
         raise StateError(f"pipeline {generation.name} has no explainer", hint="fill the slot [explain]")
     catalog = generation.catalog
     stored = served.histories([ask.user] if ask.user is not None else [], [])
-    queries = queries_of(catalog, [ask], [past_of(ask, stored)], time.time(), generation.like)
+    known = [event for event in past_of(ask, stored) if event.item != item]  # an item is no reason for itself
+    queries = queries_of(catalog, [ask], [known], time.time(), generation.like)
     shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
     complaints: list[str] = []
     with run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -58,9 +60,6 @@ async def _list(
 
 async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) -> None:
     """Keep an answer that somebody wants to look into."""
-    import asyncio
-    import time
-
     await asyncio.wrap_future(tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told))
 
 
@@ -81,7 +80,7 @@ async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONRe
             "give documents or item_ids, and not both", hint="documents with query; item_ids with user_id"
         )
     if body.documents:
-        return JSONResponse(_by_words(body))
+        return JSONResponse(await asyncio.to_thread(_by_words, body))
     ask = Ask(
         user=body.user_id, text=body.query or None, candidates=tuple(body.item_ids), k=body.top_n or len(body.item_ids)
     )
