@@ -99,7 +99,7 @@ def test_a_model_says_which_data_it_serves_or_is_told(tmp_path):
     hexarec.save(hexarec.pipeline(written(tmp_path, SIMPLE)).fit(data), tmp_path / "m")
     assert "give --data" in fails("recommend", tmp_path / "m", "--user", "u001")
     assert len(answer("recommend", tmp_path / "m", "--data", "world:cold", "--user", "u001")["items"]) == 10
-    assert "holds no saved state" in fails("recommend", tmp_path / "nothing", "--user", "u001")
+    assert "does not exist" in fails("recommend", tmp_path / "nothing", "--user", "u001")
 
 
 SIMPLE = '[retrieve]\nuse = "itemknn"\n'

@@ -37,6 +37,10 @@ STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
 """Errors raised on purpose, the first that fits: status and type."""
 
 
+UNIONS = frozenset({"NewEvent", "Events", "Document", "PastEvent"})
+"""Types of ours that pydantic names in the place of an error, where a body may be one of several."""
+
+
 class Refused(HTTPException):
     """A request that is not read further; raised anywhere below the guards, it reaches the client as it is."""
 
@@ -85,12 +89,13 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         broken = first["type"] == "json_invalid"
-        parts = [str(part) for part in first["loc"][1:] if not str(part)[:1].isupper()]  # no names of our types
+        given = [str(part) for part in first["loc"][1:]]
+        parts = [part for part in given if part not in UNIONS]
         field = "" if broken else ".".join(parts)
         ctx = first.get("ctx", {}).get("error")
         message = str(ctx) if broken and ctx is not None else first["msg"]
         if first["type"] == "extra_forbidden":
-            message = f"there is no field {parts[-1][:80]!r} here"
+            message = f"there is no field {given[-1][:80]!r} here"
         return response(422, "invalid", message, request=request, field=field, hint="see /openapi.json")
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
