@@ -65,9 +65,9 @@ def test_what_is_taught_is_what_is_asked():
 
 
 def test_items_of_which_nothing_reads_teach_nothing():
-    data = DATA.with_items([Item("blank", "\u200b")])
+    data = DATA.with_items([Item("\u200b", "\u200b")])  # neither title nor id
     queries, _ = cases(data, 2, 0)
-    row = data.catalog.rows(["blank"]).repeat(2)
+    row = data.catalog.rows(["\u200b"]).repeat(2)
     row[1] = 0
     assert [len(one) for one in asking().taught(queries, row)] == [1, 1]
 
