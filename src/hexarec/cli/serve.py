@@ -27,9 +27,11 @@ def serve(
 ) -> None:
     """Serve recommendations over HTTP and MCP. The first start imports the data and fits the pipeline."""
     settings = settings_from(config, home, host=host, port=port, workers=workers)
-    _prepare(settings, config, data, tenant)
     from hexarec.cli.shared import aside
-    from hexarec.serve.run import listen
+    from hexarec.serve.run import listen, one_heap
+
+    one_heap()  # before the first thread has one of its own
+    _prepare(settings, config, data, tenant)
 
     aside().print(f"hexarec serves on http://{settings.host}:{settings.port} (stop with Ctrl-C)", markup=False)
     listen(settings)
