@@ -134,7 +134,7 @@ def asked(
         if history and like:
             named = [Named(one.words, one.kind, one.value) for one in named]
         events, notes = grounded(data.catalog, named)
-        bound = _bound(data)
+        bound = data.interactions.smallest_liked
         return Queries.one(data.catalog, history=events, text=text, where=tree, lang=lang, like=bound), notes
     if history or like:
         raise OptionError("--user has a history already", hint="leave --history and --like out")
@@ -155,12 +155,6 @@ def _unspoken(data: Dataset, lang: str | None) -> list[str]:
     if lang is None or lang in known:
         return []
     return [f"{data.name} has no words in {lang!r}, only in {', '.join(known)}"]
-
-
-def _bound(data: Dataset) -> float | None:
-    """The smallest rating that counts as liked, where the data set's rule names one."""
-    words = data.interactions.like_rule.split()
-    return float(words[2]) if len(words) == 3 and words[:2] == ["value", ">="] else None
 
 
 def _unknown(user: str, data: Dataset) -> Exception:

@@ -20,7 +20,7 @@ from hexarec.core.errors import (
 from hexarec.core.exposures import Exposures, Holdout, after, holdout, truth_of
 from hexarec.core.filters import Filter
 from hexarec.core.ids import IdTable, digest, same_lineage, strings
-from hexarec.core.interactions import KINDS, Event, History, Interactions
+from hexarec.core.interactions import KINDS, NOT_LIKED, Event, History, Interactions
 from hexarec.core.lists import Lists, RankedList, best, fuse, rescored
 from hexarec.core.options import (
     at_least,
@@ -108,6 +108,7 @@ __all__ = [
     "Interactions",
     "Item",
     "KINDS",
+    "NOT_LIKED",
     "Learner",
     "Ledger",
     "LineageError",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 KINDS = ("view", "click", "like", "dislike", "purchase", "rate", "skip", "hide", "review", "tag")
+NOT_LIKED = frozenset({"dislike", "skip", "hide"})
+"""Kinds of events that never say that an item was liked."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ class Interactions:
     def n_users(self) -> int:
         """Users the log has room for, with or without events."""
         return len(self.offsets) - 1
+
+    @property
+    def smallest_liked(self) -> float | None:
+        """The smallest rating that counts as liked, where `like_rule` names one."""
+        words = self.like_rule.split()
+        return float(words[2]) if len(words) == 3 and words[:2] == ["value", ">="] else None
 
     def where(self, keep: NDArray[np.bool_]) -> Interactions:
         """The events marked in `keep`, for the same users and items."""

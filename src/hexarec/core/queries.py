@@ -14,7 +14,7 @@ from hexarec.core.catalog import Catalog
 from hexarec.core.errors import DataError
 from hexarec.core.filters import Filter
 from hexarec.core.ids import IdTable, Rows, Strings, strings
-from hexarec.core.interactions import KINDS, Event, History
+from hexarec.core.interactions import KINDS, NOT_LIKED, Event, History
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Queries:
             raise DataError(f"history names item {lost!r}, which the catalog lacks", field="history")
         kinds = [event.kind if event.kind in KINDS else "click" for event in past]
         value = np.array([event.value for event in past], np.float32)
-        liked = np.array([kind not in ("dislike", "skip", "hide") for kind in kinds], bool)
+        liked = np.array([kind not in NOT_LIKED for kind in kinds], bool)
         if like is not None:
             liked &= ~(value < like)
         made = History(

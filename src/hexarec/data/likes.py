@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core.errors import OptionError
-from hexarec.core.interactions import KINDS
+from hexarec.core.interactions import KINDS, NOT_LIKED
 
 EVERY = "every event"
-NEGATIVE = tuple(KINDS.index(kind) for kind in ("dislike", "skip", "hide"))
+NEGATIVE = tuple(KINDS.index(kind) for kind in sorted(NOT_LIKED))
 NEUTRAL = tuple(KINDS.index(kind) for kind in ("view", "review", "tag"))  # without a value they say neither
 _VALUE = re.compile(r"^\s*(?:value\s*)?(>=|<=|>|<|==|=)\s*(-?\d+(?:\.\d+)?)\s*$")
 _KIND = re.compile(r"^\s*kind\s+(?:is|in)\s+([a-z]+(?:\s*,\s*[a-z]+)*)\s*$")

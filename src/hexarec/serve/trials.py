@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hexarec.core import OptionError, rng
-from hexarec.core.interactions import KINDS
+from hexarec.core.interactions import KINDS, NOT_LIKED
 from hexarec.metrics.assignment import assign
 from hexarec.metrics.interleaving import credit, interleave, preference
 from hexarec.metrics.trial import Guardrail, Result, analyse, guardrail
@@ -29,7 +29,6 @@ KIND = "experiment"
 GUARDS = {"seconds": "lower", "degraded": "lower", "hides": "lower", "distinct": "higher"}
 """What may be guarded, and which way is better: seconds an answer took, degraded answers, dislike/hide/skip events,
 distinct items shown."""
-_COMPLAINTS = frozenset({"dislike", "skip", "hide"})
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _effects(
         for event in outcomes.get(row.request, ()):
             if event.time <= row.time + body["window"]:
                 told["wanted"] += event.kind in body["kinds"]
-                told["hides"] += event.kind in _COMPLAINTS
+                told["hides"] += event.kind in NOT_LIKED
     units = list(arm_of)
     group = np.array([arm_of[unit] for unit in units], np.int64)
     shares = [body["shares"][arm] for arm in arms]

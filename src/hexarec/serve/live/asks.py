@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from hexarec.core import Catalog, Filter, IdTable, Queries, strings
-from hexarec.core.interactions import KINDS, History
+from hexarec.core.interactions import KINDS, NOT_LIKED, History
 from hexarec.core.ragged import offsets_of
 from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import EventRow
 
 _KIND = {name: code for code, name in enumerate(KINDS)}
-_NOT_LIKED = frozenset({"dislike", "skip", "hide"})
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def past_of(ask: Ask, stored: Mapping[str, Sequence[EventRow]]) -> list[EventRow
 
 def liked(event: EventRow, like: float | None) -> bool:
     """Whether an event says that the item was liked; `like` is the smallest rating that does."""
-    if event.kind in _NOT_LIKED:
+    if event.kind in NOT_LIKED:
         return False
     return like is None or event.value is None or event.value >= like
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Users
 from hexarec.core.catalog import column_of
-from hexarec.core.interactions import KINDS
-from hexarec.serve.live.asks import _NOT_LIKED
+from hexarec.core.interactions import KINDS, NOT_LIKED
 from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 
 CHUNK = 5_000
@@ -74,7 +73,7 @@ def dataset_of(
     keep = (item >= 0) & (user >= 0)
     kind = np.array([KINDS.index(one) for one in columns["kind"]], np.int8)
     value = np.array([np.nan if one is None else one for one in columns["value"]], np.float32)
-    liked = ~np.isin(kind, [KINDS.index(one) for one in _NOT_LIKED])
+    liked = ~np.isin(kind, [KINDS.index(one) for one in NOT_LIKED])
     if like is not None:
         liked &= ~(value < like)
     time = np.array(columns["time"], np.float64)
@@ -137,9 +136,3 @@ def event_rows(data: Dataset) -> Iterator[list[EventRow]]:
             )
             for i in range(start, stop)
         ]
-
-
-def like_of(data: Dataset) -> float | None:
-    """The smallest rating that counts as liked, where the data set's rule names one."""
-    words = data.interactions.like_rule.split()
-    return float(words[2]) if len(words) == 3 and words[:2] == ["value", ">="] else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hexarec.core import Answer, Queries
@@ -31,7 +31,6 @@ class Given:
     pipeline: str = ""
     version: int = 0
     policy: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def given_of(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hexarec.core import Catalog, Dataset, StateError, run
 from hexarec.core.errors import HexarecError
 from hexarec.serve.errors import MissingError
-from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, like_of, user_rows
+from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, user_rows
 from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.prompts import with_prompts
@@ -73,7 +73,12 @@ class Tenant:
 
     def import_data(self, data: Dataset) -> dict[str, int]:
         """Store a data set's items, users and events; what is there already is not counted twice."""
-        known = {"lang": data.catalog.lang, "name": data.name, "like": like_of(data), "simulated": data.simulated}
+        known = {
+            "lang": data.catalog.lang,
+            "name": data.name,
+            "like": data.interactions.smallest_liked,
+            "simulated": data.simulated,
+        }
         if self.settings != known:
             self.shelf.put(SETTINGS, "data", known, activate=True)
         items = item_rows(data.catalog)

@@ -15,6 +15,7 @@ from hexarec.serve.http.shapes import Activate, Name, PromptBody
 from hexarec.serve.live.prompts import KIND as PROMPT
 from hexarec.serve.live.prompts import prompts_of
 from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.store.rows import Versioned
 
 router = APIRouter(route_class=StrictRoute, tags=["documents"])
@@ -24,6 +25,13 @@ NameInPath = Annotated[Name, Path()]
 def told(one: Versioned, **more: Any) -> dict[str, Any]:
     """A version as it goes out."""
     return {"name": one.name, "version": one.version, "created": one.created, "active": one.active, **one.body, **more}
+
+
+def _versions(tenant: Tenant, kind: str, name: str) -> dict[str, Any]:
+    found = tenant.shelf.versions(kind, name)
+    if not found:
+        raise MissingError(f"no {kind} {name!r}")
+    return {"versions": [told(one) for one in found]}
 
 
 @router.get("/v1/pipelines", openapi_extra=needs("read"))
@@ -42,10 +50,7 @@ def pipelines(request: Request, caller: MayRead) -> dict[str, Any]:
 @router.get("/v1/pipelines/{name}", openapi_extra=needs("read"))
 def pipeline_versions(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
     """Every version of a pipeline."""
-    found = tenant_of(request, caller).shelf.versions(PIPELINE, name)
-    if not found:
-        raise MissingError(f"no pipeline {name!r}")
-    return {"versions": [told(one) for one in found]}
+    return _versions(tenant_of(request, caller), PIPELINE, name)
 
 
 @router.post("/v1/pipelines/{name}/activate", openapi_extra=needs("write"))
@@ -68,10 +73,7 @@ def prompts(request: Request, caller: MayRead) -> dict[str, Any]:
 @router.get("/v1/prompts/{name}", openapi_extra=needs("read"))
 def prompt(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
     """Every version of a prompt."""
-    found = tenant_of(request, caller).shelf.versions(PROMPT, name)
-    if not found:
-        raise MissingError(f"no prompt {name!r}")
-    return {"versions": [told(one) for one in found]}
+    return _versions(tenant_of(request, caller), PROMPT, name)
 
 
 @router.put("/v1/prompts/{name}", openapi_extra=needs("write"))
