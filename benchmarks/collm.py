@@ -187,7 +187,7 @@ def methods(spec: str, share: float, told: argparse.Namespace) -> dict[str, Any]
     lm = open_lm(spec, dtype="float32")
     base: dict[str, Any] = {
         "lm": lm, "shots": told.shots, "history": told.history, "epochs": told.epochs, "map_epochs": told.map_epochs,
-        "batch": 8, "share": share, "most_valid": told.valid, "domain": "film",
+        "batch": told.batch, "share": share, "most_valid": told.valid, "domain": "film",
     }  # fmt: skip
     cf, titles = classics(), CoLLM(**base)
     made: dict[str, Any] = {"zero-shot": CoLLM(**{**base, "shots": 0}), "titles alone (TALLRec)": titles}
@@ -205,6 +205,7 @@ def main() -> None:
     reader.add_argument("--shots", type=int, default=192)
     reader.add_argument("--history", type=int, default=5)
     reader.add_argument("--epochs", type=int, default=2)
+    reader.add_argument("--batch", type=int, default=8)
     reader.add_argument("--map-epochs", type=int, default=1)
     reader.add_argument("--valid", type=int, default=60, help="validation pairs looked at after an epoch")
     reader.add_argument("--users", type=int, default=24, help="test users that the language model is asked about")

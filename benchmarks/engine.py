@@ -65,13 +65,13 @@ def serve(pipe: Any, kind: str, work: Work) -> None:
 
 
 def opened(name: str, kind: str, work: Work) -> Row:
-    """Start a row's process. Raises RuntimeError when the row cannot be made."""
+    """Start a row's process; what it is opens meanwhile."""
     context = mp.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(there, kind, work), daemon=True)
     process.start()
     there.close()
-    return Row(name, _heard(here)["note"], here, process)
+    return Row(name, "", here, process)
 
 
 def _heard(pipe: Any) -> dict[str, Any]:
@@ -92,10 +92,12 @@ def once(row: Row, keep: bool = True) -> None:
 
 def turns(wanted: dict[str, tuple[str, Work]], repeats: int) -> dict[str, Row]:
     """Run rows (name: kind and work) in turns: one warm-up, then `repeats` each."""
+    started = {name: opened(name, kind, work) for name, (kind, work) in wanted.items()}
     rows: dict[str, Row] = {}
-    for name, (kind, work) in wanted.items():
+    for name, row in started.items():
         try:
-            rows[name] = opened(name, kind, work)
+            row.note = _heard(row.pipe)["note"]
+            rows[name] = row
         except (RuntimeError, EOFError) as error:
             print(f"  {name}: left out, {error}", flush=True)
     for row in rows.values():

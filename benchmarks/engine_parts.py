@@ -59,22 +59,23 @@ def dtypes(work: Work, repeats: int) -> Made:
         wanted = {f"{kind}": ("ours", one) for kind, one in asked.items()}
         wanted |= {"roof float32": ("roof", asked["float32"]), "roof bfloat16": ("roof", asked["bfloat16"])}
         rows = turns(wanted, repeats)
-        for kind in ("float32", "bfloat16", "int8"):
+        for kind in (kind for kind in asked if kind in rows):
             roof = None if kind == "int8" else rows[f"roof {kind}"]  # torch has no plain int8 product to compare with
             made["rows"].append({"k": k, **told(rows[kind], roof)})
-        for kind in ("bfloat16", "int8"):
+        for kind in (kind for kind in ("bfloat16", "int8") if kind in rows):
             same = agree(rows[kind], rows["float32"])
             ratio = _ratio(rows["float32"], rows[kind])
             made["ratios"].append(
                 {"k": k, "against": f"our float32: {kind}", **ratio, "good": same["tau"] > 0.8, **same}
             )
-    many = replace(work, k=20, users=8, dtype="float32")
+    users = 8 if work.device == "cpu" else 64
+    many = replace(work, k=20, users=users, dtype="float32")
     rows = turns({"together": ("ours", many), "one by one": ("one by one", many)}, repeats)
     same = agree(rows["together"], rows["one by one"])
-    made["rows"] += [{"k": 20, "users": 8, **told(row)} for row in rows.values()]
+    made["rows"] += [{"k": 20, "users": users, **told(row)} for row in rows.values()]
     ratio = _ratio(rows["one by one"], rows["together"])
     good = same["max_difference"] <= 1e-3
-    made["ratios"].append({"k": 20, "against": "8 users one by one: in one call", **ratio, "good": good, **same})
+    made["ratios"].append({"k": 20, "against": f"{users} users one by one: in one call", **ratio, "good": good, **same})
     return made
 
 
@@ -180,17 +181,17 @@ def embed(work: Work, repeats: int) -> Made:
 
 def train(work: Work, repeats: int) -> Made:
     """LoRA tokens per second against peft and the Trainer of transformers: the same batch, adapter and losses."""
-    from engine_train import rows
+    from engine_train import rows, sequences
 
     made: Made = {"rows": [], "ratios": []}
     apart = []
-    for row in rows(work.model, Path(work.data), repeats):
+    for row in rows(work.model, Path(work.data), repeats, work.device):
         seconds = row["seconds"]
         apart.append(row["largest relative difference of losses"])
         made["rows"].append(
             {
                 "row": row["name"],
-                "what": f"LoRA r 8 on q and v, {row['dtype']}, 8 sequences",
+                "what": f"LoRA r 8 on q and v, {row['dtype']}, {sequences(work.device)} sequences",
                 "median_s": statistics.median(seconds),
                 "min_s": min(seconds),
                 "max_s": max(seconds),

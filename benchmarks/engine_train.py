@@ -1,11 +1,12 @@
 """LoRA tuning beside peft and the transformers `Trainer`: the same batch, adapter, optimiser and number type.
 
-    python benchmarks/engine_train.py [--source smollm2] [--data DIR] [--repeats 9]
+    python benchmarks/engine_train.py [--source smollm2] [--data DIR] [--device cpu] [--repeats 9]
 
-A batch is 8 prompts of 60 to 220 tokens of film titles with the answer Yes or No; LoRA of rank 8 on queries and values,
-no dropout, AdamW. Each side runs in a process of its own, which gives its peak memory; the two take steps in turn, so a
-noisy moment hits both, and the losses of all steps are compared. A step is everything from the batch to the updated
-weights; what the Trainer does before it (its data loader) and after it (its log) stands outside of the clock.
+A batch is 8 prompts (64 on a GPU) of 60 to 220 tokens of film titles with the answer Yes or No; LoRA of rank 8 on
+queries and values, no dropout, AdamW. Each side runs in a process of its own, which gives its peak memory; the two take
+steps in turn, so a noisy moment hits both, and the losses of all steps are compared. A step is everything from the
+batch to the updated weights; what the Trainer does before it (its data loader) and after it (its log) stands outside of
+the clock.
 """
 
 from __future__ import annotations
@@ -37,13 +38,18 @@ def titles(data_dir: Path | None) -> list[str]:
     return [" ".join(draw.choice(words, 3)) + f" ({1950 + n % 50})" for n in range(500)]
 
 
-def batch(names: list[str], tokens: Any) -> Any:
-    """Eight examples as ids; the answers are drawn."""
+def sequences(device: str) -> int:
+    """Examples of a batch: what fills the device."""
+    return 8 if device == "cpu" else 64
+
+
+def batch(names: list[str], tokens: Any, size: int) -> Any:
+    """`size` examples as ids; the answers are drawn."""
     from hexarec.lm.base import Prompt
     from hexarec.parts.train.examples import Example, encode
 
     draw, made = np.random.default_rng(1), []
-    for wanted in np.linspace(60, 218, 8).astype(int):
+    for wanted in np.linspace(60, 218, size).astype(int):
         liked: list[str] = []
         while True:
             text = f"The user liked: {'; '.join(liked)}. Will the user like {names[0]}? Answer Yes or No."
@@ -55,19 +61,29 @@ def batch(names: list[str], tokens: Any) -> Any:
     return encode(made, tokens)
 
 
+def finished(device: str) -> None:
+    """Wait until a GPU has done what it was given: its calls return before."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
+
+
 class Clock:
     """Waits for the parent's word before a step, and tells it how long the step took."""
 
-    def __init__(self) -> None:
-        self.started = 0.0
+    def __init__(self, device: str) -> None:
+        self.started, self.device = 0.0, device
 
     def begin(self) -> None:
         """Wait for the word."""
         sys.stdin.readline()
+        finished(self.device)
         self.started = time.perf_counter()
 
     def end(self) -> None:
         """Tell the seconds."""
+        finished(self.device)
         print(json.dumps({"seconds": time.perf_counter() - self.started}), flush=True)
 
 
@@ -80,9 +96,9 @@ def ours(base: Any, names: list[str], steps: int, adapter: Path) -> list[float]:
     from hexarec.parts.train.tunable import Tunable
 
     tunable = Tunable(base, LoRA(r=8, alpha=16.0, dropout=0.0), seed=1)
-    data = batch(names, tunable.tokens)
+    data = batch(names, tunable.tokens, sequences(base.device))
     tunable.save(adapter)
-    clock = Clock()
+    clock = Clock(base.device)
 
     def turns(event: dict[str, Any]) -> None:
         if event["done"]:
@@ -90,7 +106,7 @@ def ours(base: Any, names: list[str], steps: int, adapter: Path) -> list[float]:
         if event["done"] < steps:
             clock.begin()
 
-    plan = Plan(epochs=steps, batch=8, rate=RATE, warmup=0.0, schedule="constant", every=steps)
+    plan = Plan(epochs=steps, batch=len(data), rate=RATE, warmup=0.0, schedule="constant", every=steps)
     with run(emit=turns):
         return sft(tunable, data, plan=plan, seed=1).losses
 
@@ -108,9 +124,9 @@ def peer(base: Any, names: list[str], steps: int, adapter: Path) -> list[float]:
     for name, value in read(adapter).tensors.items():
         place, _, part = name.rpartition(".")
         state[f"base_model.model.{place}.lora_{part}.default.weight"].data.copy_(value)
-    data = batch(names, Tokens(base.tokenizer))
+    data = batch(names, Tokens(base.tokenizer), sequences(base.device))
     rows = [{"input_ids": one.ids, "labels": np.where(one.loss, one.ids, -100)} for one in data.lines]
-    clock = Clock()
+    clock = Clock(base.device)
 
     class Turns(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -121,9 +137,9 @@ def peer(base: Any, names: list[str], steps: int, adapter: Path) -> list[float]:
 
     with tempfile.TemporaryDirectory() as folder:
         told = TrainingArguments(
-            folder, per_device_train_batch_size=8, num_train_epochs=steps, learning_rate=RATE, logging_steps=1,
-            lr_scheduler_type="constant", weight_decay=0.0, save_strategy="no", report_to=[], use_cpu=True,
-            disable_tqdm=True, remove_unused_columns=False,
+            folder, per_device_train_batch_size=len(rows), num_train_epochs=steps, learning_rate=RATE, logging_steps=1,
+            lr_scheduler_type="constant", weight_decay=0.0, save_strategy="no", report_to=[], disable_tqdm=True,
+            use_cpu=base.device == "cpu", remove_unused_columns=False,
         )  # fmt: skip
         trainer = Trainer(model, told, _padded, train_dataset=rows, callbacks=[Turns()])
         trainer.pop_callback(_printer())
@@ -150,11 +166,11 @@ def _padded(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {**made, "attention_mask": mask}
 
 
-def side(name: str, source: str, dtype: str, data_dir: str, steps: str, adapter: str) -> None:
+def side(name: str, source: str, dtype: str, device: str, data_dir: str, steps: str, adapter: str) -> None:
     """One process: load, wait for turns, tell losses and memory."""
     from hexarec.lm.hf.weights import load
 
-    base = load(source, dtype=dtype, device="cpu")  # type: ignore[arg-type]
+    base = load(source, dtype=dtype, device=device)  # type: ignore[arg-type]
     print(json.dumps({"ready": True}), flush=True)
     sys.stdin.readline()
     losses = {"ours": ours, "peer": peer}[name](base, titles(Path(data_dir)), int(steps), Path(adapter))
@@ -194,20 +210,20 @@ class Side:
         raise RuntimeError(f"a side ended ({self._process.wait()}) without {what!r}: {self._errors.read()[-2000:]}")
 
 
-def rows(source: str, data_dir: str | Path | None, repeats: int) -> list[dict[str, Any]]:
+def rows(source: str, data_dir: str | Path | None, repeats: int, device: str = "cpu") -> list[dict[str, Any]]:
     """One row for each side and number type: median and best tokens per second, ratio, peak memory, loss difference.
 
     Tokens are the real ones of the batch, without padding. The first step of each side is not timed.
     """
     found: list[dict[str, Any]] = []
     for dtype in ("float32", "bfloat16"):
-        found += _compared(source, str(data_dir or ""), repeats, dtype)
+        found += _compared(source, str(data_dir or ""), repeats, dtype, device)
     return found
 
 
-def _compared(source: str, data_dir: str, repeats: int, dtype: str) -> list[dict[str, Any]]:
+def _compared(source: str, data_dir: str, repeats: int, dtype: str, device: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        words = (source, dtype, data_dir, str(repeats + 1), f"{folder}/adapter")
+        words = (source, dtype, device, data_dir, str(repeats + 1), f"{folder}/adapter")
         sides = {name: Side(name, *words) for name in NAMES}
         for one in sides.values():
             one.say()  # ours first: it leaves the adapter
@@ -218,7 +234,7 @@ def _compared(source: str, data_dir: str, repeats: int, dtype: str) -> list[dict
                 one.say()
                 one.seconds.append(one.told("seconds")["seconds"])
         ends = {name: one.told("losses") for name, one in sides.items()}
-    tokens = _tokens(source, data_dir)
+    tokens = _tokens(source, data_dir, sequences(device))
     curves = [np.array(ends[name]["losses"]) for name in NAMES]
     apart = float(np.max(np.abs(curves[0] - curves[1]) / np.abs(curves[1])))
     ratios = [b / a for a, b in zip(sides["ours"].seconds, sides["peer"].seconds, strict=True)]
@@ -240,12 +256,12 @@ def _compared(source: str, data_dir: str, repeats: int, dtype: str) -> list[dict
     ]
 
 
-def _tokens(source: str, data_dir: str) -> int:
+def _tokens(source: str, data_dir: str, size: int) -> int:
     from hexarec.lm.hf.tokens import Tokens
     from hexarec.lm.hf.weights import load
 
     tokens = Tokens(load(source, dtype="bfloat16", device="cpu").tokenizer)
-    return sum(len(line.ids) for line in batch(titles(Path(data_dir)), tokens).lines)
+    return sum(len(line.ids) for line in batch(titles(Path(data_dir)), tokens, size).lines)
 
 
 def main() -> None:
@@ -254,12 +270,13 @@ def main() -> None:
     asked.add_argument("--source", default="smollm2")
     asked.add_argument("--data", default=None, help="folder that holds ml100k")
     asked.add_argument("--repeats", type=int, default=9)
-    asked.add_argument("--side", nargs=6, default=None, help=argparse.SUPPRESS)
+    asked.add_argument("--device", default="cpu")
+    asked.add_argument("--side", nargs=7, default=None, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.side:
         side(*options.side)
         return
-    for row in rows(options.source, options.data, options.repeats):
+    for row in rows(options.source, options.data, options.repeats, options.device):
         best = f"{row['best tokens per second']:.0f}, ratio {row['ratio of the best']:.2f}"
         print(
             f"{row['name']:<15} {row['dtype']:<9} {row['tokens per second']:7.0f} tokens/s, ratio {row['ratio']:.2f} "

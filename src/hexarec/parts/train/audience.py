@@ -97,7 +97,7 @@ class Attracts:
         """The summed loss of items."""
         own = self._rows[list(rows)].tolist()
         found = self._head(self._states(own))
-        apart: Tensor = ((found - self._guides[own]) ** 2).mean(1).sum()
+        apart: Tensor = ((found - self._guides[own].to(found.device)) ** 2).mean(1).sum()
         return self._cross(found, own, sampled=True) + self._recipe.guide * apart
 
     def _cross(self, found: Tensor, own: Sequence[int], *, sampled: bool) -> Tensor:
@@ -111,8 +111,8 @@ class Attracts:
             columns = np.union1d(met, drawn)
             # a drawn user stands for n / most of those that are left out
             shift = np.where(np.isin(columns, met), 0.0, np.log(n / most)).astype(np.float32)
-        truth = torch.from_numpy(liked[:, columns].toarray().astype(np.float32))
-        odds = torch.log_softmax(found @ weight[columns].T + torch.from_numpy(shift), 1)
+        truth = torch.from_numpy(liked[:, columns].toarray().astype(np.float32)).to(found.device)
+        odds = torch.log_softmax(found @ weight[columns].T + torch.from_numpy(shift).to(found.device), 1)
         return -(odds * truth / truth.sum(1, keepdim=True)).sum()
 
     def value(self, tokens: int) -> float:

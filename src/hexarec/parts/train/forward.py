@@ -106,7 +106,7 @@ def _inputs(model: Any, lines: Sequence[Line], row: _Row, vectors: Tensor | None
     if len(row.slots) != (0 if vectors is None else len(vectors)):
         raise DataError(f"{len(row.slots)} slots for {0 if vectors is None else len(vectors)} vectors")
     if vectors is not None and len(vectors):
-        made = made.index_put((row.slots,), vectors.to(made.dtype))
+        made = made.index_put((row.slots,), vectors.to(made))
     if lead is not None:
         made = made.index_put((row.lead,), lead.to(made.dtype).repeat(len(lines), 1))
     return made

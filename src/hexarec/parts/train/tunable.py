@@ -46,7 +46,7 @@ class Tunable:
     ) -> None:
         self.base, self.kind, self.held, self.seed = base, kind, held, seed
         self.tokens = Tokens(base.tokenizer)
-        self.extra = nn.ModuleDict(extra or {}).float()
+        self.extra = nn.ModuleDict(extra or {}).float().to(base.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_words(seed, "tunable", kind.name) % 2**63)
             self._part: Part = part_of(kind, base, self.tokens, seed)

@@ -117,7 +117,8 @@ def _slots(tunable: Tunable, asked: Asked) -> Slots | None:
     if NAME not in tunable.extra:
         return None
     bridge: Any = tunable.extra[NAME]
-    vectors, rows = (None if one is None else torch.from_numpy(one) for one in (asked.vectors, asked.rows))
+    place = tunable.base.device
+    vectors, rows = (None if one is None else torch.from_numpy(one).to(place) for one in (asked.vectors, asked.rows))
 
     def made(numbers: Sequence[int]) -> Tensor:
         own = list(numbers)
