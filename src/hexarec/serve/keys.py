@@ -113,7 +113,7 @@ class Doorkeeper:
         """open_to: the tenant of callers without a key while no key exists; None lets nobody in without one."""
         self._store, self._open_to = store, open_to
         self._known: dict[str, tuple[float, tuple[str, KeyRow] | None]] = {}
-        self._keyless: tuple[float, bool] = (0.0, False)
+        self._keyless: tuple[float, bool] = (-10.0, False)
         self._failures: dict[str, deque[float]] = {}
 
     def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
@@ -173,8 +173,9 @@ class Doorkeeper:
         return self._looked_up(key_id)
 
     def forget(self, key_id: str) -> None:
-        """Read this key anew when it is next shown."""
+        """Look anew: this key has changed, or is the first one."""
         self._known.pop(key_id, None)
+        self._keyless = (-10.0, False)
 
     def _looked_up(self, key_id: str) -> tuple[str, KeyRow] | None:
         now = time.monotonic()

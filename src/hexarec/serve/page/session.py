@@ -66,10 +66,11 @@ PageAdmin = Annotated[Caller, Depends(viewer_with("admin"))]
 async def form_of(request: Request) -> FormData:
     """The fields of a form that was sent. Raises OptionError for another body."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    body = await request.body()
+    if kind != "application/x-www-form-urlencoded" and (kind or body):
         raise OptionError("this is no form of the page", hint="send it from the page")
     try:
-        fields = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
         raise OptionError("the form cannot be read") from None
     if any("\0" in part for pair in fields for part in pair):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, session
+from hexarec.serve.page.routes import home, session, settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ PAGES = (
     Page("home", "/", "read", "use", home),
     # playground and chat: group "use"; methods, experiments, simulate: group "compare"
     #
-    # data, live, jobs, audit: group "run"; settings: group "keep"
+    # data, live, jobs, audit: group "run"
+    #
+    Page("settings", "/settings", "admin", "keep", settings),
 )
 GROUPS = ("use", "compare", "run", "keep")
 
