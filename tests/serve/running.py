@@ -17,10 +17,13 @@ def free_port():
 
 
 @contextmanager
-def listening(backend, port=0):
-    """The URL of a server over a backend, which ends with it."""
+def listening(backend, port=0, more=()):
+    """The URL of a server over a backend, which ends with it; more: further routers."""
     port = port or free_port()
-    config = uvicorn.Config(make_app(backend), host="127.0.0.1", port=port, log_level="error", ws="none")
+    app = make_app(backend)
+    for router in more:
+        app.include_router(router)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -11,13 +11,14 @@ from starlette.routing import Mount
 from hexarec.data.worlds import world
 from hexarec.serve.http.app import make_app
 from hexarec.serve.keys import ROLES, SCOPES, made_key
+from hexarec.serve.page.routing import PageRoute
 from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 
 from .conftest import CLASSIC, URL, backend_over, key_for
 
 TENANTS = ("default", "other")
 SECRET, NAMED = "secret-of-a", "named-by-a"  # content of tenant A; ids of tenant A
-OPEN = {"/openapi.json"}
+OPEN = {"/openapi.json", "/static/{digest}/{name:path}"}
 OWN_DOOR = {"/mcp"}  # asks for a key itself, and for scopes tool by tool
 
 
@@ -41,6 +42,8 @@ def routes_of(app):
             assert route.path in OPEN | OWN_DOOR, f"{route.path} is neither of the API nor known here"
             continue
         for one in route.original_router.routes:
+            if isinstance(one, PageRoute):
+                continue  # of the page: tests/page/test_access.py
             scope = (one.openapi_extra or {}).get("x-scope")
             assert scope in {*SCOPES, "none"}, f"{one.path} does not say what it needs"
             found += [(method, one.path_format, scope) for method in one.methods]
@@ -104,6 +107,8 @@ def test_the_scope_a_route_says_is_the_scope_it_asks_for(served):
     client, _ = served
     for included in client.app.routes:
         for one in getattr(getattr(included, "original_router", None), "routes", ()):
+            if isinstance(one, PageRoute):
+                continue
             scope = one.openapi_extra["x-scope"]
             asked = [d.call.__closure__[0].cell_contents for d in one.dependant.dependencies]
             assert asked == ([] if scope == "none" else [scope]), one.path

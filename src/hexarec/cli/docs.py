@@ -143,15 +143,17 @@ def _settings(_: str) -> str:
     """The section [serve]."""
     from hexarec.serve.settings import Settings
 
-    return _fields(Settings)
+    return _fields(Settings, without=("origin",))
 
 
-def _fields(cls: type) -> str:
+def _fields(cls: type, without: Sequence[str] = ()) -> str:
     from hexarec.cli.methods import options_of
 
     hints = typing.get_type_hints(cls)
     rows = []
     for one in options_of(cls):
+        if one["name"] in without:
+            continue
         default = one["default"] if one["default"] == "required" else f"`{one['default']}`"
         rows.append([f"`{one['name']}`", _type(hints[one["name"]], one["type"]), default, one["doc"].rstrip(".")])
     return table(("option", "type", "default", "meaning"), rows)

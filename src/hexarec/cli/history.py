@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hexarec.core import KINDS, Catalog, DataError, Event
-from hexarec.data.tables import shortened
-from hexarec.parts.ground import Titles, normal
+from hexarec.parts.named_items import Grounder
 
-SURE = frozenset({"exact", "normalised", "fuzzy"})  # a title inside a longer one is a guess, not a reading
 NAMES = ("item", "item_id", "id", "title", "name")
 FORMS = ".csv with a column item or title, .jsonl with such keys (or plain strings), or .txt with one a line"
 
@@ -29,54 +25,6 @@ class Named:
     kind: str = "like"
     value: float = float("nan")
     time: float | None = None
-
-
-@dataclass(frozen=True)
-class Grounder:
-    """Finds items by id or by title, in every language of the catalog."""
-
-    catalog: Catalog
-
-    @cached_property
-    def _titles(self) -> tuple[Titles, list[int]]:
-        words: list[str] = []
-        rows: list[int] = []
-        for lang in [self.catalog.lang, *{code for kind, code in self.catalog.text if kind == "title"}]:
-            for row, title in enumerate(self.catalog.words("title", lang)):
-                if title and self.catalog.alive[row]:
-                    words.append(title)
-                    rows.append(row)
-        return Titles(tuple(words)), rows
-
-    def find(self, words: str) -> tuple[str | None, str]:
-        """The id of the item these words mean, and a note: how they were read, or what is near when they mean none."""
-        bare = words.strip()
-        if bare in self.catalog.items:
-            return bare, ""
-        titles, rows = self._titles
-        found = titles.find(bare)
-        if found is None or found[1] not in SURE:
-            return None, f"{shortened(bare)!r} is not in the catalog{self._near(bare, found)}"
-        row = rows[found[0]]
-        item, title = str(self.catalog.items.ids[row]), str(self.catalog.titles[row])
-        read = titles.options[found[0]]
-        # a title written out means those that are spelled so, not all that are alike
-        alike = titles._by_exact.get(read.strip().casefold(), ()) if found[1] == "exact" else ()
-        twins = {rows[place] for place in alike or titles._by_normal.get(normal(read), ())}
-        if len(twins) > 1:
-            others = ", ".join(sorted(str(self.catalog.items.ids[one]) for one in twins))
-            return item, f"{bare!r} names {len(twins)} items ({others}); took {title!r}: give an id to be exact"
-        return item, f"read {bare!r} as {title!r}" if found[1] == "fuzzy" else ""
-
-    def _near(self, bare: str, inside: tuple[int, str] | None) -> str:
-        titles, _ = self._titles
-        wanted = normal(bare)
-        near = [titles.options[inside[0]]] if inside is not None else []
-        near += [title for title in titles.options if wanted and wanted in normal(title)][:3]
-        by_normal = {normal(title): title for title in titles.options}
-        near += [by_normal[one] for one in difflib.get_close_matches(wanted, by_normal, n=3, cutoff=0.5)]
-        listed = ", ".join(repr(one) for one in list(dict.fromkeys(near))[:3])
-        return f"; near: {listed}" if listed else ""
 
 
 def grounded(catalog: Catalog, named: Sequence[Named]) -> tuple[list[Event], list[str]]:

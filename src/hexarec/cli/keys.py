@@ -12,7 +12,6 @@ from hexarec.cli.shared import CONFIG, Json
 
 if TYPE_CHECKING:
     from hexarec.serve.store.rows import KeyRow
-    from hexarec.serve.store.shelf import Shelf
 
 app = typer.Typer(help="API keys of a server: create, list, rotate, revoke.", no_args_is_help=True)
 KeyId = Annotated[str, typer.Argument(help="The key's id.")]
@@ -36,13 +35,11 @@ def create(
     from hexarec.cli.shared import say
 
     with shelf_of(config, home, tenant, made=True) as shelf:
-        from hexarec.serve.keys import made_key
+        from hexarec.serve.keyring import issued
 
         words = [word.strip() for one in scope for word in one.split(",")]
-        row, secret = made_key(name, words, days=days, rate=rate, burst=burst, calls=calls, tokens=tokens,
-                               dollars=dollars)  # fmt: skip
-        shelf.put_key(row)
-        shelf.audit("local", "create key", row.id)
+        _, secret = issued(shelf, "local", "", name, words, days=days, rate=rate, burst=burst, calls=calls,
+                           tokens=tokens, dollars=dollars)  # fmt: skip
     say(secret)
 
 
@@ -56,8 +53,10 @@ def listed(
     from hexarec.cli.shared import say_json, screen, table_of
 
     with shelf_of(config, home, tenant) as shelf:
-        now = time.time()
-        rows = [(row.id, row.name, ", ".join(sorted(row.scopes)), _state(row, now)) for row in shelf.keys()]
+        from hexarec.serve.passes import is_pass
+
+        now, found = time.time(), [row for row in shelf.keys() if not is_pass(row)]
+        rows = [(row.id, row.name, ", ".join(sorted(row.scopes)), _state(row, now)) for row in found]
     if json_:
         say_json([dict(zip(("id", "name", "scopes", "state"), row, strict=True)) for row in rows])
     else:
@@ -76,36 +75,36 @@ def rotate(
     from hexarec.cli.shared import say
 
     with shelf_of(config, home, tenant) as shelf:
-        from hexarec.serve.keys import rotated
+        from hexarec.serve.keyring import replaced
 
-        row, secret, old = rotated(_found(shelf, key), overlap)
-        shelf.put_key(row)
-        shelf.put_key(old)
-        shelf.audit("local", "rotate key", f"{old.id} to {row.id}")
+        _, secret = replaced(shelf, "local", "", key, overlap)
     say(secret)
 
 
 @app.command("revoke")
 def revoke(key: KeyId, config: ServeConfig = Path(CONFIG), home: Home = None, tenant: TenantName = "default") -> None:
     """Revoke a key; running servers refuse it within a second."""
-    import time
-    from dataclasses import replace
-
     from hexarec.cli.shared import say
 
     with shelf_of(config, home, tenant) as shelf:
-        shelf.put_key(replace(_found(shelf, key), revoked=time.time()))
-        shelf.audit("local", "revoke key", key)
+        from hexarec.serve.keyring import revoked
+
+        revoked(shelf, "local", "", key)
     say(f"revoked {key}")
 
 
-def _found(shelf: Shelf, key: str) -> KeyRow:
-    from hexarec.core import OptionError
+@app.command("link")
+def link(config: ServeConfig = Path(CONFIG), home: Home = None, tenant: TenantName = "default") -> None:
+    """Print a link that opens the page once, with every right, within fifteen minutes."""
+    from hexarec.cli.serving import page_of, settings_from
+    from hexarec.cli.shared import say
 
-    found = shelf.key(key)
-    if found is None:
-        raise OptionError(f"no key {key[:80]!r}", hint="hexarec keys list")
-    return found
+    settings = settings_from(config, home)
+    with shelf_of(config, home, tenant) as shelf:
+        from hexarec.serve.passes import new_link
+
+        secret = new_link(shelf)
+    say(f"{page_of(settings)}/login?link={secret}")
 
 
 def _state(row: KeyRow, now: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hexarec.cli.serving import Home, ServeConfig, TenantName, opened, settings_from
+from hexarec.cli.serving import Home, ServeConfig, TenantName, opened, page_of, settings_from
 from hexarec.cli.shared import CONFIG, Data
 
 if TYPE_CHECKING:
@@ -31,14 +31,20 @@ def serve(
     from hexarec.serve.run import listen, one_heap
 
     one_heap()  # before the first thread has one of its own
-    _prepare(settings, config, data, tenant)
-
-    aside().print(f"hexarec serves on http://{settings.host}:{settings.port} (stop with Ctrl-C)", markup=False)
+    link = _prepare(settings, config, data, tenant)
+    page = page_of(settings)
+    where = page if settings.loopback else f"http://{settings.host}:{settings.port}, here {page}"
+    aside().print(f"hexarec serves on {where} (stop with Ctrl-C); the page is there too", markup=False)
+    if link:
+        aside().print(f"open the page, once, within 15 minutes: {page}/login?link={link}", markup=False, soft_wrap=True)
     listen(settings)
 
 
-def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) -> None:
-    """Refuse an open address without a key; import data and fit a pipeline where there is none yet."""
+def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) -> str:
+    """Refuse an open address without a key; import data and fit a pipeline where there is none yet.
+
+    Returns the secret of a link to the page, where it takes one and nobody has opened it yet; else "".
+    """
     from hexarec.cli.progress import working
     from hexarec.cli.shared import aside
 
@@ -58,6 +64,16 @@ def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) ->
             if not served.served:
                 made = served.fit("default", _config(config))
                 aside().print(f"fitted pipeline default, version {made.version}", markup=False)
+        return _first_link(service, served)
+
+
+def _first_link(service: Service, served: Tenant) -> str:
+    """The secret of a link, when there are keys and nobody has opened the page before."""
+    from hexarec.serve.passes import SESSION, new_link
+
+    if not _has_key(service) or any(SESSION in row.scopes for row in served.shelf.keys()):
+        return ""
+    return new_link(served.shelf)
 
 
 def _has_key(service: Service) -> bool:

@@ -81,3 +81,9 @@ def shelf_of(config: Path, home: Path | None, tenant: str, *, made: bool = False
     check_home(settings)
     with contextlib.closing(open_store(settings.url)) as store:
         yield store.of(tenant)
+
+
+def page_of(settings: Settings) -> str:
+    """The address under which a browser on this machine finds the page."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hexarec.eval.drawing import drawn
 from hexarec.eval.report import COSTS, Report
 from hexarec.eval.text import cell, cost, note
 
@@ -60,30 +60,14 @@ def plots(report: Report) -> list[tuple[str, str]]:
     main = main or next(iter(report.metrics), None)
     if main is None:
         return []
-    out = [("accuracy against cost", _drawn(lambda ax: _against_cost(ax, report, main)))]
+    out = [("accuracy against cost", drawn(lambda ax: _against_cost(ax, report, main)))]
     for pair in SLICED:
         sliced = [name for name in report.metrics if name.endswith(tuple(f"[{part}]" for part in pair))]
         if sliced:
-            out.append((f"by segment: {' and '.join(pair)}", _drawn(lambda ax, s=sliced: _segments(ax, report, s))))
+            out.append((f"by segment: {' and '.join(pair)}", drawn(lambda ax, s=sliced: _segments(ax, report, s))))
     if report.curves:
-        out.append(("position bias", _drawn(lambda ax: _positions(ax, report))))
+        out.append(("position bias", drawn(lambda ax: _positions(ax, report))))
     return out
-
-
-def _drawn(draw: Callable[..., None]) -> str:
-    """An SVG of one pair of axes. Fixed ids and no date, so equal reports give equal bytes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "hexarec", "svg.fonttype": "path", "font.size": 8}):
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-        draw(figure.add_subplot())
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _against_cost(ax: Axes, report: Report, metric: str) -> None:

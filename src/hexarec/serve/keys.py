@@ -71,9 +71,13 @@ def scopes_of(words: Iterable[str]) -> frozenset[str]:
 
 def made_key(name: str, scopes: Iterable[str], *, days: float | None = None, **limits: Any) -> tuple[KeyRow, str]:
     """A new key and its secret, which is shown once and kept nowhere. limits: rate, burst, calls, tokens, dollars."""
+    return minted(name, scopes_of(scopes), None if days is None else 86_400 * days, **limits)
+
+
+def minted(name: str, scopes: frozenset[str], seconds: float | None, **limits: Any) -> tuple[KeyRow, str]:
+    """A row and its secret, with scopes as they are given, for so many seconds."""
     key_id, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), time.time()
-    expires = None if days is None else now + 86_400 * days
-    row = KeyRow(key_id, name, _digest(secret), scopes_of(scopes), now, expires, **limits)
+    row = KeyRow(key_id, name, _digest(secret), scopes, now, None if seconds is None else now + seconds, **limits)
     return row, f"{PREFIX}{key_id}.{secret}"
 
 
@@ -82,13 +86,19 @@ def rotated(old: KeyRow, overlap: float) -> tuple[KeyRow, str, KeyRow]:
 
     Raises ConflictError when the old one has ended.
     """
-    if old.revoked is not None or (old.expires is not None and old.expires <= time.time()):
+    if not living(old):
         raise ConflictError("this key has ended: it cannot pass its rights on", hint="make a new one")
     days = None if old.expires is None else max((old.expires - old.created) / 86_400, 1e-6)
     limits = {name: getattr(old, name) for name in ("rate", "burst", "calls", "tokens", "dollars")}
     row, secret = made_key(old.name, old.scopes, days=days, **limits)
     end = time.time() + overlap
     return row, secret, replace(old, expires=end if old.expires is None else min(old.expires, end))
+
+
+def living(key: KeyRow) -> bool:
+    """Whether a key is neither revoked nor at its end."""
+    now = time.time()
+    return not (key.expires is not None and key.expires <= now) and not (key.revoked is not None and key.revoked <= now)
 
 
 def _digest(secret: str) -> str:
@@ -103,7 +113,7 @@ class Doorkeeper:
         """open_to: the tenant of callers without a key while no key exists; None lets nobody in without one."""
         self._store, self._open_to = store, open_to
         self._known: dict[str, tuple[float, tuple[str, KeyRow] | None]] = {}
-        self._keyless: tuple[float, bool] = (0.0, False)
+        self._keyless: tuple[float, bool] = (-10.0, False)
         self._failures: dict[str, deque[float]] = {}
 
     def caller(self, headers: Mapping[str, str], address: str) -> Caller | None:
@@ -113,17 +123,26 @@ class Doorkeeper:
         """
         given = headers.get("authorization", "")
         if not given:
-            return Caller(self._open_to, None, frozenset(SCOPES)) if self._open_to and self.keyless() else None
+            return self.anybody()
         scheme, _, token = given.partition(" ")
+        found = self.tried(token.strip() if scheme.lower() == "bearer" else "", address)
+        if found is None or not found[1].scopes & SCOPES.keys():  # a pass of the page opens nothing here
+            return None
+        return Caller(found[0], found[1], found[1].scopes)
+
+    def anybody(self) -> Caller | None:
+        """Who calls without a key: the owner of this machine while no key exists, else nobody."""
+        return Caller(self._open_to, None, frozenset(SCOPES)) if self._open_to and self.keyless() else None
+
+    def tried(self, token: str, address: str) -> tuple[str, KeyRow] | None:
+        """(tenant, key) of what somebody shows; a wrong one counts as a failure. Raises LimitError after many."""
         network = network_of(address)
         if (wait := self._locked(network)) > 0.0:
             raise LimitError("too many wrong keys from this address", wait, hint=f"wait {wait:.0f} s")
-        found = self._found(token.strip()) if scheme.lower() == "bearer" else None
+        found = self.found(token)
         if found is None:
             self._failed(network)
-            return None
-        tenant, key = found
-        return Caller(tenant, key, key.scopes)
+        return found
 
     def keyless(self) -> bool:
         """Whether no key exists at all."""
@@ -133,7 +152,8 @@ class Doorkeeper:
             self._keyless = (time.monotonic(), answer)
         return answer
 
-    def _found(self, token: str) -> tuple[str, KeyRow] | None:
+    def found(self, token: str) -> tuple[str, KeyRow] | None:
+        """(tenant, key) of a token whose key is valid now."""
         key_id, _, secret = token.removeprefix(PREFIX).partition(".")
         if (
             not token.startswith(PREFIX)
@@ -146,9 +166,16 @@ class Doorkeeper:
         found = self._looked_up(key_id)
         if found is None or not hmac.compare_digest(_digest(secret), found[1].digest):
             return None
-        key, now = found[1], time.time()
-        gone = (key.expires is not None and key.expires <= now) or (key.revoked is not None and key.revoked <= now)
-        return None if gone else found
+        return found if living(found[1]) else None
+
+    def by_id(self, key_id: str) -> tuple[str, KeyRow] | None:
+        """(tenant, key) of a key's id, valid or not; at most a second old."""
+        return self._looked_up(key_id)
+
+    def forget(self, key_id: str) -> None:
+        """Look anew: this key has changed, or is the first one."""
+        self._known.pop(key_id, None)
+        self._keyless = (-10.0, False)
 
     def _looked_up(self, key_id: str) -> tuple[str, KeyRow] | None:
         now = time.monotonic()

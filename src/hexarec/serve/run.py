@@ -131,5 +131,6 @@ def from_environment() -> FastAPI:
 
     one_heap()
     log_to(sys.stderr)
-    told = settings_of(json.loads(os.environ[SETTINGS]))
-    return app_of(replace(told, workers=1))
+    told = json.loads(os.environ[SETTINGS])
+    origin = told.pop("origin")
+    return app_of(replace(settings_of(told), workers=1, origin=origin))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,9 @@ class Settings:
     refit_hours: float = 0.0
     """Age at which the newest version of a pipeline is fitted anew in the background; 0 for never."""
 
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where each setting that is no default comes from: file or option; no setting itself."""
+
     def __post_init__(self) -> None:
         for name in (
             "body",
@@ -103,9 +106,10 @@ class Settings:
 
 def settings_of(section: Mapping[str, Any], **given: Any) -> Settings:
     """The settings of a section [serve], with what is given instead. Raises OptionError for an unknown name or type."""
-    known = {one.name: one for one in fields(Settings)}
+    known = {one.name: one for one in fields(Settings) if one.name != "origin"}
+    options = {key: one for key, one in given.items() if one is not None}
     made: dict[str, Any] = {}
-    for name, value in {**section, **{key: one for key, one in given.items() if one is not None}}.items():
+    for name, value in {**section, **options}.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             raise OptionError(
@@ -113,7 +117,7 @@ def settings_of(section: Mapping[str, Any], **given: Any) -> Settings:
                 hint=f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}",
             )
         made[name] = _typed(name, value, str(known[name].type))
-    return Settings(**made)
+    return Settings(**made, origin={**dict.fromkeys(section, "file"), **dict.fromkeys(options, "option")})
 
 
 def _typed(name: str, value: Any, wanted: str) -> Any:

@@ -19,6 +19,7 @@ from hexarec.serve.http.routes import ROUTERS
 from hexarec.serve.http.shapes import Error
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.observe import access
+from hexarec.serve.page import install as page
 from hexarec.serve.tools import ToolsOverHttp
 
 ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
@@ -63,6 +64,7 @@ def make_app(backend: Backend) -> FastAPI:
     app.state.entered = [tools.life]
     for router in ROUTERS:
         app.include_router(router)
+    page.install(app)
     app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)

@@ -12,8 +12,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from hexarec.core.errors import DataError
+from hexarec.serve.addresses import with_slashes
 from hexarec.serve.http.callers import admitted, backend_of
-from hexarec.serve.http.guards import SLASH
 
 DEPTH = 64
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -90,8 +90,7 @@ class StrictRoute(APIRoute):
             admitted(request, scope)
             if unknown := set(request.query_params) - known:
                 raise DataError("the address has a parameter that nobody reads", field=min(unknown)[:80])
-            values = request.scope["path_params"]
-            request.scope["path_params"] = {name: value.replace(SLASH, "/") for name, value in values.items()}
+            request.scope["path_params"] = with_slashes(request.scope["path_params"])
             return await usual(_StrictRequest(request.scope, request.receive))
 
         return handler

@@ -12,30 +12,7 @@ from starlette.exceptions import HTTPException
 
 from hexarec.core import errors
 from hexarec.serve import errors as served
-from hexarec.serve.store import errors as stored
-
-STATUS: tuple[tuple[type[errors.HexarecError], int, str], ...] = (
-    (served.MissingError, 404, "not_found"),
-    (served.ForbiddenError, 403, "forbidden"),
-    (served.LimitError, 429, "rate_limited"),
-    (served.ConflictError, 409, "conflict"),
-    (served.OverloadError, 503, "overloaded"),
-    (stored.FullError, 507, "full"),
-    (stored.BusyError, 503, "busy"),
-    (stored.StoppedError, 503, "stopped"),
-    (errors.BudgetError, 429, "budget_used_up"),
-    (errors.DeadlineError, 504, "deadline"),
-    (errors.CancelledError, 499, "cancelled"),
-    (errors.MissingExtraError, 501, "not_installed"),
-    (errors.CapabilityError, 501, "not_supported"),
-    (errors.OptionError, 422, "invalid"),
-    (errors.DataError, 422, "invalid"),
-    (errors.StateError, 409, "state"),
-    (errors.ModelError, 502, "model"),
-    (errors.HexarecError, 500, "internal"),
-)
-"""Errors raised on purpose, the first that fits: status and type."""
-
+from hexarec.serve.statuses import status_of
 
 UNIONS = frozenset({"NewEvent", "Events", "Document", "PastEvent"})
 """Types of ours that pydantic names in the place of an error, where a body may be one of several."""
@@ -68,7 +45,7 @@ def response(
 
 def of_error(error: errors.HexarecError, request: Request | None = None) -> JSONResponse:
     """The response of an error raised on purpose."""
-    status, type_ = next((code, name) for kind, code, name in STATUS if isinstance(error, kind))
+    status, type_ = status_of(error)
     headers = {}
     if isinstance(error, served.LimitError):
         headers["Retry-After"] = str(max(1, round(error.after)))

@@ -13,16 +13,17 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hexarec.serve.addresses import SLASH
 from hexarec.serve.http.faults import Refused, told
 from hexarec.serve.settings import LOOPBACK, Settings
 
 PAGE_POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer a browser names no origin for a form of our own page
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"content-security-policy", PAGE_POLICY.encode()),
@@ -31,8 +32,6 @@ BATCHES = ("/v1/events:batch",)
 """Routes that read their body piece by piece, so that a large one costs no memory."""
 SLOWEST = 100_000
 """Bytes a second that a client must send to be given more than `read_seconds`."""
-SLASH = "\0"
-"""Stands for an encoded slash in a path until the route is found; `StrictRoute` writes it back."""
 FAULT = Refused(500, "internal", "a fault of the server", "tell its operator the request_id")
 log = logging.getLogger("hexarec.serve")
 

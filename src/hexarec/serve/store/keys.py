@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, delete, or_, select, update
 
 from hexarec.core.errors import DataError
 from hexarec.serve.store.access import Access, read
@@ -37,6 +37,19 @@ class Keys(Access):
         """All keys, oldest first."""
         query = select(*_COLUMNS).where(_K.tenant == self.tenant).order_by(_K.created, _K.id)
         return [_key(row) for row in self._rows(query)]
+
+    def use_key(self, id: str) -> bool:
+        """Revoke a key that holds once; whether it stood until now, of all who try at a time true for one."""
+        now = self._clock()
+        query = update(keys).where(_K.tenant == self.tenant, _K.id == id, _K.revoked.is_(None))
+        query = query.where(or_(_K.expires.is_(None), _K.expires > now)).values(revoked=now)
+        return self._write(lambda connection: bool(connection.execute(query).rowcount))
+
+    def drop_ended_keys(self, scope: str) -> int:
+        """Delete the keys with exactly this scope that are revoked or at their end; how many they were."""
+        query = delete(keys).where(_K.tenant == self.tenant, _K.scopes == scope)
+        query = query.where(or_(_K.revoked.is_not(None), _K.expires <= self._clock()))
+        return self._write(lambda connection: int(connection.execute(query).rowcount))
 
     def spend(self, key: str, day: str, *, calls: int = 0, tokens: int = 0, dollars: float = 0.0) -> None:
         """Add to what a key spent on a day (UTC, as 2026-11-26)."""

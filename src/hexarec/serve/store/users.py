@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union
 
 from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_text, checked_user, from_json
 from hexarec.serve.store.rows import UserRow
-from hexarec.serve.store.schema import assignments, users
+from hexarec.serve.store.schema import assignments, events, users
 from hexarec.serve.store.statements import insert_new, upsert
 
-_U, _A = users.c, assignments.c
+_U, _A, _E = users.c, assignments.c, events.c
+_LAST = "\U0010ffff"  # behind every letter that an id can hold
 
 
 class Users(Access):
@@ -33,6 +34,18 @@ class Users(Access):
         """Users by id; go on after the last id."""
         query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id > after_id)
         return [_user(row) for row in self._rows(query.order_by(_U.id).limit(most))]
+
+    def people(self, beginning: str = "", most: int = 20) -> list[str]:
+        """Ids that begin like this, of users who stated something or did something, by id."""
+        stated = select(_U.id.label("id")).where(_U.tenant == self.tenant, _U.id >= beginning)
+        acted = select(_E.user.label("id")).where(_E.tenant == self.tenant, _E.user.is_not(None), _E.user >= beginning)
+        if beginning:
+            stated, acted = stated.where(_U.id < beginning + _LAST), acted.where(_E.user < beginning + _LAST)
+        both = union(
+            select(stated.order_by(_U.id).limit(most).subquery()),
+            select(acted.distinct().order_by(_E.user).limit(most).subquery()),
+        ).subquery()
+        return [row.id for row in self._rows(select(both.c.id).order_by(both.c.id).limit(most))]
 
     def assign(self, experiment: str, unit: str, arm: str) -> str:
         """The arm of the unit, for ever: the one that was written first."""

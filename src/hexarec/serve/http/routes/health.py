@@ -27,12 +27,6 @@ class Ready(BaseModel):
     seconds_up: float
 
 
-@router.get("/", openapi_extra={"x-scope": "none"})
-async def root() -> dict[str, str]:
-    """What this is, for who opens the address."""
-    return {"name": "hexarec", "version": hexarec.__version__, "api": "/openapi.json", "health": "/health/ready"}
-
-
 @router.get("/health/live", openapi_extra={"x-scope": "none"})
 async def live() -> dict[str, str]:
     """The process answers."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
 
-from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import NewKey
-from hexarec.serve.keys import made_key, rotated
+from hexarec.serve.keyring import issued, replaced, revoked
 from hexarec.serve.limits import day_of
+from hexarec.serve.passes import is_pass
 from hexarec.serve.store.rows import KeyRow
 
 router = APIRouter(route_class=StrictRoute, tags=["keys"])
@@ -34,17 +33,14 @@ def told(row: KeyRow, spent: dict[str, Any]) -> dict[str, Any]:
 def listed(request: Request, caller: MayAdmin) -> dict[str, Any]:
     """All keys of the tenant with what they spent today."""
     shelf, today = tenant_of(request, caller).shelf, day_of(time.time())
-    return {"keys": [told(row, dict(shelf.spent(row.id, today))) for row in shelf.keys()]}
+    return {"keys": [told(row, dict(shelf.spent(row.id, today))) for row in shelf.keys() if not is_pass(row)]}
 
 
 @router.post("/v1/keys", openapi_extra=needs("admin"), status_code=201)
 def create(request: Request, caller: MayAdmin, body: NewKey) -> dict[str, Any]:
     """A new key; the secret is shown here and never again."""
-    limits = body.model_dump(exclude={"name", "scopes", "days"})
-    row, secret = made_key(body.name, body.scopes, days=body.days, **limits)
     shelf = tenant_of(request, caller).shelf
-    shelf.put_key(row)
-    shelf.audit(caller.name, "create key", row.id, request_id_of(request))
+    row, secret = issued(shelf, caller.name, request_id_of(request), **body.model_dump())
     return {**told(row, {}), "key": secret}
 
 
@@ -53,26 +49,14 @@ def rotate(
     request: Request, caller: MayAdmin, key_id: KeyId, overlap: Annotated[float, Query(ge=0, le=2_592_000)] = 3_600.0
 ) -> dict[str, Any]:
     """A new key with the same scopes and limits; the old one ends after `overlap` seconds."""
-    shelf = tenant_of(request, caller).shelf
-    old = shelf.key(key_id)
-    if old is None:
-        raise MissingError(f"no key {key_id!r}")
-    row, secret, ending = rotated(old, overlap)
-    shelf.put_key(row)
-    shelf.put_key(ending)
-    shelf.audit(caller.name, "rotate key", f"{old.id} to {row.id}", request_id_of(request))
+    row, secret = replaced(tenant_of(request, caller).shelf, caller.name, request_id_of(request), key_id, overlap)
     return {**told(row, {}), "key": secret}
 
 
 @router.delete("/v1/keys/{key_id}", openapi_extra=needs("admin"))
 def revoke(request: Request, caller: MayAdmin, key_id: KeyId) -> dict[str, bool]:
     """Revoke a key; every server refuses it within a second."""
-    shelf = tenant_of(request, caller).shelf
-    old = shelf.key(key_id)
-    if old is None:
-        raise MissingError(f"no key {key_id!r}")
-    shelf.put_key(replace(old, revoked=time.time()))
-    shelf.audit(caller.name, "revoke key", key_id, request_id_of(request))
+    revoked(tenant_of(request, caller).shelf, caller.name, request_id_of(request), key_id)
     return {"revoked": True}
 
 

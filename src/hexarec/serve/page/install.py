@@ -1,0 +1,16 @@
+"""Puts the page into an application: its routers and its static files."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from hexarec.serve.page.routes import ROUTERS
+from hexarec.serve.page.static import served
+
+
+def install(app: FastAPI) -> None:
+    """Add every page; the application has a backend in its state."""
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.append(Route("/static/{digest}/{name:path}", served, methods=["GET"]))

@@ -1,0 +1,38 @@
+"""The pages: one line for each, in the order of the navigation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+from hexarec.serve.keys import Caller
+from hexarec.serve.page.routes import home, session, settings
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the navigation. name: its word is nav.NAME; scope: what its address asks for; group: one of GROUPS."""
+
+    name: str
+    path: str
+    scope: str
+    group: str
+    module: ModuleType
+
+
+PAGES = (
+    Page("home", "/", "read", "use", home),
+    # playground and chat: group "use"; methods, experiments, simulate: group "compare"
+    #
+    # data, live, jobs, audit: group "run"
+    #
+    Page("settings", "/settings", "admin", "keep", settings),
+)
+GROUPS = ("use", "compare", "run", "keep")
+
+ROUTERS = (*(one.module.router for one in PAGES), session.router)
+
+
+def pages_for(caller: Caller | None) -> list[Page]:
+    """The pages that somebody may open."""
+    return [one for one in PAGES if caller is not None and one.scope in caller.scopes]

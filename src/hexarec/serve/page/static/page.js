@@ -1,0 +1,186 @@
+/* What the pages need beside htmx: the theme, copying, plots, server-sent events, and words for screen readers.
+   Everything from the server is put in as text; nothing here writes markup. */
+"use strict";
+
+(() => {
+  const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+  const words = () => document.body.dataset;
+
+  function say(text) {
+    document.getElementById("said").textContent = text;
+  }
+
+  let noticed = 0;
+  function notice(text) {
+    const box = document.getElementById("notice");
+    box.textContent = text;
+    box.hidden = false;
+    clearTimeout(noticed);
+    noticed = setTimeout(() => { box.hidden = true; }, 8000);
+  }
+
+  /* ------------------------------------------------------------ theme: at once, and kept by the server's cookie */
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.matches("[data-themes]") || !event.submitter) return;
+    event.preventDefault();
+    const theme = event.submitter.value;
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    for (const one of form.querySelectorAll("button")) one.setAttribute("aria-pressed", String(one === event.submitter));
+    const body = new URLSearchParams({ theme, next: "/login" });
+    fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => notice(words().saidOffline));
+    redraw();
+  });
+
+  /* ------------------------------------------------------------ copying */
+  function copies(root) {
+    if (!navigator.clipboard) return;
+    for (const one of root.querySelectorAll("button[data-copy][hidden]")) one.hidden = false;
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(() => { say(words().saidCopied); notice(words().saidCopied); });
+  });
+
+  /* ------------------------------------------------------------ htmx: only HTML goes in; the rest is told as text */
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const type = event.detail.xhr.getResponseHeader("content-type") || "";
+    if (type.startsWith("text/html")) return;
+    event.detail.shouldSwap = false;
+    if (event.detail.xhr.status < 400) return;
+    let message = words().saidFailed;
+    try {
+      const told = JSON.parse(event.detail.xhr.responseText).error;
+      message = [told.message, told.hint, told.request_id].filter(Boolean).join(" · ");
+    } catch { /* the status alone says enough */ }
+    notice(message);
+  });
+  document.addEventListener("htmx:sendError", () => notice(words().saidOffline));
+  document.addEventListener("htmx:timeout", () => notice(words().saidOffline));
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const told = event.detail.target.querySelector("[data-said]");
+    if (told) say(told.textContent);
+  });
+  document.addEventListener("htmx:load", (event) => ready(event.detail.elt));
+
+  /* ------------------------------------------------------------ server-sent events
+     <div data-follow="/jobs/1/events" hx-get="/jobs/1/state" hx-trigger="told">: every event named "told" makes htmx
+     fetch anew; "text" adds its data to the element [data-follow-text] inside; "end" tells once more and closes. */
+  function follow(element) {
+    if (element.following) return;
+    const source = element.following = new EventSource(element.dataset.follow);
+    const gone = () => { if (!element.isConnected) { source.close(); return true; } return false; };
+    source.addEventListener("told", () => { if (!gone()) htmx.trigger(element, "told"); });
+    source.addEventListener("text", (event) => {
+      if (gone()) return;
+      const place = element.querySelector("[data-follow-text]");
+      if (place) place.append(document.createTextNode(JSON.parse(event.data)));
+    });
+    source.addEventListener("end", () => { source.close(); if (element.isConnected) htmx.trigger(element, "told"); });
+  }
+
+  /* ------------------------------------------------------------ plots */
+  let library = null;
+  const drawn = new Map();
+
+  function plotting() {
+    library ||= new Promise((done, failed) => {
+      const style = document.createElement("link");
+      style.rel = "stylesheet";
+      style.href = meta("plot-style");
+      const script = document.createElement("script");
+      script.src = meta("plot-script");
+      script.onload = () => done(window.uPlot);
+      script.onerror = failed;
+      document.head.append(style, script);
+    });
+    return library;
+  }
+
+  function inks() {
+    const probe = document.createElement("span");
+    document.body.append(probe);
+    const ink = (name) => { probe.className = `ink-${name}`; return getComputedStyle(probe).color; };
+    const made = { text: ink("text"), line: ink("line"), series: [1, 2, 3, 4, 5, 6, 7, 8].map(ink) };
+    probe.remove();
+    return made;
+  }
+  const faint = (colour) => colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.18)");
+
+  function options(figure, width, uPlot) {
+    const ink = inks();
+    const bars = figure.series.filter((one) => one.kind === "bars");
+    const axis = (side, told) => ({
+      stroke: ink.text, label: told.title, labelSize: 22, size: side === "y" ? 62 : undefined,
+      grid: { stroke: ink.line, width: 1 }, ticks: { stroke: ink.line, width: 1 },
+    });
+    const x = axis("x", figure.x);
+    if (figure.names.length) {
+      x.splits = () => figure.places;
+      x.values = (plot, splits) => splits.map((at) => figure.names[figure.places.indexOf(at)] ?? "");
+      x.rotate = figure.names.length > 6 ? -40 : 0;
+      if (x.rotate) x.size = 90;
+    }
+    const series = [{ label: figure.x.title }];
+    const bands = [];
+    const columns = [figure.places];
+    figure.series.forEach((one, i) => {
+      const colour = ink.series[i % ink.series.length];
+      const made = { label: one.name, stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || figure.places.length < 40, size: one.kind === "points" ? 9 : 5, fill: colour } };
+      if (one.kind === "points") made.paths = () => null;
+      if (one.kind === "bars") {
+        made.paths = uPlot.paths.bars({ size: [0.8 / bars.length, 60], align: bars.length === 1 ? 0 : bars.indexOf(one) - (bars.length - 1) / 2 < 0 ? -1 : 1 });
+        made.fill = faint(colour);
+        made.points.show = false;
+      }
+      series.push(made);
+      columns.push(one.values);
+      if (one.low.length) {
+        const at = series.length;
+        const edge = (label) => ({ label, class: "edge", stroke: one.kind === "line" ? faint(colour) : colour, width: 1, points: { show: one.kind !== "line", size: 3, fill: colour }, paths: one.kind === "line" ? undefined : () => null });
+        series.push(edge(`${one.name} low`), edge(`${one.name} high`));
+        columns.push(one.low, one.high);
+        if (one.kind === "line") bands.push({ series: [at + 1, at], fill: faint(colour) });
+      }
+    });
+    const scale = (told, pad) => ({ time: told.time, distr: told.log ? 3 : 1, ...(pad ? { range: pad } : {}) });
+    const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6] : null;
+    return [{
+      width, height: 272, series, bands, axes: [x, axis("y", figure.y)],
+      scales: { x: scale(figure.x, padded), y: scale(figure.y, bars.length && !figure.y.log ? (plot, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] : null) },
+      legend: { show: figure.series.length > 1 || figure.series.some((one) => one.low.length) }, cursor: { drag: { setScale: false } },
+    }, columns];
+  }
+
+  async function draw(place) {
+    try {
+      const kept = drawn.get(place);
+      const figure = kept?.figure ?? await (await fetch(place.dataset.plot)).json();
+      const uPlot = await plotting();
+      if (!place.isConnected) return;
+      kept?.plot.destroy();
+      const [told, columns] = options(figure, Math.max(place.clientWidth, 200), uPlot);
+      drawn.set(place, { figure, plot: new uPlot(told, columns, place) });
+    } catch {
+      place.textContent = words().saidNoPlot;
+    }
+  }
+
+  function redraw() {
+    for (const place of [...drawn.keys()]) place.isConnected ? draw(place) : drawn.delete(place);
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) drawn.get(target)?.plot.setSize({ width: Math.max(target.clientWidth, 200), height: 272 });
+  });
+
+  function ready(root) {
+    copies(root);
+    const within = (query) => [...(root.matches?.(query) ? [root] : []), ...root.querySelectorAll(query)];
+    for (const one of within("[data-follow]")) follow(one);
+    for (const one of within("[data-plot]")) if (!drawn.has(one)) { sizes.observe(one); draw(one); }
+  }
+  if (!window.htmx) ready(document.body);
+})();
