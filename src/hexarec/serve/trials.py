@@ -20,6 +20,7 @@ from hexarec.metrics.trial import Guardrail, Result, analyse, guardrail
 from hexarec.serve.errors import ConflictError, MissingError
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.given import Given
+from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.rows import EventRow, ShownRow, Versioned
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ def merged(choice: Choice, left: Given, right: Given, k: int, request_id: str) -
 
 def created(tenant: Tenant, name: str, body: Mapping[str, Any], now: float) -> Versioned:
     """Store a new experiment, not yet running. Raises OptionError for what cannot run, ConflictError if it exists."""
-    if tenant.shelf.get(KIND, name) is not None:
-        raise ConflictError(f"there is an experiment {name!r} already", hint="choose another name")
     arms, kind = dict(body["arms"]), body.get("kind", "ab")
     if kind not in ("ab", "interleave"):
         raise OptionError(f"no kind {kind!r} of experiment", hint="ab or interleave")
@@ -120,7 +119,10 @@ def created(tenant: Tenant, name: str, body: Mapping[str, Any], now: float) -> V
         "window": float(body.get("window", 86_400.0)), "guardrails": dict(body.get("guardrails", {})),
         "tau": body.get("tau"), "state": "draft", "started": None, "ended": None, "result": None,
     }  # fmt: skip
-    return tenant.shelf.put(KIND, name, whole, activate=True)
+    try:
+        return tenant.shelf.put(KIND, name, whole, activate=True, first=True)
+    except ChangedError:
+        raise ConflictError(f"there is an experiment {name!r} already", hint="choose another name") from None
 
 
 def moved(tenant: Tenant, name: str, state: str, now: float, ship: str | None = None) -> Versioned:
@@ -141,9 +143,12 @@ def moved(tenant: Tenant, name: str, state: str, now: float, ship: str | None = 
     if state == "shipped":
         if ship not in body["arms"]:
             raise OptionError(f"no arm {ship!r}", hint=", ".join(body["arms"]))
+        tenant.recommender(body["arms"][ship])  # raises before anything is written
         body["shipped"] = ship
+    sole = "state" if state == "running" else None
+    made = tenant.shelf.put(KIND, name, body, activate=True, after=found, sole=sole)
+    if state == "shipped":
         tenant.make_default(body["arms"][ship])
-    made = tenant.shelf.put(KIND, name, body, activate=True)
     tenant.refresh()
     return made
 

@@ -116,9 +116,15 @@ class Tenant:
             body = fitted_version(with_prompts(config, self.shelf), config, data, self.folder, name, seed)
         return self.publish(name, body, started, data.users.ids.ids.tolist())
 
-    def publish(self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str]) -> Versioned:
-        """Serve what was saved as the next version, without those of `users` who were erased since `started`."""
-        made = self.shelf.put(KIND, name, body, activate=True)
+    def publish(
+        self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str], after: Versioned | None = None
+    ) -> Versioned:
+        """Serve what was saved as the next version, without those of `users` who were erased since `started`.
+
+        after: the version it was made from; raises StateError when that is no longer the active one, or was written
+        anew for an erasure.
+        """
+        made = self.shelf.put(KIND, name, body, activate=True, after=after)
         self._forget_since(started, users, name)
         self.refresh()
         with self.erasing:
