@@ -33,6 +33,7 @@ class Metrics:
         self.degraded = Counter("hexarec_degraded", "Answers in which a stage did not do its work", ("stage",), **more)
         self.tokens = Counter("hexarec_llm_tokens", "Tokens of language models", ("direction",), **more)
         self.calls = Counter("hexarec_llm_calls", "Calls of language models", **more)
+        self.cached = Counter("hexarec_llm_cache_hits", "Questions to language models answered from the store", **more)
         self.dollars = Counter("hexarec_llm_dollars", "Cost of language models in US dollars", **more)
         self.events = Counter("hexarec_events", "Events received", ("verdict",), **more)
         self.shown = Counter("hexarec_shown", "Lists shown", **more)
@@ -53,6 +54,7 @@ class Metrics:
             self.tokens.labels("in").inc(step["tokens_in"] / given.batch)
             self.tokens.labels("out").inc(step["tokens_out"] / given.batch)
         self.calls.inc(given.calls)
+        self.cached.inc(given.cached)
         self.dollars.inc(given.dollars)
 
 

@@ -47,6 +47,7 @@ class Service:
                 made = Tenant(
                     self.store.of(name), self.folder / "pipelines" / name,
                     merge=self.settings.merge, most=self.settings.waiting, threads=self.settings.threads,
+                    memory=int(1e6 * self.settings.lm_cache_mb),
                 )  # fmt: skip
                 made.refresh()
                 self._tenants[name] = made

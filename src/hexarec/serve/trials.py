@@ -87,6 +87,7 @@ def merged(choice: Choice, left: Given, right: Given, k: int, request_id: str) -
         calls=left.calls + right.calls,
         tokens=left.tokens + right.tokens,
         dollars=left.dollars + right.dollars,
+        cached=left.cached + right.cached,
         pipeline=f"{left.pipeline}+{right.pipeline}",
         policy=f"{left.policy}+{right.policy}",
     )

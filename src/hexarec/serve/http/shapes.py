@@ -303,6 +303,7 @@ class Usage(BaseModel):
     tokens: int
     usd: float
     ms: float
+    cached: int = Field(0, description="questions to language models that were answered from the store")
 
 
 class Recommended(BaseModel):

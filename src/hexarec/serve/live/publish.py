@@ -17,6 +17,7 @@ from hexarec.pipeline.pipeline import Pipeline
 from hexarec.pipeline.save import load, save
 from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.memory import Memory, remembering
 from hexarec.serve.live.standby import Standby
 from hexarec.serve.store.rows import Versioned
 
@@ -58,13 +59,14 @@ def saved(pipeline: Pipeline, folder: Path, name: str) -> str:
 
 
 def generation_of(
-    version: Versioned, folder: Path, catalog: Catalog, counts: Mapping[str, int], like: float | None
-) -> Generation:
+    version: Versioned, folder: Path, catalog: Catalog, counts: Mapping[str, int], like: float | None,
+    memory: Memory | None = None,
+) -> Generation:  # fmt: skip
     """The saved pipeline of a version, serving this catalog. Raises StateError when its files do not fit."""
     name = str(version.body["path"])
     if Path(name).name != name or not name:
         raise StateError(f"pipeline {version.name} {version.version} names the path {name!r}, which is no plain name")
-    pipeline = guarded(load(folder / name, served_data(catalog, version.name)))
+    pipeline = remembering(guarded(load(folder / name, served_data(catalog, version.name))), memory)
     return attached(version.name, version.version, pipeline, counts, like, name)
 
 

@@ -17,6 +17,7 @@ from hexarec.serve.errors import OverloadError
 from hexarec.serve.live.asks import Ask, past_of, queries_of
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.given import Given, given_of
+from hexarec.serve.live.memory import asking, owners_of
 from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import EventRow
 
@@ -176,10 +177,11 @@ class Recommender:
     def _by_pipeline(self, generation: Generation, queries: Queries, asks: list[Ask]) -> list[Given]:
         first = asks[0]
         left = min(ask.deadline for ask in asks) - time.monotonic() - MARGIN
-        with run(seconds=None if left == float("inf") else max(left, 0.0), tenant=self.tenant) as work:
+        seconds = None if left == float("inf") else max(left, 0.0)
+        with run(seconds=seconds, tenant=self.tenant) as work, asking(owners_of(asks)) as kept:
             work.check()
             answer = self._asked(generation, queries, asks)
-            spent = work.ledger.snapshot()
+            spent = {**work.ledger.snapshot(), "cached": kept.hits}
         about = {"pipeline": generation.name, "version": generation.version, "policy": generation.policy}
         retrievers = [] if first.candidates is not None else generation.retrievers
         return given_of(answer, queries, spent, about, retrievers)

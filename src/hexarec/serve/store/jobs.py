@@ -26,12 +26,16 @@ ENDS = ("done", "failed", "cancelled")
 class Jobs(Access):
     """The jobs of a tenant, first come, first served."""
 
-    def add_job(self, kind: str, args: Mapping[str, Any], id: str | None = None) -> JobRow:
-        """A job that waits. Under an id that is there already: that job when it asks the same, else DataError."""
+    def add_job(self, kind: str, args: Mapping[str, Any], id: str | None = None, key: str | None = None) -> JobRow:
+        """A job that waits. Under an id that is there already: that job when it asks the same, else DataError.
+
+        key: the id of the API key that pays for its models.
+        """
         row = {
             "tenant": self.tenant, "id": checked_id(uuid.uuid4().hex if id is None else id, "id"),
             "kind": checked_id(kind, "kind"), "args": as_json(args, "args"), "created": self._clock(),
             "state": "waiting", "phase": "", "done": 0, "cancel": False, "attempts": 0,
+            "key": None if key is None else checked_id(key, "key"),
         }  # fmt: skip
         return self._write(lambda connection: self._add_job(connection, row))
 
