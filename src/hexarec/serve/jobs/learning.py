@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import CapabilityError, StateError
+from hexarec.serve.live.artefacts import described
 from hexarec.serve.live.publish import KIND as PIPELINE
 from hexarec.serve.live.publish import removed, saved
 from hexarec.serve.policies import outcomes_of
@@ -35,9 +36,11 @@ def learned(tenant: Tenant, name: str, *, days: float) -> dict[str, Any]:
     exposures = outcomes_of(tenant, name, days=(now - since) / 86_400, now=now)
     if exposures is None:
         return {"pipeline": name, "version": base.version, "lists": 0}
-    path = saved(pipeline.learn(exposures), tenant.folder, name)
+    fresh = pipeline.learn(exposures)
+    path = saved(fresh, tenant.folder, name)
+    body = {**base.body, **described(fresh), "path": path, "learned_until": now}
     try:
-        made = tenant.publish(name, {**base.body, "path": path, "learned_until": now}, now, users, after=base)
+        made = tenant.publish(name, body, now, users, after=base)
     except ChangedError:
         removed(tenant.folder / path)
         raise StateError(f"{name} has another version by now", hint="start the job again") from None

@@ -15,6 +15,7 @@ from hexarec.core import Catalog, Dataset, StateError
 from hexarec.eval.opening import guarded, pipeline_of
 from hexarec.pipeline.pipeline import Pipeline
 from hexarec.pipeline.save import load, save
+from hexarec.serve.live.artefacts import described
 from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.memory import Memory, remembering
@@ -38,7 +39,8 @@ def fitted_version(
 
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
-    path = saved(pipeline_of(ready).fit(data, seed=seed), folder, name)
+    pipeline = pipeline_of(ready).fit(data, seed=seed)
+    path = saved(pipeline, folder, name)
     return {
         "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
         "path": path,
@@ -47,6 +49,7 @@ def fitted_version(
         "users": data.n_users,
         "items": data.n_items,
         "data_key": data.key,
+        **described(pipeline),
     }
 
 
