@@ -101,7 +101,7 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One background job: waiting, running, done, failed or cancelled. `beat` is the worker's last sign of life.
+    """One background job: waiting, running, paused, done, failed or cancelled. `beat` is the last sign of life.
 
     phase is what it does now, `done` of `total` steps of which are done; since is when this phase began. key: the id of
     the API key whose budget pays, None without one.
