@@ -130,7 +130,7 @@ def test_late_events_and_other_kinds_do_not_count(served, monkeypatch):
             "request_id": answer["request_id"], "time": started + 100}  # fmt: skip
     assert served.post("/v1/events", json=late).status_code == 201
     shown_rows = served.tenant.shelf.shown_between(started, started + 50, experiment="home")
-    outcomes = trials._outcomes(served.tenant, [row.request for row in shown_rows])
+    outcomes = trials.outcomes(served.tenant, [row.request for row in shown_rows])
     body = trials.of(served.tenant, "home").body
     assert [event.kind for event in outcomes[answer["request_id"]]] == ["click", "purchase"]
     assert counted(served, monkeypatch, body, shown_rows, outcomes)["wanted"] == [0.0]
