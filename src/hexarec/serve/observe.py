@@ -44,9 +44,10 @@ class Metrics:
         """All of them in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def answered(self, given: Given) -> None:
-        """Count one answered list; what a batch spent is counted by its shares."""
-        self.shown.inc()
+    def answered(self, given: Given, *, shown: bool) -> None:
+        """Count one answered list; what a batch spent is counted by its shares. shown: whether somebody sees it."""
+        if shown and given.items:
+            self.shown.inc()
         for one in given.degraded:
             self.degraded.labels(one["stage"]).inc()
         for step in given.trace:

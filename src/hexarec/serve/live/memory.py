@@ -60,7 +60,7 @@ def owners_of(asks: Iterable[Ask]) -> set[str]:
     """The people that asks are about."""
     made: set[str] = set()
     for ask in asks:
-        made |= {one for one in (ask.user, None if ask.session is None else ask.session_key) if one is not None}
+        made |= set(ask.names)
     return made
 
 
