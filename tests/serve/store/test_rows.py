@@ -104,9 +104,44 @@ def test_answers_and_dialogues(shelf):
 
 
 def test_the_cache_keeps_bytes(shelf):
-    shelf.cache("k", b"\0\xff", user="u")
-    shelf.cache("k", b"2")
+    shelf.cache_soon("k", b"\0\xff", ["u"]).result()
+    shelf.cache_soon("k", b"2").result()
     assert shelf.cached("k") == b"2" and shelf.cached("x") is None
+
+
+def test_the_cache_loses_what_was_not_used_for_longest(shelf, clock):
+    for n in range(6):
+        clock.now += 1.0
+        shelf.cache_soon(f"k{n}", b"x" * 98, [f"u{n}"]).result()
+    clock.now += 1.0
+    shelf.cache_met_soon("k0", [], clock.now).result()
+    shelf.cache_met_soon("gone", ["u"], clock.now).result()
+    assert shelf.trim_cache_soon(600).result() == 0 and shelf.trim_cache_soon(350).result() == 3
+    assert [n for n in range(6) if shelf.cached(f"k{n}")] == [0, 4, 5] and shelf.count("cache_owners") == 3
+    assert shelf.trim_cache_soon(0).result() == 3 and shelf.count("cache_owners") == 0
+
+
+def test_a_cached_answer_goes_with_any_of_its_owners(shelf, clock):
+    shelf.cache_soon("two", b"x", ["u", "session:s"]).result()
+    shelf.cache_soon("met", b"x", ["v"]).result()
+    shelf.cache_soon("others", b"x", ["v", "w"]).result()
+    shelf.cache_met_soon("met", ["u"], clock.now).result()
+    assert [row["key"] for row in shelf.export_user("u") if row["table"] == "cache"] == ["met", "two"]
+    removed = shelf.erase_user("u")
+    assert removed["cache"] == 2 and shelf.cached("two") is shelf.cached("met") is None and shelf.cached("others")
+    assert shelf.count("cache_owners") == 2
+
+
+def test_what_was_asked_before_an_erasure_is_not_cached(shelf, clock):
+    asked = clock.now - 1.0
+    shelf.erase_user("u")
+    shelf.cache_soon("k", b"x", ["v", "u"], asked).result()
+    assert shelf.cached("k") is None
+    shelf.cache_soon("k", b"x", ["v", "u"], clock.now + 1.0).result()
+    assert shelf.cached("k") == b"x"
+    shelf.cache_soon("m", b"x", ["v"]).result()
+    shelf.cache_met_soon("m", ["u"], asked).result()
+    assert [row["owner"] for row in shelf.export_user("u") if row["table"] == "cache_owners"] == ["u"]
 
 
 def test_documents_have_versions_of_which_one_is_active(shelf):

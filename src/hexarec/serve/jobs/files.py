@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hexarec.core import StateError
+from hexarec.serve.live.publish import removed
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -36,21 +38,44 @@ def pruned(scratch: Path, file: str | None) -> None:
         scratch.rmdir()
 
 
-def without_user(tenant: Tenant, user: str) -> int:
-    """Take an erased user out of the results of jobs, and delete what unfinished jobs copied; files changed."""
-    import polars as pl
+def without_erased(tenant: Tenant) -> int:
+    """Take the erased out of the results of jobs, and delete what unfinished jobs copied; files changed.
 
+    Out of a result goes whoever was erased since its job began: who came back before that is in it rightly.
+    """
     changed, folder = 0, folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
         for part in (scratch / name for name in OF_USERS):
             if part.is_dir():
-                shutil.rmtree(part)  # the job, if it still runs, fails and says that its data are gone
+                removed(part)  # the job, if it still runs, fails and says that its data are gone
                 changed += 1
         for result in scratch.glob("*.parquet"):
-            table = pl.read_parquet(result)
-            if "user_id" in table.columns and (table["user_id"] == user).any():
-                aside = result.with_suffix(".part")
-                table.filter(pl.col("user_id") != user).write_parquet(aside)
-                aside.replace(result)
-                changed += 1
+            changed += _without_erased(tenant, result)
     return changed
+
+
+def _without_erased(tenant: Tenant, result: Path) -> bool:
+    """Look again after every write: another process may have written the file for an erasure of its own."""
+    import polars as pl
+
+    changed = False
+    while True:
+        table = pl.read_parquet(result)
+        gone = _erased_in(tenant, result.parent.name, table)
+        if not gone:
+            return changed
+        aside = result.with_suffix(f".{secrets.token_hex(4)}.part")
+        table.filter(~pl.col("user_id").is_in(gone)).write_parquet(aside)
+        aside.replace(result)
+        changed = True
+
+
+def _erased_in(tenant: Tenant, job: str, table: Any) -> list[str]:
+    """The users in the result of a job who were erased since it began."""
+    if "user_id" not in table.columns:
+        return []
+    row = tenant.shelf.job(job)
+    since = 0.0 if row is None or row.started is None else row.started
+    fresh = {mark for mark, at in tenant.shelf.tombstones() if at >= since}
+    users = table["user_id"].unique().to_list() if fresh else []
+    return [user for user in users if tenant.shelf.pseudonym(user) in fresh]

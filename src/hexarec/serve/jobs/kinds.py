@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from hexarec.serve.jobs.enrich import enrich_shards
 from hexarec.serve.jobs.learning import learned
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.store.checks import plain
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -92,17 +92,7 @@ def _bench(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[st
     task = Ranking(data, max_users=args.get("max_users", 200), seed=args.get("seed", 0))
     folder = scratch / "run"
     report = Experiment(task, {name: system}, k=args.get("k", 10)).run(folder, resume=folder.exists())
-    return {"report": _plain(report.as_json())}
-
-
-def _plain(value: Any) -> Any:
-    """The value with None for numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {"report": plain(report.as_json())}
 
 
 def _learn(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:

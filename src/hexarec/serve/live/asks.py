@@ -47,6 +47,11 @@ class Ask:
         return self.k, self.explain, self.candidates is None, id(self.purse)
 
     @property
+    def names(self) -> list[str]:
+        """How the store names the histories that belong to it: the user, then the session."""
+        return [one for one in (self.user, None if self.session is None else self.session_key) if one is not None]
+
+    @property
     def session_key(self) -> str:
         """How the store names the history of this session."""
         return f"session:{self.session}"

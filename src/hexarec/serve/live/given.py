@@ -14,7 +14,7 @@ class Given:
     """One answer. items, scores, sources, propensities and reasons have one entry per place.
 
     degraded: stage and reason of everything that did not do its work. trace: the steps of the batch it was answered in.
-    calls, tokens and dollars are this ask's share of the batch.
+    calls, tokens and dollars are this ask's share of the batch; cached are answers of models that were kept before.
     """
 
     items: tuple[str, ...]
@@ -27,6 +27,7 @@ class Given:
     calls: int = 0
     tokens: int = 0
     dollars: float = 0.0
+    cached: int = 0
     batch: int = 1
     pipeline: str = ""
     version: int = 0
@@ -59,6 +60,7 @@ def given_of(
                 calls=_share(spent["calls"], i, n),
                 tokens=_share(spent["tokens_in"] + spent["tokens_out"], i, n),
                 dollars=spent["cost"] / n,
+                cached=_share(spent["cached"], i, n),
                 batch=n,
                 **about,
             )

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from hexarec.core.errors import OptionError
 from hexarec.serve.store import schema
 from hexarec.serve.store.audit import Audit
+from hexarec.serve.store.cache import Cache
 from hexarec.serve.store.documents import Documents
 from hexarec.serve.store.erase import Erasing
 from hexarec.serve.store.events import Events
@@ -18,11 +19,11 @@ from hexarec.serve.store.users import Users
 
 _COUNTED = (
     "events", "items", "users", "shown", "answers", "dialogues", "documents", "jobs", "keys", "audit", "cache",
-    "assignments", "erased",
+    "cache_owners", "assignments", "erased",
 )  # fmt: skip
 
 
-class Shelf(Events, Items, Users, Shown, Documents, Jobs, Keys, Audit, Erasing):
+class Shelf(Events, Items, Users, Shown, Cache, Documents, Jobs, Keys, Audit, Erasing):
     """One tenant's part of the store. Methods are synchronous and safe from any thread.
 
     A method that writes returns when its rows are on disk; one that ends in `_soon` returns a future of that.

@@ -24,6 +24,7 @@ from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.memory import asking
 from hexarec.serve.live.tenant import Tenant
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
@@ -112,9 +113,10 @@ class _Talk:
 
         with run(
             seconds=max(seconds - 0.05, 0.05), tenant=self._tenant.name, emit=emitted, complain=self._say_degraded
-        ) as work:
+        ) as work, asking([] if self._body.user is None else [self._body.user]) as kept:  # fmt: skip
             reply = self._served.current.pipeline.converse([self._dialogue])[0]
             self._spent = work.ledger.snapshot()
+        self._backend.metrics.cached.inc(kept.hits)
         return reply
 
     def _say_degraded(self, why: str) -> None:

@@ -17,6 +17,7 @@ from hexarec.serve.http.shapes import Explanation
 from hexarec.serve.http.told import on_sale, past
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, past_of, queries_of
+from hexarec.serve.live.memory import asking, owners_of
 from hexarec.serve.live.recommender import Recommender
 
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
@@ -37,9 +38,11 @@ async def explained(backend: Backend, caller: Caller, body: Explanation) -> dict
     seconds = min(body.deadline_ms or settings.deadline_ms, settings.longest_ms) / 1000
     try:
         paid = asyncio.to_thread(backend.paying, caller, _worked_out, served, ask, body.item_id, seconds)
-        return await asyncio.wait_for(paid, seconds)
+        made = await asyncio.wait_for(paid, seconds)
     except TimeoutError:
         raise DeadlineError("the deadline came before the explanation", hint="give a larger deadline_ms") from None
+    backend.metrics.cached.inc(made["usage"]["cached"])
+    return made
 
 
 def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dict[str, Any]:
@@ -53,7 +56,8 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
     queries = queries_of(catalog, [ask], [known], time.time(), generation.like)
     shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
     complaints: list[str] = []
-    with run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append):
+    limits = run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append)
+    with limits, asking(owners_of([ask])) as kept:
         reasons = explainer.explain(queries, shown, generation.pipeline)[0]
     words = reasons.items[0]
     evidence = reasons.evidence[0] if reasons.evidence else ()
@@ -67,5 +71,6 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
             {"kind": one.kind, "items": [catalog.items.ids[row] for row in one.items], "detail": one.detail}
             for one in evidence
         ],
+        "usage": {"cached": kept.hits},
         "degraded": [{"stage": "explain", "method": type(explainer).__name__, "why": one} for one in complaints],
     }

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
 from hexarec.core import OptionError
-from hexarec.serve.errors import MissingError, OverloadError
+from hexarec.serve.errors import ConflictError, MissingError, OverloadError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
@@ -19,13 +19,15 @@ from hexarec.serve.jobs.allowed import check_endpoints
 from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import eta
+from hexarec.serve.live.publish import removed
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import JobRow
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])
 JobId = Annotated[Id, Path()]
-ENDED = frozenset({"done", "failed", "cancelled"})
+ENDED = frozenset({"done", "failed", "cancelled", "paused"})
+"""States that do not change by themselves."""
 
 
 class EventStream(StreamingResponse):
@@ -65,7 +67,7 @@ def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     checked_name(body.args.get("pipeline", "default"), "pipeline")
     check_endpoints(body.args, backend_of(request).settings.endpoints)
     shelf = tenant_of(request, caller).shelf
-    job = shelf.add_job(body.kind, body.args)
+    job = shelf.add_job(body.kind, body.args, key=None if caller.key is None else caller.key.id)
     shelf.audit(caller.name, f"start job {body.kind}", job.id, request_id_of(request))
     return told(job)
 
@@ -116,11 +118,24 @@ def file(request: Request, caller: MayJobs, job_id: JobId) -> FileResponse:
     return FileResponse(path, media_type="application/vnd.apache.parquet", filename=name)
 
 
+@router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202)
+def resume(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
+    """Let a job that was paused for want of budget go on from where it was. The key that started it pays again."""
+    tenant = tenant_of(request, caller)
+    job = _found(tenant, job_id)
+    if not tenant.shelf.resume_job(job_id):
+        raise ConflictError(f"job {job_id!r} is {job.state}, not paused")
+    tenant.shelf.audit(caller.name, "resume job", job_id, request_id_of(request))
+    return told(_found(tenant, job_id))
+
+
 @router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"))
 def cancel(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
-    """Cancel a job: at once while it waits, between two steps while it runs."""
+    """Cancel a job: at once while it waits or rests, between two steps while it runs."""
     tenant = tenant_of(request, caller)
-    _found(tenant, job_id)
+    before = _found(tenant, job_id)
     job = tenant.shelf.cancel_job(job_id)
+    if before.state == "paused" and job is not None and job.state == "cancelled":
+        removed(folder_of(tenant, job_id))
     tenant.shelf.audit(caller.name, "cancel job", job_id, request_id_of(request))
     return told(job or _found(tenant, job_id))
