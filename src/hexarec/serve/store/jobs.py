@@ -78,6 +78,10 @@ class Jobs(Access):
         """Cancel a job: at once while it waits; one that runs is told at its next beat. None when there is none."""
         return self._write(lambda connection: self._cancel(connection, id))
 
+    def resume_job(self, id: str) -> JobRow | None:
+        """Let a job that failed or was cancelled wait again, as if it had never begun; None when there is none."""
+        return self._write(lambda connection: self._resume(connection, id))
+
     def job(self, id: str) -> JobRow | None:
         """One job."""
         row = self._row(select(*_COLUMNS).where(_J.tenant == self.tenant, _J.id == id))
@@ -139,6 +143,15 @@ class Jobs(Access):
         waits = update(jobs).where(*here, _J.state == "waiting")
         connection.execute(waits.values(state="cancelled", cancel=True, ended=self._clock()))
         connection.execute(update(jobs).where(*here, _J.state == "running").values(cancel=True))
+        return self._one(connection, id)
+
+    def _resume(self, connection: Connection, id: str) -> JobRow | None:
+        afresh: dict[str, Any] = {
+            "state": "waiting", "worker": None, "beat": None, "started": None, "ended": None, "phase": "", "done": 0,
+            "total": None, "since": None, "cancel": False, "error": None, "attempts": 0,
+        }  # fmt: skip
+        over = (_J.tenant == self.tenant, _J.id == id, _J.state.in_(("failed", "cancelled")))
+        connection.execute(update(jobs).where(*over).values(**afresh))
         return self._one(connection, id)
 
     def _log(self, connection: Connection, id: str, line: str) -> int:
