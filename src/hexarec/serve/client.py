@@ -108,6 +108,10 @@ class Client:
         """Cancel a job: at once while it waits or rests, between two steps while it runs."""
         return self._call("DELETE", self.path("jobs", job))
 
+    def resume_job(self, job: str) -> dict[str, Any]:
+        """Let a job that failed or was cancelled go on from what it has done."""
+        return self.post(f"{self.path('jobs', job)}/resume", {})
+
     def job(self, job: str) -> dict[str, Any]:
         """A job with its log."""
         return self._call("GET", self.path("jobs", job))

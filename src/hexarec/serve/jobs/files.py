@@ -1,4 +1,4 @@
-"""What jobs keep on disk: a folder each, of which only the result outlives the job, and no erased user."""
+"""What jobs keep on disk: a folder each, of which only the result outlives a job that is done, and no erased user."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OF_USERS = ("data", "lists", "run")
 """Folders in which an unfinished job keeps what it knows of users."""
+KEPT = 7 * 86_400.0
+"""Seconds for which a job that failed or was cancelled keeps what it needs to go on."""
 
 
 def folder_of(tenant: Tenant, job: str) -> Path:
@@ -36,6 +38,17 @@ def pruned(scratch: Path, file: str | None) -> None:
             shutil.rmtree(one) if one.is_dir() else one.unlink()
     if file is None:
         scratch.rmdir()
+
+
+def swept(tenant: Tenant, now: float) -> int:
+    """Delete the folders of jobs that failed or were cancelled long ago and were not resumed; how many."""
+    folder, gone = folders_of(tenant), 0
+    for scratch in list(folder.iterdir()) if folder.is_dir() else ():
+        job = tenant.shelf.job(scratch.name)
+        if job is not None and job.state in ("failed", "cancelled") and now - (job.ended or now) > KEPT:
+            shutil.rmtree(scratch)
+            gone += 1
+    return gone
 
 
 def without_erased(tenant: Tenant) -> int:

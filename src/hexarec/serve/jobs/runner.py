@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hexarec.core import Budget, Cancel, run
 from hexarec.core.errors import BudgetError, CancelledError, DataError, HexarecError, StateError
-from hexarec.serve.jobs.files import folder_of, pruned
+from hexarec.serve.jobs.files import folder_of, pruned, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import Progress
 from hexarec.serve.jobs.refits import queue_refits
@@ -40,6 +40,8 @@ ENDINGS = 8
 """Tries to write how a job ended, while the store is busy or down."""
 LOOKED = 10.0
 """Seconds between two looks for pipelines that are due for a refit."""
+SWEEP = 3_600.0
+"""Seconds between two looks for folders of jobs that nobody resumed."""
 
 
 @dataclass(eq=False)
@@ -157,7 +159,8 @@ class _Work:
             return
         self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
         shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
-        pruned(scratch, None if result is None else result.get("file"))
+        if state == "done":  # what failed or was cancelled may be resumed
+            pruned(scratch, None if result is None else result.get("file"))
 
     def _hear(self, event: dict[str, Any]) -> None:
         self._progress.hear(event)
@@ -212,7 +215,7 @@ class Runner:
         self._thread = threading.Thread(target=self.work, name="jobs", daemon=True)
         self._now: _Work | None = None
         self._last = ""  # the tenant that was served last: the others come before it
-        self._looked = float("-inf")
+        self._looked = self._swept = float("-inf")
 
     def start(self) -> None:
         """Begin to work in a thread."""
@@ -231,6 +234,7 @@ class Runner:
         """Take jobs until stopped."""
         while not self._stop.is_set():
             self._look_for_refits()
+            self._sweep()
             if not self.one():
                 self._stop.wait(self._poll)
 
@@ -268,3 +272,13 @@ class Runner:
                 queue_refits(self._service.tenant(name), hours, time.time())
         except HexarecError as error:
             log.warning("refits could not be queued: %s", error.message)
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept < SWEEP:
+            return
+        self._swept = time.monotonic()
+        try:
+            for name in self._service.store.tenants():
+                swept(self._service.tenant(name), time.time())
+        except (HexarecError, OSError) as error:
+            log.warning("folders of old jobs could not be deleted: %s", error)

@@ -84,15 +84,13 @@ class Jobs(Access):
         said["attempts"] = _J.attempts - 1
         return self._write(lambda connection: self._change(connection, id, worker, said))
 
-    def resume_job(self, id: str) -> bool:
-        """Let a paused job wait again; whether it was paused."""
-        paused = update(jobs).where(_J.tenant == self.tenant, _J.id == id, _J.state == "paused")
-        waits = paused.values(state="waiting", error=None)
-        return self._write(lambda connection: bool(connection.execute(waits).rowcount))
-
     def cancel_job(self, id: str) -> JobRow | None:
         """Cancel a job: at once while it waits or rests; one that runs is told at its next beat. None without one."""
         return self._write(lambda connection: self._cancel(connection, id))
+
+    def resume_job(self, id: str) -> JobRow | None:
+        """Let a job that failed, was cancelled or paused wait again, as if it had never begun; None when there is none."""
+        return self._write(lambda connection: self._resume(connection, id))
 
     def job(self, id: str) -> JobRow | None:
         """One job."""
@@ -155,6 +153,15 @@ class Jobs(Access):
         waits = update(jobs).where(*here, _J.state.in_(("waiting", "paused")))
         connection.execute(waits.values(state="cancelled", cancel=True, ended=self._clock()))
         connection.execute(update(jobs).where(*here, _J.state == "running").values(cancel=True))
+        return self._one(connection, id)
+
+    def _resume(self, connection: Connection, id: str) -> JobRow | None:
+        afresh: dict[str, Any] = {
+            "state": "waiting", "worker": None, "beat": None, "started": None, "ended": None, "phase": "", "done": 0,
+            "total": None, "since": None, "cancel": False, "error": None, "attempts": 0,
+        }  # fmt: skip
+        over = (_J.tenant == self.tenant, _J.id == id, _J.state.in_(("failed", "cancelled", "paused")))
+        connection.execute(update(jobs).where(*over).values(**afresh))
         return self._one(connection, id)
 
     def _log(self, connection: Connection, id: str, line: str) -> int:
