@@ -100,16 +100,12 @@ class Client:
         """Queue a job. Not repeated by itself: two calls are two jobs."""
         return self.post("/v1/jobs", {"kind": kind, "args": args})
 
-    def resume_job(self, job: str) -> dict[str, Any]:
-        """Let a job that was paused for want of budget go on."""
-        return self.post(f"{self.path('jobs', job)}/resume", {})
-
     def cancel_job(self, job: str) -> dict[str, Any]:
         """Cancel a job: at once while it waits or rests, between two steps while it runs."""
         return self._call("DELETE", self.path("jobs", job))
 
     def resume_job(self, job: str) -> dict[str, Any]:
-        """Let a job that failed or was cancelled go on from what it has done."""
+        """Let a job that failed, was cancelled or paused go on from what it has done."""
         return self.post(f"{self.path('jobs', job)}/resume", {})
 
     def job(self, job: str) -> dict[str, Any]:

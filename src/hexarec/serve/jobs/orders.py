@@ -30,7 +30,10 @@ LOOK = 0.3
 def started(
     backend: Backend, tenant: Tenant, kind: str, args: Mapping[str, Any], caller: Caller, request_id: str
 ) -> JobRow:  # fmt: skip
-    """Queue a job, whose models the caller's key pays. Raises OptionError for a kind, an argument or a model that is not allowed."""
+    """Queue a job, whose models the caller's key pays.
+
+    Raises OptionError for a kind, an argument or a model that is not allowed.
+    """
     known = KINDS.get(kind)
     if known is None:
         raise OptionError(f"no kind {kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")

@@ -89,7 +89,7 @@ class Jobs(Access):
         return self._write(lambda connection: self._cancel(connection, id))
 
     def resume_job(self, id: str) -> JobRow | None:
-        """Let a job that failed, was cancelled or paused wait again, as if it had never begun; None when there is none."""
+        """Let a job that failed, was cancelled or paused wait again, as if never begun; None when there is none."""
         return self._write(lambda connection: self._resume(connection, id))
 
     def job(self, id: str) -> JobRow | None:
