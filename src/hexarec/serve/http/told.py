@@ -39,6 +39,7 @@ def ask_of(body: Recommend) -> Ask:
         k=body.n,
         explain=body.explain,
         seed=body.seed,
+        trace=body.trace,
     )
 
 

@@ -190,7 +190,7 @@ class Recommender:
     def _asked(self, generation: Generation, queries: Queries, asks: list[Ask]) -> Answer:
         first = asks[0]
         if first.candidates is None:
-            return generation.pipeline.recommend(queries, first.k, explain=first.explain)
+            return generation.pipeline.recommend(queries, first.k, explain=first.explain, trace=first.trace)
         rows = [generation.catalog.rows(ask.candidates or ()) for ask in asks]
         lists = Lists.of(generation.catalog.key, [list(dict.fromkeys(row[row >= 0].tolist())) for row in rows])
         return generation.pipeline.rerank(queries, lists.permitted(queries), first.k)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, jobs, session, settings
+from hexarec.serve.page.routes import home, jobs, playground, session, settings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Page:
 
 PAGES = (
     Page("home", "/", "read", "use", home),
-    # playground and chat: group "use"; methods, experiments, simulate: group "compare"
+    Page("playground", "/playground", "read", "use", playground),
+    # methods, experiments, simulate: group "compare"
     #
     # data, live, audit: group "run"
     Page("jobs", "/jobs", "read", "run", jobs),
