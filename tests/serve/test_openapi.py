@@ -52,6 +52,20 @@ def operations():
     )
 
 
+def test_every_answer_is_typed(served):
+    """No operation answers with an object of which nothing is said."""
+    spec, untyped = served[1].app.openapi(), []
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            for code, told in operation["responses"].items():
+                schema = told.get("content", {}).get("application/json", {}).get("schema")
+                if code.startswith("2") and "application/json" in told.get("content", {}):
+                    named = schema and ("$ref" in schema or schema.get("type") == "array" or
+                                        isinstance(schema.get("additionalProperties"), dict))  # fmt: skip
+                    untyped += [] if named else [(method, path)]
+    assert untyped == []
+
+
 def try_operation(served, method, path, mode, examples):
     schema, client, headers = served
     operation = schema[path][method]

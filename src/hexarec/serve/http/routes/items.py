@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import MOST_ITEMS, Id, ItemBody, ItemPatch, Strict
@@ -61,7 +62,7 @@ def stored(request: Request, caller: Caller, rows: list[ItemRow]) -> None:
     tenant.refresh()
 
 
-@router.get("/v1/items", openapi_extra=needs("read"))
+@router.get("/v1/items", openapi_extra=needs("read"), response_model=answers.ItemPage)
 def listed(
     request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
@@ -78,20 +79,20 @@ def put_many(request: Request, caller: MayWrite, body: Items) -> dict[str, int]:
     return {"stored": len(body.items)}
 
 
-@router.get("/v1/items/{item_id}", openapi_extra=needs("read"))
+@router.get("/v1/items/{item_id}", openapi_extra=needs("read"), response_model=answers.StoredItem)
 def read(request: Request, caller: MayRead, item_id: Annotated[Id, Path()]) -> dict[str, Any]:
     """One item."""
     return told(found(tenant_of(request, caller), item_id))
 
 
-@router.put("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.put("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.StoredItem)
 def put(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body: ItemBody) -> dict[str, Any]:
     """Store an item, new or changed."""
     stored(request, caller, [_row(item_id, body)])
     return told(found(tenant_of(request, caller), item_id))
 
 
-@router.patch("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.patch("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.StoredItem)
 def patch(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body: ItemPatch) -> dict[str, Any]:
     """Change some fields of an item."""
     old = found(tenant_of(request, caller), item_id)

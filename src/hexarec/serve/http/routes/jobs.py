@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from hexarec.core import OptionError
 from hexarec.serve.errors import ConflictError, MissingError, OverloadError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
@@ -48,7 +49,7 @@ def _found(tenant: Tenant, job_id: str) -> JobRow:
     return found
 
 
-@router.get("/v1/jobs", openapi_extra=needs("read"))
+@router.get("/v1/jobs", openapi_extra=needs("read"), response_model=answers.Jobs)
 def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
     """The newest jobs, and the kinds there are."""
     jobs = [told(job) for job in tenant_of(request, caller).shelf.jobs(limit)]
@@ -57,7 +58,7 @@ def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, 
     return {"jobs": jobs, "kinds": kinds}
 
 
-@router.post("/v1/jobs", openapi_extra=needs("jobs"), status_code=202)
+@router.post("/v1/jobs", openapi_extra=needs("jobs"), status_code=202, response_model=answers.Job)
 def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     """Queue a job."""
     kind = KINDS.get(body.kind)
@@ -72,7 +73,7 @@ def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     return told(job)
 
 
-@router.get("/v1/jobs/{job_id}", openapi_extra=needs("read"))
+@router.get("/v1/jobs/{job_id}", openapi_extra=needs("read"), response_model=answers.LoggedJob)
 def read(request: Request, caller: MayRead, job_id: JobId) -> dict[str, Any]:
     """One job with its log."""
     tenant = tenant_of(request, caller)
@@ -118,7 +119,7 @@ def file(request: Request, caller: MayJobs, job_id: JobId) -> FileResponse:
     return FileResponse(path, media_type="application/vnd.apache.parquet", filename=name)
 
 
-@router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202)
+@router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202, response_model=answers.Job)
 def resume(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
     """Let a job that was paused for want of budget go on from where it was. The key that started it pays again."""
     tenant = tenant_of(request, caller)
@@ -129,7 +130,7 @@ def resume(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
     return told(_found(tenant, job_id))
 
 
-@router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"))
+@router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"), response_model=answers.Job)
 def cancel(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
     """Cancel a job: at once while it waits or rests, between two steps while it runs."""
     tenant = tenant_of(request, caller)
