@@ -106,6 +106,16 @@ def test_a_guardrail_that_breaks_is_said(served):
     assert reading(served)["guardrails"]["new"]["hides"]["verdict"] == "broken"
 
 
+def test_an_experiment_is_read_before_it_says_anything(served):
+    create(served, guardrails={"hides": 0.1}, looks=2, users=100)
+    move(served, "running")
+    told = reading(served)
+    assert told["guardrails"]["new"]["hides"] == {
+        "harm": None, "low": None, "high": None, "verdict": "unread", "margin": 0.1,
+    }  # fmt: skip
+    assert told["effects"]["new"]["effect"] is None and told["effects"]["new"]["stopped"]
+
+
 def test_an_assignment_that_leaks_stops_the_reading(served):
     create(served, shares={"control": 0.5, "new": 0.5})
     move(served, "running")

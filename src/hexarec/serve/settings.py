@@ -61,6 +61,8 @@ class Settings:
     """Megabytes of answers of language models that are kept for the same question again, per tenant; 0 for none."""
     log_shown: bool = True
     """Whether shown lists are kept for off-policy estimates, experiments and audits."""
+    gorse: bool = False
+    """Whether /api/feedback, /api/recommend, /api/item(s) and /api/user(s) answer in the shapes of gorse."""
     workers: int = 1
     """Server processes on this machine."""
     background: bool = True

@@ -257,7 +257,7 @@ def _guarded(
     """A guardrail: the mean of a list, users clustered; one-sided at 5 %."""
     result = analyse(columns[metric], group, over=columns["lists"], level=0.90, **common)
     found: Guardrail = guardrail(result, margin, better=GUARDS[metric])  # type: ignore[arg-type]
-    return found._asdict() | {"margin": margin}
+    return {key: _number(value) for key, value in found._asdict().items()} | {"margin": margin}
 
 
 def _preference(

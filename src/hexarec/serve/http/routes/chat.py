@@ -19,6 +19,7 @@ from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
+from hexarec.serve.http.answers import Completion
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Chat, ChatMessage
@@ -36,7 +37,7 @@ NOTHING = {"en": "I found nothing for that.", "zh": "没有找到合适的内容
 
 @router.post(
     "/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None,
-    responses={200: {"content": {"application/json": {}, "text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"model": Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
     """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from hexarec.core import Lists, StateError, run
 from hexarec.core.errors import DeadlineError
 from hexarec.serve.backend import Backend
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs
 from hexarec.serve.http.shapes import Explanation
@@ -23,7 +24,7 @@ from hexarec.serve.live.recommender import Recommender
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 
 
-@router.post("/v1/explanations", openapi_extra=needs("recommend"))
+@router.post("/v1/explanations", openapi_extra=needs("recommend"), response_model=answers.Explained)
 async def explain(request: Request, caller: MayRecommend, body: Explanation) -> dict[str, Any]:
     """Evidence and words for one item. `faithful` is false when a claim of the words contradicts the catalog."""
     return await explained(backend_of(request), caller, body)

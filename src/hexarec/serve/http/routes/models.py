@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from hexarec.core import run
 from hexarec.lm.base import Encoder
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, tenant_of
 from hexarec.serve.http.shapes import Embeddings
@@ -22,7 +23,7 @@ from hexarec.serve.live.registry import registered
 router = APIRouter(route_class=StrictRoute, tags=["models"])
 
 
-@router.get("/v1/models", openapi_extra=needs("recommend"))
+@router.get("/v1/models", openapi_extra=needs("recommend"), response_model=answers.Models)
 def models(request: Request, caller: MayRecommend) -> dict[str, Any]:
     """What `model` may be in chat completions and rerank: the pipelines in service."""
     tenant = tenant_of(request, caller)
@@ -72,7 +73,7 @@ def registry(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1
     return Registry.model_validate({"models": registered(tenant_of(request, caller), limit)})
 
 
-@router.post("/v1/embeddings", openapi_extra=needs("recommend"))
+@router.post("/v1/embeddings", openapi_extra=needs("recommend"), response_model=answers.Embedded)
 async def embeddings(request: Request, caller: MayRecommend, body: Embeddings) -> dict[str, Any]:
     """Vectors of texts by an encoder that a pipeline in service uses."""
     tenant = tenant_of(request, caller)
