@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hexarec.core import StateError
+from hexarec.serve import uploads
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -39,8 +41,8 @@ def pruned(scratch: Path, file: str | None) -> None:
 
 
 def swept(tenant: Tenant, now: float) -> int:
-    """Delete the folders of jobs that failed or were cancelled long ago and were not resumed; how many."""
-    folder, gone = folders_of(tenant), 0
+    """Delete uploads that waited too long, and folders of jobs that failed or were cancelled long ago; how many."""
+    folder, gone = folders_of(tenant), uploads.swept(tenant, now)
     for scratch in list(folder.iterdir()) if folder.is_dir() else ():
         job = tenant.shelf.job(scratch.name)
         if job is not None and job.state in ("failed", "cancelled") and now - (job.ended or now) > KEPT:
@@ -50,10 +52,13 @@ def swept(tenant: Tenant, now: float) -> int:
 
 
 def without_user(tenant: Tenant, user: str) -> int:
-    """Take an erased user out of the results of jobs, and delete what unfinished jobs copied; files changed."""
+    """Take an erased user out of the results of jobs; delete what unfinished jobs copied and what waits for an import.
+
+    Files changed.
+    """
     import polars as pl
 
-    changed, folder = 0, folders_of(tenant)
+    changed, folder = uploads.swept(tenant, time.time(), older=-1.0), folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
         for part in (scratch / name for name in OF_USERS):
             if part.is_dir():

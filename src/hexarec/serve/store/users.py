@@ -22,8 +22,14 @@ class Users(Access):
 
     def put_users(self, users: Sequence[UserRow]) -> None:
         """Write users, whole. Of equal ids the last one holds. Raises DataError before anything."""
-        rows = {user.id: {"tenant": self.tenant, **_checked(user)} for user in users}
-        self._write(lambda connection: _put(connection, list(rows.values())))
+        rows = self._user_rows(users)
+        self._write(lambda connection: self._put_user_rows(connection, rows))
+
+    def _user_rows(self, users: Sequence[UserRow]) -> list[dict[str, Any]]:
+        return list({user.id: {"tenant": self.tenant, **_checked(user)} for user in users}.values())
+
+    def _put_user_rows(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        upsert(connection, users, rows)
 
     def user(self, id: str) -> UserRow | None:
         """One user."""
@@ -63,10 +69,6 @@ class Users(Access):
         """(unit, arm) of an experiment, by unit."""
         query = select(_A.unit, _A.arm).where(_A.tenant == self.tenant, _A.experiment == experiment)
         return [(row.unit, row.arm) for row in self._rows(query.order_by(_A.unit))]
-
-
-def _put(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    upsert(connection, users, rows)
 
 
 def _assign(connection: Connection, row: dict[str, str], query: Any) -> str:

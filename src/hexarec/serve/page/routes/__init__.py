@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, jobs, session, settings
+from hexarec.serve.page.routes import data, home, jobs, session, settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ PAGES = (
     Page("home", "/", "read", "use", home),
     # playground and chat: group "use"; methods, experiments, simulate: group "compare"
     #
-    # data, live, audit: group "run"
+    Page("data", "/data", "read", "run", data),
+    # live, audit: group "run"
     Page("jobs", "/jobs", "read", "run", jobs),
     Page("settings", "/settings", "admin", "keep", settings),
 )
