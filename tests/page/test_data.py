@@ -232,7 +232,10 @@ def test_names_of_files_are_only_names(fresh):
 def test_what_is_no_form_of_files_is_refused(fresh):
     client, backend = fresh
     assert client.post("/data/upload", data={"file": "x"}).status_code == 422
-    assert client.post("/data/upload", content=b"x", headers={"content-type": "multipart/form-data"}).status_code in (400, 422)
+    assert client.post("/data/upload", content=b"x", headers={"content-type": "multipart/form-data"}).status_code in (
+        400,
+        422,
+    )
     assert sent(client, *((f"{i}.csv", CSV) for i in range(9))).status_code in (400, 422)
     assert sent(client, ("a.csv", CSV), ("a.csv", CSV)).status_code == 422
     assert client.post("/data/upload", files=[]).status_code == 422

@@ -174,7 +174,7 @@ def _sampled(path: Path, out: Path) -> None:
     if zipped:
         _check_size(path)
     if name.endswith(_LINES):
-        with (gzip.open(path) if zipped else path.open("rb")) as lines, _opened(out, zipped) as made:
+        with gzip.open(path) if zipped else path.open("rb") as lines, _opened(out, zipped) as made:
             for line in _first(lines):
                 made.write(line)
     elif name.endswith(".parquet"):

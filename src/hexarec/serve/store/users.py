@@ -11,7 +11,7 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_text, checked_user, from_json
 from hexarec.serve.store.rows import UserRow
 from hexarec.serve.store.schema import assignments, events, users
-from hexarec.serve.store.statements import insert_new, upsert
+from hexarec.serve.store.statements import chunks, insert_new, upsert
 
 _U, _A, _E = users.c, assignments.c, events.c
 _LAST = "\U0010ffff"  # behind every letter that an id can hold
@@ -40,6 +40,14 @@ class Users(Access):
         """Users by id; go on after the last id."""
         query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id > after_id)
         return [_user(row) for row in self._rows(query.order_by(_U.id).limit(most))]
+
+    def users_of(self, ids: Sequence[str]) -> dict[str, UserRow]:
+        """Those of these users who stated something, by id."""
+        found: dict[str, UserRow] = {}
+        for some in chunks(ids):
+            query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id.in_(some))
+            found.update((row.id, _user(row)) for row in self._rows(query))
+        return found
 
     def people(self, beginning: str = "", most: int = 20) -> list[str]:
         """Ids that begin like this, of users who stated something or did something, by id."""
