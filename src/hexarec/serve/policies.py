@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hexarec.core import Exposures, Lists
+from hexarec.core import Catalog, Exposures, Lists
 from hexarec.serve.live.asks import Ask, liked, past_of, queries_of
 from hexarec.serve.live.tenant import HISTORY
-from hexarec.serve.store.rows import EventRow
+from hexarec.serve.store.rows import EventRow, ShownRow
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -30,7 +30,13 @@ def outcomes_of(tenant: Tenant, pipeline: str, *, days: float, now: float | None
     if not shown:
         return None
     generation = tenant.recommender(pipeline).current
-    catalog = generation.catalog
+    return exposures_from(tenant, shown, generation.catalog, generation.like, end, pipeline)
+
+
+def exposures_from(
+    tenant: Tenant, shown: Sequence[ShownRow], catalog: Catalog, like: float | None, end: float, policy: str
+) -> Exposures:
+    """Shown lists with what came of them until `end`; like: the smallest liked rating."""
     came: dict[str, list[EventRow]] = defaultdict(list)
     for start in range(0, len(shown), 500):
         for event in tenant.shelf.outcomes([row.request for row in shown[start : start + 500]]):
@@ -38,19 +44,19 @@ def outcomes_of(tenant: Tenant, pipeline: str, *, days: float, now: float | None
     asks = [Ask(user=row.user, session=row.session) for row in shown]
     pasts, items, gains, propensities = _pasts(tenant, asks, [row.time for row in shown], end), [], [], []
     for row in shown:
-        wanted = {event.item for event in came[row.request] if liked(event, generation.like)}
+        wanted = {event.item for event in came[row.request] if liked(event, like)}
         rows = catalog.rows(row.items)
         known = [place for place, one in enumerate(rows.tolist()) if one >= 0]
         items.append([int(rows[place]) for place in known])
         gains += [float(row.items[place] in wanted) for place in known]
         propensities += [np.nan if row.propensities[place] is None else row.propensities[place] for place in known]
-    queries = queries_of(catalog, asks, pasts, end, generation.like)
+    queries = queries_of(catalog, asks, pasts, end, like)
     queries = replace(queries, now=np.array([row.time for row in shown], np.float64))
     lists = Lists.of(catalog.key, items)
     fields = {"gain": np.array(gains, np.float32), "propensity": np.array(propensities, np.float32),
               "slot": np.concatenate([np.arange(len(one)) for one in items]).astype(np.int32)}  # fmt: skip
     made = Lists(lists.key, lists.offsets, lists.items, lists.scores, fields)
-    return Exposures(queries, made, policy=pipeline)
+    return Exposures(queries, made, policy=policy)
 
 
 def _pasts(tenant: Tenant, asks: Sequence[Ask], times: Sequence[float], end: float) -> list[list[EventRow]]:

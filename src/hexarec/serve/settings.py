@@ -29,7 +29,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     """Origins of other sites whose pages may call (CORS); none by default."""
     body: int = 1_000_000
-    """Largest request body; of batches of events `batch_body`."""
+    """Largest request body; of batches of events and of uploads `batch_body`."""
     batch_body: int = 64_000_000
     depth: int = 64
     """Deepest nesting of a JSON body."""

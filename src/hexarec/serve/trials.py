@@ -182,9 +182,33 @@ def read(tenant: Tenant, name: str, now: float) -> dict[str, Any]:
         return {**about, "units": {}, "effects": {}, "guardrails": {}}
     shown = tenant.shelf.shown_between(body["started"], body["ended"] or now, experiment=name)
     came = outcomes(tenant, [row.request for row in shown])
+    return {**about, **_reading(tenant, body, shown, came)}
+
+
+def course(tenant: Tenant, name: str, now: float, points: int = 16) -> list[tuple[float, dict[str, Any]]]:
+    """(moment, reading) at evenly spaced moments since the start: each reads what was known then."""
+    body = of(tenant, name).body
+    if body["started"] is None:
+        return []
+    end = body["ended"] or now
+    shown = tenant.shelf.shown_between(body["started"], end, experiment=name)
+    came = outcomes(tenant, [row.request for row in shown])
+    made = []
+    for step in range(1, points + 1) if shown else ():
+        moment = end if step == points else body["started"] + (end - body["started"]) * step / points
+        then = [row for row in shown if row.time < moment]
+        known = {request: [one for one in events if one.time < moment] for request, events in came.items()}
+        if then:
+            made.append((moment, _reading(tenant, body, then, known)))
+    return made
+
+
+def _reading(
+    tenant: Tenant, body: Mapping[str, Any], shown: Sequence[ShownRow], came: Mapping[str, list[EventRow]]
+) -> dict[str, Any]:
     if body["kind"] == "interleave":
-        return {**about, **_preference(body, shown, came)}
-    return {**about, **_effects(tenant, body, shown, came)}
+        return _preference(body, shown, came)
+    return _effects(tenant, body, shown, came)
 
 
 def outcomes(tenant: Tenant, requests: Sequence[str]) -> dict[str, list[EventRow]]:
@@ -279,7 +303,9 @@ def _preference(
         theirs.append(b)
         units.append(_unit(row))
     result = preference(ours, theirs, units)
-    return {"preferred": left, "preference": {k: _number(v) for k, v in result._asdict().items()}}
+    ahead = Counter(left if a > b else right if b > a else "" for a, b in zip(ours, theirs, strict=True))
+    wins = {left: ahead[left], right: ahead[right], "ties": ahead[""]}
+    return {"preferred": left, "preference": {k: _number(v) for k, v in result._asdict().items()}, "wins": wins}
 
 
 def _told(result: Result) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class _Counted:
     """Counts, times and logs every request by the pattern of its route; never by what stands in it."""
 
     def __init__(self, app: ASGIApp, backend: Backend) -> None:
-        self.app, self.metrics = app, backend.metrics
+        self.app, self.metrics, self.recent = app, backend.metrics, backend.recent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,6 +120,8 @@ class _Counted:
             self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
+            if caller is not None:
+                self.recent.request(caller.tenant, route, status[0], seconds)
             access.info("request", extra={"fields": {
                 "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),
                 "request_id": scope.get("state", {}).get("request_id"),

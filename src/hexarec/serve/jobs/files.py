@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import StateError
+from hexarec.serve import uploads
 from hexarec.serve.live.publish import removed
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def pruned(scratch: Path, file: str | None) -> None:
 
 
 def swept(tenant: Tenant, now: float) -> int:
-    """Delete the folders of jobs that failed or were cancelled long ago and were not resumed; how many."""
-    folder, gone = folders_of(tenant), 0
+    """Delete uploads that waited too long, and folders of jobs that failed or were cancelled long ago; how many."""
+    folder, gone = folders_of(tenant), uploads.swept(tenant, now)
     for scratch in list(folder.iterdir()) if folder.is_dir() else ():
         job = tenant.shelf.job(scratch.name)
         if job is not None and job.state in ("failed", "cancelled") and now - (job.ended or now) > KEPT:
@@ -52,11 +54,12 @@ def swept(tenant: Tenant, now: float) -> int:
 
 
 def without_erased(tenant: Tenant) -> int:
-    """Take the erased out of the results of jobs, and delete what unfinished jobs copied; files changed.
+    """Take the erased out of the results of jobs; delete what unfinished jobs copied and what waits for an import.
 
-    Out of a result goes whoever was erased since its job began: who came back before that is in it rightly.
+    Files changed. Out of a result goes whoever was erased since its job began: who came back before that is in it
+    rightly.
     """
-    changed, folder = 0, folders_of(tenant)
+    changed, folder = uploads.swept(tenant, time.time(), older=-1.0), folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
         for part in (scratch / name for name in OF_USERS):
             if part.is_dir():

@@ -76,6 +76,21 @@ class Tenant:
             raise StateError(f"tenant {self.name} has no items yet", hint="PUT /v1/items, or hexarec serve --data")
         return self._catalog
 
+    @property
+    def empty(self) -> bool:
+        """Whether no item was ever taken up."""
+        return self._catalog is None
+
+    @property
+    def popularity(self) -> Mapping[str, int]:
+        """Events per item, as last counted."""
+        return self._counts
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """The newest item version and the newest event that were taken up: data change with them."""
+        return self._seen, self._counted
+
     def import_data(self, data: Dataset) -> dict[str, int]:
         """Store a data set's items, users and events; what is there already is not counted twice."""
         known = {

@@ -43,6 +43,12 @@ class Shown(Access):
             query = query if wanted is None else query.where(column == wanted)
         return [_shown(row) for row in self._rows(query.order_by(_S.time, _S.request).limit(most))]
 
+    def shown_newest(self, start: float, stop: float, most: int) -> list[ShownRow]:
+        """The newest lists shown at start <= time < stop, of any pipeline, oldest first."""
+        query = select(shown).where(_S.tenant == self.tenant, _S.time >= start, _S.time < stop, _S.source == "log")
+        rows = self._rows(query.order_by(_S.time.desc(), _S.request.desc()).limit(most))
+        return [_shown(row) for row in reversed(rows)]
+
     def keep_answer_soon(self, request: str, user: str | None, time: float, body: Mapping[str, Any]) -> Future[None]:
         """Keep an answer with its trace; a later one under the same request id replaces it."""
         row = {

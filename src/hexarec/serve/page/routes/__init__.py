@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, jobs, playground, session, settings
+from hexarec.serve.page.routes import ab, audit, data, home, jobs, live, playground, session, settings
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,11 @@ PAGES = (
     Page("playground", "/playground", "read", "use", playground),
     # methods, experiments, simulate: group "compare"
     #
-    # data, live, audit: group "run"
+    Page("data", "/data", "read", "run", data),
+    Page("live", "/live", "read", "run", live),
+    Page("ab", "/ab", "read", "run", ab),
     Page("jobs", "/jobs", "read", "run", jobs),
+    Page("audit", "/audit", "read", "run", audit),
     Page("settings", "/settings", "admin", "keep", settings),
 )
 GROUPS = ("use", "compare", "run", "keep")

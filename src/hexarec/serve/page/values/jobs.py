@@ -24,9 +24,10 @@ TAIL = 100
 LEVELS: dict[str, str] = {"done": "ok", "failed": "bad", "cancelled": "warn"}
 NAMED = frozenset({
     "pipeline", "version", "items", "events", "users", "rows", "lists", "encoder", "state", "accepted", "rejected",
+    "format", "known_before",
 })  # fmt: skip
 """Values of results that the words files name."""
-PAGES: dict[str, str] = {}
+PAGES: dict[str, str] = {"import": "/data/import"}
 """Kinds that are started on pages of their own."""
 
 
