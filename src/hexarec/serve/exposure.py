@@ -80,7 +80,7 @@ def drift(tenant: Tenant, *, days: float, now: float | None = None) -> Drift | N
         return None
     counts = popularity_of(tenant, tenant.catalog)
     ordered = np.sort(counts)
-    below, upto = (np.searchsorted(ordered, counts, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    below, upto = (np.searchsorted(ordered, counts, side) for side in ("left", "right"))
     place = (below + upto) / (2.0 * len(counts))
     found = [tenant.catalog.rows(row.items) for row in rows]
     each = np.array([place[one[one >= 0]].mean() if (one >= 0).any() else np.nan for one in found])
@@ -177,4 +177,3 @@ def _stated(tenant: Tenant, users: Sequence[str | None]) -> dict[str, NDArray[An
         if 2 <= len({one for one in column if one}) <= GROUPS:
             made[name] = strings(one or None for one in column)
     return made
-
