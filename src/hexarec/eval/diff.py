@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,6 +142,25 @@ def read_run(folder: str | Path) -> RunLists:
     if not lists:
         raise DataError("no finished cell is kept here", file=str(place), hint="run the bench, or go on with --resume")
     return RunLists(place, lists, **names)
+
+
+def without_lists_of(folder: str | Path, user: str) -> bool:
+    """Delete the lists and questions of a finished run that asked about this user; its report, of means, stays.
+
+    Whether it did. Questions that cannot be read are deleted as well.
+    """
+    place = Path(folder)
+    try:
+        about = json.loads((place / QUESTIONS).read_text("utf-8"))
+    except FileNotFoundError:
+        about = {"users": []}
+    except (ValueError, RecursionError):
+        about = {"users": [user]}
+    if user not in about["users"]:
+        return False
+    shutil.rmtree(place / "cells", ignore_errors=True)
+    (place / QUESTIONS).unlink(missing_ok=True)
+    return True
 
 
 def most_changed(left: RunLists, a: str, right: RunLists, b: str, n: int = 5, depth: int = 10) -> list[str]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hexarec.core import StateError
+from hexarec.eval.diff import without_lists_of
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
 OF_USERS = ("data", "lists", "run")
-"""Folders in which an unfinished job keeps what it knows of users."""
+"""Folders in which a job keeps what it knows of users."""
 
 
 def folder_of(tenant: Tenant, job: str) -> Path:
@@ -27,12 +28,12 @@ def folders_of(tenant: Tenant) -> Path:
     return tenant.folder.parent.parent / "jobs" / tenant.name
 
 
-def pruned(scratch: Path, file: str | None) -> None:
-    """Delete the folder of a job that has ended, but for the file that is its result."""
+def pruned(scratch: Path, result: str | None) -> None:
+    """Delete the folder of a job that has ended, but for the file, or folder, that is its result."""
     for one in scratch.iterdir():
-        if one.name != file:
+        if one.name != result:
             shutil.rmtree(one) if one.is_dir() else one.unlink()
-    if file is None:
+    if result is None:
         scratch.rmdir()
 
 
@@ -43,7 +44,9 @@ def without_user(tenant: Tenant, user: str) -> int:
     changed, folder = 0, folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
         for part in (scratch / name for name in OF_USERS):
-            if part.is_dir():
+            if (part / "report.json").is_file():
+                changed += without_lists_of(part, user)
+            elif part.is_dir():
                 shutil.rmtree(part)  # the job, if it still runs, fails and says that its data are gone
                 changed += 1
         for result in scratch.glob("*.parquet"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +43,9 @@ class Arg:
 COMMON: dict[str, Arg] = {"tokens": Arg(int), "dollars": Arg(float)}
 """Arguments of every kind: the most it may spend on language models."""
 NAME, CONFIG, SEED, SHARD = Arg(str), Arg(dict), Arg(int, 0, 2**31 - 1), Arg(int, 1, 1_000_000)
+MEASURED: dict[str, Arg] = {
+    "pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,27 +84,15 @@ def _fit(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str,
 
 
 def _bench(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
-    from hexarec.eval.experiment import Experiment
-    from hexarec.eval.opening import pipeline_of
-    from hexarec.eval.tasks import Ranking
+    from hexarec.serve.jobs.measure import benched
 
-    name = args.get("pipeline", "default")
-    system = pipeline_of(with_prompts(_config(tenant, args, name), tenant.shelf))
-    data = tenant.data()
-    task = Ranking(data, max_users=args.get("max_users", 200), seed=args.get("seed", 0))
-    folder = scratch / "run"
-    report = Experiment(task, {name: system}, k=args.get("k", 10)).run(folder, resume=folder.exists())
-    return {"report": _plain(report.as_json())}
+    return benched(tenant, _config(tenant, args, args.get("pipeline", "default")), args, scratch)
 
 
-def _plain(value: Any) -> Any:
-    """The value with None for numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _estimate(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
+    from hexarec.serve.jobs.measure import estimated
+
+    return estimated(tenant, _config(tenant, args, args.get("pipeline", "default")), args, scratch)
 
 
 def _learn(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
@@ -132,11 +122,8 @@ KINDS: dict[str, Kind] = {
     "fit": Kind(
         "fit a pipeline on everything stored and serve it", {"pipeline": NAME, "config": CONFIG, "seed": SEED}, _fit
     ),
-    "bench": Kind(
-        "measure a pipeline beside the floors",
-        {"pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED},
-        _bench,
-    ),
+    "bench": Kind("measure a pipeline beside the floors", MEASURED, _bench),
+    "estimate": Kind("say what a bench with these arguments will cost; no model is asked", MEASURED, _estimate),
     "learn": Kind(
         "let learning stages see what came of shown lists, and serve what they learned",
         {"pipeline": NAME, "days": Arg(float, 0, 36_500)},

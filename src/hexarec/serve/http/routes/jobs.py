@@ -10,17 +10,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
-from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError, OverloadError
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
-from hexarec.serve.jobs.allowed import check_endpoints
 from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import eta
+from hexarec.serve.jobs.queue import queued
 from hexarec.serve.live.tenant import Tenant
-from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import JobRow
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])
@@ -58,16 +56,11 @@ def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, 
 @router.post("/v1/jobs", openapi_extra=needs("jobs"), status_code=202)
 def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     """Queue a job."""
-    kind = KINDS.get(body.kind)
-    if kind is None:
-        raise OptionError(f"no kind {body.kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")
-    kind.check(body.args)
-    checked_name(body.args.get("pipeline", "default"), "pipeline")
-    check_endpoints(body.args, backend_of(request).settings.endpoints)
-    shelf = tenant_of(request, caller).shelf
-    job = shelf.add_job(body.kind, body.args)
-    shelf.audit(caller.name, f"start job {body.kind}", job.id, request_id_of(request))
-    return told(job)
+    made = queued(
+        tenant_of(request, caller), body.kind, body.args, by=caller.name, request_id=request_id_of(request),
+        endpoints=backend_of(request).settings.endpoints,
+    )  # fmt: skip
+    return told(made)
 
 
 @router.get("/v1/jobs/{job_id}", openapi_extra=needs("read"))

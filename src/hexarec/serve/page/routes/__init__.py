@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, session, settings
+from hexarec.serve.page.routes import experiments, home, methods, session, settings
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class Page:
 
 PAGES = (
     Page("home", "/", "read", "use", home),
-    # playground and chat: group "use"; methods, experiments, simulate: group "compare"
+    # playground and chat: group "use"
+    Page("methods", "/methods", "read", "compare", methods),
+    Page("experiments", "/experiments", "read", "compare", experiments),
+    # simulate: group "compare"
     #
     # data, live, jobs, audit: group "run"
     #
