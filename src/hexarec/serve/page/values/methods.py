@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from starlette.datastructures import FormData
@@ -104,12 +105,19 @@ def grid() -> tuple[list[str], list[Any]]:
 def method_of(card: Card, lang: str) -> Method:
     """Everything about one method."""
     cls = card.load()
-    hints = typing.get_type_hints(cls)
-    options = tuple({**one, "type": type_said(hints[one["name"]], one["type"])} for one in options_of(cls))
     said = paragraphs(cls) if _has_module(cls) else {"": ""}
     doc = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
     found = tuple(dict.fromkeys(ARXIV.findall(card.paper))) if "arXiv" in card.paper else ()
-    return Method(card, titled(card.name, lang), said, doc, found, tuple(_needs(card)), "torch" in card.needs, options)
+    return Method(
+        card, titled(card.name, lang), said, doc, found, tuple(_needs(card)), "torch" in card.needs, _options(cls)
+    )
+
+
+@lru_cache(maxsize=256)
+def _options(cls: type) -> tuple[Mapping[str, str], ...]:
+    """The rows of `options_of` with types for readers; the source of a class is read once."""
+    hints = typing.get_type_hints(cls)
+    return tuple({**one, "type": type_said(hints[one["name"]], one["type"])} for one in options_of(cls))
 
 
 def _has_module(cls: type) -> bool:
@@ -145,7 +153,7 @@ def form_of(card: Card, endpoints: Sequence[str]) -> Form | None:
         return None
     cls = card.load()
     hints = typing.get_type_hints(cls)
-    defaults = {one["name"]: one["default"] for one in options_of(cls)}
+    defaults = {one["name"]: one["default"] for one in _options(cls)}
     models: dict[str, tuple[Choice, ...]] = {}
     fields = []
     for name in option_names(cls):
