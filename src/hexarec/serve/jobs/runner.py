@@ -160,7 +160,7 @@ class _Work:
         self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
         shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
         if state == "done":  # what failed or was cancelled may be resumed
-            pruned(scratch, None if result is None else result.get("file"))
+            pruned(scratch, None if result is None else result.get("file") or result.get("folder"))
 
     def _hear(self, event: dict[str, Any]) -> None:
         self._progress.hear(event)

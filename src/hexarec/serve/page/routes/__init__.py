@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import ab, audit, data, home, jobs, live, playground, session, settings
+from hexarec.serve.page.routes import (
+    ab,
+    audit,
+    data,
+    experiments,
+    home,
+    jobs,
+    live,
+    methods,
+    playground,
+    session,
+    settings,
+)
 
 
 @dataclass(frozen=True)
@@ -23,8 +35,8 @@ class Page:
 PAGES = (
     Page("home", "/", "read", "use", home),
     Page("playground", "/playground", "read", "use", playground),
-    # methods, experiments, simulate: group "compare"
-    #
+    Page("methods", "/methods", "read", "compare", methods),
+    Page("experiments", "/experiments", "read", "compare", experiments),
     Page("data", "/data", "read", "run", data),
     Page("live", "/live", "read", "run", live),
     Page("ab", "/ab", "read", "run", ab),
