@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import home, playground, session, settings
+from hexarec.serve.page.routes import chat, home, playground, session, settings
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Page:
 PAGES = (
     Page("home", "/", "read", "use", home),
     Page("playground", "/playground", "read", "use", playground),
+    Page("chat", "/chat", "read", "use", chat),
     # methods, experiments, simulate: group "compare"
     #
     # data, live, jobs, audit: group "run"
