@@ -78,7 +78,7 @@ def test_trying_leaves_no_trace(page_client, backend):
 
 
 def test_titles_are_read_and_what_is_near_is_told(page_client):
-    text = page_client.get("/home/list?like=title 3&like=Titel 4&like=nothing like it").text
+    text = page_client.get("/home/list?like=title 3&like=Tidle 4&like=nothing like it").text
     assert 'chip like">Title 3<' in text
     assert "nothing like it" in text and "Nothing in the catalog" in text
     alone = page_client.get("/home/list?like=nothing").text

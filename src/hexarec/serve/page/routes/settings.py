@@ -43,7 +43,8 @@ TABS = (("/settings", "settings.tab_keys"), ("/settings/audit", "settings.tab_au
 def _keys_page(request: Request, caller: Caller, *, status: int = 200, **more: Any) -> Response:
     shelf = tenant_of(request, caller).shelf
     told = {
-        "tabs": TABS, "lines": key_lines(shelf), "sessions": sessions(shelf), "scopes": tuple(SCOPES), "roles": ROLES,
+        "tabs": TABS, "open": "/settings",
+        "lines": key_lines(shelf), "sessions": sessions(shelf), "scopes": tuple(SCOPES), "roles": ROLES,
         "given": dict.fromkeys(FIELDS, ()), "wrong": "", "secret": "", "keyless": caller.key is None,
     }  # fmt: skip
     return page(request, "settings/keys.html", status=status, **{**told, **more})
@@ -95,7 +96,7 @@ def revoke(request: Request, caller: PageAdmin, key_id: KeyId, form: PageForm) -
 def audit(request: Request, caller: PageAdmin, before: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
     """Who changed what, newest first."""
     log = audit_page(tenant_of(request, caller).shelf, before)
-    return page(request, "settings/audit.html", tabs=TABS, log=log)
+    return page(request, "settings/audit.html", tabs=TABS, open="/settings/audit", log=log)
 
 
 @router.get("/settings/audit/check")
@@ -108,4 +109,4 @@ def checked(request: Request, caller: PageAdmin) -> Response:
 def server(request: Request, caller: PageAdmin) -> Response:
     """The settings of the server, for the admin of its own tenant."""
     lines = setting_lines(backend_of(request).settings) if caller.tenant == OWN else []
-    return page(request, "settings/server.html", tabs=TABS, lines=lines, tenant=caller.tenant)
+    return page(request, "settings/server.html", tabs=TABS, open="/settings/server", lines=lines, tenant=caller.tenant)
