@@ -90,6 +90,8 @@ def test_jobs_from_start_to_file(client, data, tmp_path):
 def test_a_waiting_job_is_cancelled(client):
     first, second = client.start_job("bench", max_users=20), client.start_job("fit")
     assert client.cancel_job(second["id"])["state"] == "cancelled"
+    assert client.resume_job(second["id"])["state"] in ("waiting", "running")
+    assert client.cancel_job(second["id"])["cancel"] is True
     assert client.wait(first["id"])["state"] == "done"
 
 

@@ -12,6 +12,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.keys import Caller, Doorkeeper
 from hexarec.serve.limits import Limits
 from hexarec.serve.observe import Metrics
+from hexarec.serve.recent import Recent
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings
 
@@ -27,6 +28,7 @@ class Backend:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics()
+        self.recent = Recent()
         self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
         self.followers: set[object] = set()  # streams that follow a job; half of [serve] calls at most
         self.aside = ThreadPoolExecutor(8, "aside")  # for lists, so that no long talk keeps them from a thread

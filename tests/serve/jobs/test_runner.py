@@ -9,7 +9,7 @@ from tests.serve.jobs.stages import kind_that, stepping
 
 from hexarec.core import OptionError, current
 from hexarec.serve.jobs import runner as module
-from hexarec.serve.jobs.files import folder_of
+from hexarec.serve.jobs.files import KEPT, folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import Progress, eta
 from hexarec.serve.jobs.runner import TRIES, Runner
@@ -66,7 +66,44 @@ def test_a_running_job_is_cancelled_between_two_steps(tenant, runner, working):
     thread.join(10)
     ended = tenant.shelf.job(job.id)
     assert ended.state == "cancelled" and ended.result is None and ended.done < 2_000
-    assert not folder_of(tenant, job.id).exists(), "its folder is of no use any more"
+    assert int((folder_of(tenant, job.id) / "last").read_text()) > 0, "it may be resumed"
+
+
+def test_a_cancelled_job_is_resumed_from_its_folder(tenant, runner, working):
+    working(stepping(2_000))
+    job = tenant.shelf.add_job("fit", {})
+    thread = in_thread(runner)
+    eventually(lambda: tenant.shelf.job(job.id).done)
+    assert tenant.shelf.resume_job(job.id).state == "running", "what runs is left alone"
+    tenant.shelf.cancel_job(job.id)
+    thread.join(10)
+
+    def goes_on(tenant, args, scratch):
+        return {"from": int((scratch / "last").read_text())}
+
+    working(goes_on)
+    waiting = tenant.shelf.resume_job(job.id)
+    assert (waiting.state, waiting.cancel, waiting.error, waiting.attempts, waiting.ended) == (
+        "waiting", False, None, 0, None,
+    )  # fmt: skip
+    assert runner.one()
+    ended = tenant.shelf.job(job.id)
+    assert ended.state == "done" and ended.result["from"] > 0
+    assert not folder_of(tenant, job.id).exists() and tenant.shelf.resume_job(job.id).state == "done"
+    assert tenant.shelf.resume_job("nothing") is None
+
+
+def test_what_nobody_resumes_is_deleted_in_the_end(tenant, runner, working):
+    def fails(tenant, args, scratch):
+        (scratch / "half").write_text("done")
+        raise OptionError("no")
+
+    working(fails)
+    job = tenant.shelf.add_job("fit", {})
+    assert runner.one() and tenant.shelf.job(job.id).state == "failed"
+    ended = tenant.shelf.job(job.id).ended
+    assert swept(tenant, ended + KEPT - 1) == 0 and (folder_of(tenant, job.id) / "half").exists()
+    assert swept(tenant, ended + KEPT + 1) == 1 and not folder_of(tenant, job.id).exists()
 
 
 def test_a_runner_that_stops_gives_the_job_back_and_another_goes_on(tenant, runner, working):

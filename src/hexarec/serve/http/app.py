@@ -15,7 +15,7 @@ import hexarec
 from hexarec.serve.backend import Backend
 from hexarec.serve.http import faults
 from hexarec.serve.http.guards import Guards
-from hexarec.serve.http.routes import ROUTERS
+from hexarec.serve.http.routes import ROUTERS, gorse
 from hexarec.serve.http.shapes import Error
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.observe import access
@@ -62,7 +62,7 @@ def make_app(backend: Backend) -> FastAPI:
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
-    for router in ROUTERS:
+    for router in (*ROUTERS, *((gorse.router,) if backend.settings.gorse else ())):
         app.include_router(router)
     page.install(app)
     app.router.routes.append(Route("/mcp", tools))
@@ -98,7 +98,7 @@ class _Counted:
     """Counts, times and logs every request by the pattern of its route; never by what stands in it."""
 
     def __init__(self, app: ASGIApp, backend: Backend) -> None:
-        self.app, self.metrics = app, backend.metrics
+        self.app, self.metrics, self.recent = app, backend.metrics, backend.recent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,6 +120,8 @@ class _Counted:
             self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
+            if caller is not None:
+                self.recent.request(caller.tenant, route, status[0], seconds)
             access.info("request", extra={"fields": {
                 "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),
                 "request_id": scope.get("state", {}).get("request_id"),

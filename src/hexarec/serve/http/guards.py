@@ -28,7 +28,7 @@ SAFE_HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"content-security-policy", PAGE_POLICY.encode()),
 )
-BATCHES = ("/v1/events:batch",)
+BATCHES = ("/v1/events:batch", "/data/upload")
 """Routes that read their body piece by piece, so that a large one costs no memory."""
 SLOWEST = 100_000
 """Bytes a second that a client must send to be given more than `read_seconds`."""

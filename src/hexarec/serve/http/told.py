@@ -39,6 +39,7 @@ def ask_of(body: Recommend) -> Ask:
         k=body.n,
         explain=body.explain,
         seed=body.seed,
+        trace=body.trace,
     )
 
 
@@ -95,7 +96,8 @@ def recommended(made: Answered, catalog: Catalog, lang: str | None, trace: bool)
         }
         for place, item in enumerate(given.items)
     ]
-    usage = {"calls": given.calls, "tokens": given.tokens, "usd": given.dollars, "ms": round(1000 * made.seconds, 3)}
+    usage = {"calls": given.calls, "tokens": given.tokens, "usd": given.dollars, "ms": round(1000 * made.seconds, 3),
+             "cached": given.cached}  # fmt: skip
     return {
         "request_id": made.request_id, "pipeline": given.pipeline, "version": given.version,
         "variant": made.choice.arm, "items": items, "degraded": list(given.degraded), "usage": usage,

@@ -11,9 +11,11 @@ from hexarec.core import OptionError, StateError
 from hexarec.pipeline.config import default_config
 from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
 from hexarec.serve.jobs.enrich import enrich_shards
+from hexarec.serve.jobs.importing import imported
 from hexarec.serve.jobs.learning import learned
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND as PIPELINE
+from hexarec.serve.store.checks import plain
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -32,7 +34,7 @@ class Arg:
     def check(self, name: str, value: Any) -> None:
         """Raise OptionError unless the value fits."""
         wanted = (int, float) if self.type is float else self.type
-        if not isinstance(value, wanted) or isinstance(value, bool):
+        if not isinstance(value, wanted) or isinstance(value, bool) != (self.type is bool):
             raise OptionError(f"{name} is {str(value)[:80]!r}, not {self.type.__name__}")
         if isinstance(value, int | float) and not self.least <= value <= self.most:
             raise OptionError(f"{name} is {value!r}, not between {self.least:g} and {self.most:g}")
@@ -43,6 +45,11 @@ class Arg:
 COMMON: dict[str, Arg] = {"tokens": Arg(int), "dollars": Arg(float)}
 """Arguments of every kind: the most it may spend on language models."""
 NAME, CONFIG, SEED, SHARD = Arg(str), Arg(dict), Arg(int, 0, 2**31 - 1), Arg(int, 1, 1_000_000)
+IMPORT: dict[str, Arg] = {
+    "upload": NAME, "name": NAME, "mapping": CONFIG, "strict": Arg(bool),
+    **dict.fromkeys(("format", "like", "encoding", "events", "items", "users"), NAME),
+}  # fmt: skip
+"""How an upload is to be read: see `uploads.Reading`."""
 MEASURED: dict[str, Arg] = {
     "pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED,
 }  # fmt: skip
@@ -122,6 +129,7 @@ KINDS: dict[str, Kind] = {
     "fit": Kind(
         "fit a pipeline on everything stored and serve it", {"pipeline": NAME, "config": CONFIG, "seed": SEED}, _fit
     ),
+    "import": Kind("take in files that were uploaded on the page, all of them or nothing", IMPORT, imported),
     "bench": Kind("measure a pipeline beside the floors", MEASURED, _bench),
     "estimate": Kind("say what a bench with these arguments will cost; no model is asked", MEASURED, _estimate),
     "learn": Kind(

@@ -118,14 +118,15 @@ def user_rows(data: Dataset) -> list[UserRow]:
     return made
 
 
-def event_rows(data: Dataset) -> Iterator[list[EventRow]]:
-    """The log as rows of the store, in chunks; ids are made from the place in the log, so an import repeats nothing."""
+def event_rows(data: Dataset, key: str = "") -> Iterator[list[EventRow]]:
+    """The log as rows of the store, in chunks; ids are made of key (the name without one) and the place in the log, so
+    an import repeats nothing."""
     log, users, items = data.interactions, data.users.ids.ids, data.catalog.items.ids
     for start in range(0, len(log), CHUNK):
         stop = min(start + CHUNK, len(log))
         yield [
             EventRow(
-                id=f"import-{data.name}-{i}",
+                id=f"import-{key or data.name}-{i}",
                 item=items[log.item[i]],
                 time=float(log.time[i]),
                 kind=KINDS[log.kind[i]],

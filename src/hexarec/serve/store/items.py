@@ -26,8 +26,8 @@ class Items(Access):
 
         Of equal ids the last one holds. Versions that are given are not read. Raises DataError before anything.
         """
-        rows = {item.id: {"tenant": self.tenant, **_checked(item)} for item in items}
-        return self._write(lambda connection: self._put_items(connection, list(rows.values())))
+        rows = self._item_rows(items)
+        return self._write(lambda connection: self._put_items(connection, rows))
 
     def item(self, id: str) -> ItemRow | None:
         """One item, None when there is none or it was deleted."""
@@ -47,6 +47,9 @@ class Items(Access):
     def delete_item(self, id: str) -> bool:
         """Whether the item stood until now. Its row stays as a tombstone with a version of its own."""
         return self._write(lambda connection: self._delete_item(connection, id))
+
+    def _item_rows(self, items: Sequence[ItemRow]) -> list[dict[str, Any]]:
+        return list({item.id: {"tenant": self.tenant, **_checked(item)} for item in items}.values())
 
     def _put_items(self, connection: Connection, rows: list[dict[str, Any]]) -> int:
         standing = self._standing(connection, [row["id"] for row in rows])

@@ -7,22 +7,20 @@ from sqlalchemy import func, select
 from hexarec.core.errors import OptionError
 from hexarec.serve.store import schema
 from hexarec.serve.store.audit import Audit
-from hexarec.serve.store.documents import Documents
+from hexarec.serve.store.cache import Cache
 from hexarec.serve.store.erase import Erasing
-from hexarec.serve.store.events import Events
-from hexarec.serve.store.items import Items
+from hexarec.serve.store.imports import Imports
 from hexarec.serve.store.jobs import Jobs
 from hexarec.serve.store.keys import Keys
 from hexarec.serve.store.shown import Shown
-from hexarec.serve.store.users import Users
 
 _COUNTED = (
     "events", "items", "users", "shown", "answers", "dialogues", "documents", "jobs", "keys", "audit", "cache",
-    "assignments", "erased",
+    "cache_owners", "assignments", "erased",
 )  # fmt: skip
 
 
-class Shelf(Events, Items, Users, Shown, Documents, Jobs, Keys, Audit, Erasing):
+class Shelf(Imports, Shown, Cache, Jobs, Keys, Audit, Erasing):
     """One tenant's part of the store. Methods are synchronous and safe from any thread.
 
     A method that writes returns when its rows are on disk; one that ends in `_soon` returns a future of that.

@@ -1,4 +1,4 @@
-"""What was shown, the answers with their traces, dialogues, and the rows of the language-model cache."""
+"""What was shown, the answers with their traces, and dialogues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_number, checked_user, from_json
 from hexarec.serve.store.rows import ShownRow
-from hexarec.serve.store.schema import answers, cache, dialogues, shown
+from hexarec.serve.store.schema import answers, dialogues, shown
 from hexarec.serve.store.statements import insert_new, upsert
 
 _S = shown.c
@@ -43,6 +43,12 @@ class Shown(Access):
             query = query if wanted is None else query.where(column == wanted)
         return [_shown(row) for row in self._rows(query.order_by(_S.time, _S.request).limit(most))]
 
+    def shown_newest(self, start: float, stop: float, most: int) -> list[ShownRow]:
+        """The newest lists shown at start <= time < stop, of any pipeline, oldest first."""
+        query = select(shown).where(_S.tenant == self.tenant, _S.time >= start, _S.time < stop, _S.source == "log")
+        rows = self._rows(query.order_by(_S.time.desc(), _S.request.desc()).limit(most))
+        return [_shown(row) for row in reversed(rows)]
+
     def keep_answer_soon(self, request: str, user: str | None, time: float, body: Mapping[str, Any]) -> Future[None]:
         """Keep an answer with its trace; a later one under the same request id replaces it."""
         row = {
@@ -70,25 +76,10 @@ class Shown(Access):
         row = self._row(select(dialogues.c.body).where(dialogues.c.tenant == self.tenant, dialogues.c.id == id))
         return from_json(row.body) if row else None
 
-    def cached(self, key: str) -> bytes | None:
-        """The cached bytes under a key."""
-        row = self._row(select(cache.c.value).where(cache.c.tenant == self.tenant, cache.c.key == key))
-        return bytes(row.value) if row else None
-
-    def cache(self, key: str, value: bytes, user: str | None = None) -> None:
-        """Cache bytes; `user` when they come from what is known of somebody. Of who was erased nothing is cached."""
-        row = {"tenant": self.tenant, "key": checked_id(key, "key"), "value": bytes(value), "user": _maybe_user(user)}
-        self._write(lambda connection: self._cache(connection, row))
-
     def _put_dialogue(self, connection: Connection, row: Mapping[str, Any]) -> None:
         if self._buried(connection, [self._mark("dialogue", row["id"])]):
             raise StateError("this dialogue was erased", hint="begin a new one, under another id")
         upsert(connection, dialogues, [row])
-
-    def _cache(self, connection: Connection, row: Mapping[str, Any]) -> None:
-        user = row["user"]
-        if user is None or not self._buried(connection, [self._mark("user", user)]):
-            upsert(connection, cache, [row])
 
     def _younger(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row, lives in zip(rows, self._living(connection, rows), strict=True) if lives]

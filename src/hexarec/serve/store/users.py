@@ -11,7 +11,7 @@ from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_text, checked_user, from_json
 from hexarec.serve.store.rows import UserRow
 from hexarec.serve.store.schema import assignments, events, users
-from hexarec.serve.store.statements import insert_new, upsert
+from hexarec.serve.store.statements import chunks, insert_new, upsert
 
 _U, _A, _E = users.c, assignments.c, events.c
 _LAST = "\U0010ffff"  # behind every letter that an id can hold
@@ -22,8 +22,14 @@ class Users(Access):
 
     def put_users(self, users: Sequence[UserRow]) -> None:
         """Write users, whole. Of equal ids the last one holds. Raises DataError before anything."""
-        rows = {user.id: {"tenant": self.tenant, **_checked(user)} for user in users}
-        self._write(lambda connection: _put(connection, list(rows.values())))
+        rows = self._user_rows(users)
+        self._write(lambda connection: self._put_user_rows(connection, rows))
+
+    def _user_rows(self, users: Sequence[UserRow]) -> list[dict[str, Any]]:
+        return list({user.id: {"tenant": self.tenant, **_checked(user)} for user in users}.values())
+
+    def _put_user_rows(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        upsert(connection, users, rows)
 
     def user(self, id: str) -> UserRow | None:
         """One user."""
@@ -34,6 +40,14 @@ class Users(Access):
         """Users by id; go on after the last id."""
         query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id > after_id)
         return [_user(row) for row in self._rows(query.order_by(_U.id).limit(most))]
+
+    def users_of(self, ids: Sequence[str]) -> dict[str, UserRow]:
+        """Those of these users who stated something, by id."""
+        found: dict[str, UserRow] = {}
+        for some in chunks(ids):
+            query = select(_U.id, _U.attributes, _U.lang).where(_U.tenant == self.tenant, _U.id.in_(some))
+            found.update((row.id, _user(row)) for row in self._rows(query))
+        return found
 
     def people(self, beginning: str = "", most: int = 20) -> list[str]:
         """Ids that begin like this, of users who stated something or did something, by id."""
@@ -63,10 +77,6 @@ class Users(Access):
         """(unit, arm) of an experiment, by unit."""
         query = select(_A.unit, _A.arm).where(_A.tenant == self.tenant, _A.experiment == experiment)
         return [(row.unit, row.arm) for row in self._rows(query.order_by(_A.unit))]
-
-
-def _put(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    upsert(connection, users, rows)
 
 
 def _assign(connection: Connection, row: dict[str, str], query: Any) -> str:

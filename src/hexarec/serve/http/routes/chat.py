@@ -19,11 +19,13 @@ from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
+from hexarec.serve.http.answers import Completion
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.memory import asking
 from hexarec.serve.live.tenant import Tenant
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
@@ -35,7 +37,7 @@ NOTHING = {"en": "I found nothing for that.", "zh": "没有找到合适的内容
 
 @router.post(
     "/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None,
-    responses={200: {"content": {"application/json": {}, "text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"model": Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
     """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.
@@ -112,9 +114,10 @@ class _Talk:
 
         with run(
             seconds=max(seconds - 0.05, 0.05), tenant=self._tenant.name, emit=emitted, complain=self._say_degraded
-        ) as work:
+        ) as work, asking([] if self._body.user is None else [self._body.user]) as kept:  # fmt: skip
             reply = self._served.current.pipeline.converse([self._dialogue])[0]
             self._spent = work.ledger.snapshot()
+        self._backend.metrics.cached.inc(kept.hits)
         return reply
 
     def _say_degraded(self, why: str) -> None:

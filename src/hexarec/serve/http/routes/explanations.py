@@ -11,18 +11,20 @@ from fastapi import APIRouter, Request
 from hexarec.core import Lists, StateError, run
 from hexarec.core.errors import DeadlineError
 from hexarec.serve.backend import Backend
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs
 from hexarec.serve.http.shapes import Explanation
 from hexarec.serve.http.told import on_sale, past
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, past_of, queries_of
+from hexarec.serve.live.memory import asking, owners_of
 from hexarec.serve.live.recommender import Recommender
 
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 
 
-@router.post("/v1/explanations", openapi_extra=needs("recommend"))
+@router.post("/v1/explanations", openapi_extra=needs("recommend"), response_model=answers.Explained)
 async def explain(request: Request, caller: MayRecommend, body: Explanation) -> dict[str, Any]:
     """Evidence and words for one item. `faithful` is false when a claim of the words contradicts the catalog."""
     return await explained(backend_of(request), caller, body)
@@ -37,9 +39,11 @@ async def explained(backend: Backend, caller: Caller, body: Explanation) -> dict
     seconds = min(body.deadline_ms or settings.deadline_ms, settings.longest_ms) / 1000
     try:
         paid = asyncio.to_thread(backend.paying, caller, _worked_out, served, ask, body.item_id, seconds)
-        return await asyncio.wait_for(paid, seconds)
+        made = await asyncio.wait_for(paid, seconds)
     except TimeoutError:
         raise DeadlineError("the deadline came before the explanation", hint="give a larger deadline_ms") from None
+    backend.metrics.cached.inc(made["usage"]["cached"])
+    return made
 
 
 def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dict[str, Any]:
@@ -53,7 +57,8 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
     queries = queries_of(catalog, [ask], [known], time.time(), generation.like)
     shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
     complaints: list[str] = []
-    with run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append):
+    limits = run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append)
+    with limits, asking(owners_of([ask])) as kept:
         reasons = explainer.explain(queries, shown, generation.pipeline)[0]
     words = reasons.items[0]
     evidence = reasons.evidence[0] if reasons.evidence else ()
@@ -67,5 +72,6 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
             {"kind": one.kind, "items": [catalog.items.ids[row] for row in one.items], "detail": one.detail}
             for one in evidence
         ],
+        "usage": {"cached": kept.hits},
         "degraded": [{"stage": "explain", "method": type(explainer).__name__, "why": one} for one in complaints],
     }

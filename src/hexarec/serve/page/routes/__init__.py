@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import experiments, home, methods, session, settings
+from hexarec.serve.page.routes import (
+    ab,
+    audit,
+    data,
+    experiments,
+    home,
+    jobs,
+    live,
+    methods,
+    playground,
+    session,
+    settings,
+)
 
 
 @dataclass(frozen=True)
@@ -22,13 +34,14 @@ class Page:
 
 PAGES = (
     Page("home", "/", "read", "use", home),
-    # playground and chat: group "use"
+    Page("playground", "/playground", "read", "use", playground),
     Page("methods", "/methods", "read", "compare", methods),
     Page("experiments", "/experiments", "read", "compare", experiments),
-    # simulate: group "compare"
-    #
-    # data, live, jobs, audit: group "run"
-    #
+    Page("data", "/data", "read", "run", data),
+    Page("live", "/live", "read", "run", live),
+    Page("ab", "/ab", "read", "run", ab),
+    Page("jobs", "/jobs", "read", "run", jobs),
+    Page("audit", "/audit", "read", "run", audit),
     Page("settings", "/settings", "admin", "keep", settings),
 )
 GROUPS = ("use", "compare", "run", "keep")

@@ -11,7 +11,7 @@ from hexarec.core import Card
 from hexarec.eval import published
 from hexarec.pipeline.build import cards
 from hexarec.serve.errors import ConflictError, MissingError
-from hexarec.serve.jobs.queue import queued
+from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
@@ -96,8 +96,8 @@ def _known(name: str) -> Card:
 
 
 def _queue(request: Request, caller: Caller, kind: str, args: Any) -> JobRow:
-    return queued(tenant_of(request, caller), kind, args, by=caller.name, request_id=request_id_of(request),
-                  endpoints=backend_of(request).settings.endpoints)  # fmt: skip
+    backend, tenant = backend_of(request), tenant_of(request, caller)
+    return orders.started(backend, tenant, kind, args, caller, request_id_of(request))
 
 
 def _estimate(tenant: Tenant, card: Card, job: str) -> JobRow:

@@ -44,6 +44,14 @@
     navigator.clipboard.writeText(button.dataset.copy).then(() => { say(words().saidCopied); notice(words().saidCopied); });
   });
 
+  /* ------------------------------------------------------------ sliders say their value: data-percent names its output */
+  document.addEventListener("input", (event) => {
+    const place = document.getElementById(event.target.dataset.percent);
+    if (!place) return;
+    place.textContent = `${Math.round(100 * event.target.value)} %`;
+    event.target.setAttribute("aria-valuetext", place.textContent);
+  });
+
   /* ------------------------------------------------------------ htmx: only HTML goes in; the rest is told as text */
   document.addEventListener("htmx:beforeSwap", (event) => {
     const type = event.detail.xhr.getResponseHeader("content-type") || "";

@@ -1,0 +1,42 @@
+"""The job `import`: files that were uploaded, read whole, then written whole; what was refused lies beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hexarec.core import track
+from hexarec.serve import uploads
+from hexarec.serve.live.imports import taken_in
+
+if TYPE_CHECKING:
+    from hexarec.serve.live.tenant import Tenant
+
+REJECTS = "rejects.jsonl"
+
+
+def imported(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Import an upload and remove it. Raises DataError for files of which nothing can be used."""
+    upload = uploads.found(tenant, str(args.get("upload", "")))
+    how = uploads.Reading.of(args)
+    for _ in track([0], "read"):
+        made = upload.read(how)
+    name = str(args.get("name") or upload.name)
+    key = hashlib.blake2b(repr(sorted(how.args().items())).encode(), digest_size=8)
+    for path in upload.files:
+        with path.open("rb") as file:
+            key.update(hashlib.file_digest(file, "sha256").digest())
+    counts = taken_in(tenant, replace(made.dataset, name=name), key.hexdigest())
+    report = made.report
+    told = {
+        "format": report.format, "accepted": report.accepted, "rejected": sum(report.rejected.values()), **counts,
+        "report": report.sentences(),
+    }  # fmt: skip
+    if len(report.rejects):
+        report.write_rejects(scratch / REJECTS)
+        told["file"] = REJECTS
+    uploads.dropped(upload)
+    return told

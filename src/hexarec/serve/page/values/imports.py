@@ -1,0 +1,145 @@
+"""The import wizard: how an upload is read, its first rows under a mapping, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hexarec.core import KINDS, Dataset
+from hexarec.core.errors import HexarecError
+from hexarec.data.formats import sources
+from hexarec.data.formats.guess import KEYS
+from hexarec.data.formats.plain import read_table
+from hexarec.serve.uploads import Reading, Upload
+
+ROWS = 8
+REFUSED = 50
+TEXTS = ("format", "like", "encoding", "events", "items", "users")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first rows of a table file as they stand in it. marks: what each column is read as, "" for nothing."""
+
+    file: str
+    columns: Sequence[str]
+    marks: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as it will be taken in."""
+
+    user: str
+    item: str
+    title: str
+    time: float | None
+    kind: str
+    value: float | None
+    liked: bool
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What came of reading. wrong, hint: the one error of files that cannot be read; whole: whether all rows were."""
+
+    whole: bool
+    wrong: str = ""
+    hint: str = ""
+    format: str = ""
+    why: str = ""
+    sentences: Sequence[str] = ()
+    counts: Mapping[str, int] | None = None
+    rejected: Sequence[Mapping[str, Any]] = ()
+    lost: int = 0
+    events: Sequence[Event] = ()
+    raw: Sequence[Rows] = ()
+
+
+def formats() -> list[tuple[str, str]]:
+    """Names and titles of the known formats."""
+    return [(one.name, one.title) for one in sources()]
+
+
+def reading_of(given: Mapping[str, str]) -> Reading:
+    """The reading that the fields of the wizard describe."""
+    mapping = {key: given[f"map_{key}"] for key in KEYS if given.get(f"map_{key}", "").strip()}
+    return Reading(mapping=mapping, strict=bool(given.get("strict")), **{k: given.get(k, "").strip() for k in TEXTS})
+
+
+def fields_of(given: Mapping[str, str]) -> dict[str, str]:
+    """The fields of the wizard, all of them, at most 200 letters each."""
+    names = (*TEXTS, "name", "strict", *(f"map_{key}" for key in KEYS))
+    return {name: given.get(name, "").replace("\0", "")[:200] for name in names}
+
+
+def preview(upload: Upload, how: Reading, *, whole: bool = False) -> Preview:
+    """The data set under this reading: of the first lines, or of all."""
+    raw = _raw(upload, how)
+    try:
+        made = upload.read(how, sample=not whole)
+    except HexarecError as error:
+        return Preview(whole, error.message, error.hint, raw=raw)
+    report, data = made.report, made.dataset
+    if report.format == "plain" and raw:
+        raw = [_marked(raw[0], {**report.guesses, **how.mapping}), *raw[1:]]
+    refused = list(report.rejects.head(REFUSED).iter_rows(named=True))
+    counts = {"events": len(data.interactions), "users": data.n_users, "items": data.n_items}
+    return Preview(
+        whole, format=report.format, why=report.why, sentences=report.sentences()[1:], counts=counts, rejected=refused,
+        lost=sum(report.rejected.values()), events=_events(data), raw=raw,
+    )  # fmt: skip
+
+
+def columns_of(upload: Upload) -> list[str]:
+    """The columns of all files that are plain tables, each once."""
+    return list(dict.fromkeys(name for one in _raw(upload, Reading()) for name in one.columns))
+
+
+def _raw(upload: Upload, how: Reading) -> list[Rows]:
+    made = []
+    for path in sorted((upload.folder / "sample").iterdir()):
+        try:
+            frame = read_table(path, {}).frame.head(ROWS)
+        except Exception:  # a file of another kind: the reading itself tells what is wrong
+            continue
+        rows = [["" if value is None else str(value)[:80] for value in row] for row in frame.iter_rows()]
+        made.append(Rows(path.name, frame.columns, [""] * len(frame.columns), rows))
+    return sorted(made, key=lambda one: one.file != how.events)
+
+
+def _marked(rows: Rows, mapping: Mapping[str, str]) -> Rows:
+    back = {theirs: ours for ours, theirs in mapping.items() if ":" not in ours}
+    return Rows(rows.file, rows.columns, [back.get(name, "") for name in rows.columns], rows.rows)
+
+
+def _events(data: Dataset) -> list[Event]:
+    log = data.interactions
+    return [
+        Event(
+            str(data.users.ids.ids[log.user[i]]), str(data.catalog.items.ids[log.item[i]]),
+            str(data.catalog.titles[log.item[i]]), float(log.time[i]) if log.clock else None, KINDS[log.kind[i]],
+            None if log.value[i] != log.value[i] else float(log.value[i]), bool(log.liked[i]),
+        )
+        for i in range(min(ROWS, len(log)))
+    ]  # fmt: skip
+
+
+def rejects_csv(upload: Upload, how: Reading) -> str:
+    """Every refused row with file, line, column, reason and value. Raises DataError for files that cannot be read."""
+    made = upload.read(how).report.rejects
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["file", "line", "column", "reason", "value"])
+    for row in made.select("_file", "_line", "column", "reason", "value").iter_rows():
+        writer.writerow([_cell(one) for one in row])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A word that a spreadsheet would take for a formula is quoted."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,56 @@
+"""A whole data set into the store, in one transaction: all of it, or nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from hexarec.serve.store.checks import as_json
+from hexarec.serve.store.documents import Documents
+from hexarec.serve.store.events import Events
+from hexarec.serve.store.items import Items
+from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
+from hexarec.serve.store.schema import users as users_table
+from hexarec.serve.store.statements import insert_new
+from hexarec.serve.store.users import Users
+
+Batches = Callable[[], Iterable[Sequence[EventRow]]]
+
+
+class Imports(Events, Items, Users, Documents):
+    """Imports of a tenant."""
+
+    def check_events(self, events: Sequence[EventRow]) -> None:
+        """Raise DataError for an event that cannot be kept."""
+        for event in events:
+            self._checked(event)
+
+    def take_in(
+        self, items: Sequence[ItemRow], users: Sequence[UserRow], events: Batches, settings: Mapping[str, Any],
+        check: Callable[[], None],
+    ) -> Counter[str]:  # fmt: skip
+        """Write items, users, events and the settings of the data; events by verdict. Other writes wait meanwhile.
+
+        events: called for each try, gives the batches. A user who states nothing replaces nobody. check: called
+        between batches; what it raises undoes all of it.
+        """
+        item_rows, user_rows = self._item_rows(items), self._user_rows(users)
+        body = {"tenant": self.tenant, "kind": "settings", "name": "data", "created": self._clock(), "active": False,
+                "body": as_json(settings, "settings")}  # fmt: skip
+
+        def act(connection: Connection) -> Counter[str]:
+            self._put(connection, body, True)
+            self._put_items(connection, item_rows)
+            stated = [row for row in user_rows if row["attributes"] != "{}"]
+            self._put_user_rows(connection, stated)
+            insert_new(connection, users_table, user_rows)
+            verdicts: Counter[str] = Counter()
+            for batch in events():
+                check()
+                verdicts.update(self._add(connection, [self._checked(event) for event in batch]))
+            return verdicts
+
+        return self._write(act)
