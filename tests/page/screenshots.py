@@ -31,9 +31,11 @@ MORE: dict[str, str] = {
     "home-unknown": "/?like=Alein&like=Nothing+of+the+kind",
     "settings-audit": "/settings/audit",
     "settings-server": "/settings/server",
+    "methods-one": "/methods/llmrank",
+    "experiments-one": "/experiments/job-{bench}",
     "login": "/login?link=hx_0123456789ab.this-is-no-real-link",
 }
-"""Pages below those of the navigation, by the name of their picture."""
+"""Pages below those of the navigation, by the name of their picture; {bench} is the newest bench that is done."""
 PREPARED: dict[str, str] = {}
 """By the name of a picture: what to press before it is taken (a selector), after which the network must rest."""
 
@@ -85,7 +87,9 @@ def main() -> None:
 
 
 def pictures(url: str, out: Path, only: str | None) -> None:
-    wanted = {one.name: one.path for one in PAGES} | MORE
+    jobs = httpx.get(f"{url}/v1/jobs", timeout=60).json()["jobs"]
+    bench = next((job["id"] for job in jobs if job["kind"] == "bench" and job["state"] == "done"), "none")
+    wanted = {one.name: one.path for one in PAGES} | {name: path.format(bench=bench) for name, path in MORE.items()}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         for lang, locale in (("en", "en-US"), ("zh", "zh-CN")):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from hexarec.classic import ItemKNN
 from hexarec.core import (
     Catalog,
     Dataset,
@@ -26,6 +27,8 @@ from hexarec.core import (
     Words,
     current,
 )
+from hexarec.eval.experiment import Experiment
+from hexarec.eval.tasks import Ranking
 from serve.conftest import backend_over
 from serve.running import listening
 
@@ -56,11 +59,13 @@ assert len(PAYLOADS) == len(set(PAYLOADS)) == 500
 
 PIECES = (
     "/home/list?user={user}", "/home/list?like={title}", "/home/users?user={user}", "/home/items?like={title}",
+    "/experiments/run-hostile/user?user={user}", "/experiments/run-hostile/users?user={user}",
 )  # fmt: skip
 """Pieces that show text of others: each sees a share of the 500."""
-PLACES = ("/", "/?user={user}", "/?like={title}", "/settings", "/settings/audit", "/login?link={title}&next={title}")
+PLACES = ("/", "/?user={user}", "/?like={title}", "/settings", "/settings/audit", "/login?link={title}&next={title}",
+          "/experiments", "/experiments/run-hostile", "/experiments/compare?run=run-hostile&run=run-other")  # fmt: skip
 """Pages that do: each sees every 25th, in both languages."""
-PRESSED = {"/?user={user}": "#list summary"}
+PRESSED = {"/?user={user}": "#list summary", "/experiments/run-hostile": "#figure-accuracy summary"}
 """By address: what is pressed in a browser before a page is looked at."""
 SLOW = ("/?like={title}&like=unknown {title}",)
 """Such that take long in this catalog of titles that are all alike: seen with a few payloads."""
@@ -122,7 +127,10 @@ STAGE = Hostile()
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     """A backend in which titles, descriptions, attributes, user ids, names of keys and reasons are payloads."""
-    backend = backend_over(tmp_path_factory.mktemp("xss") / "home", world_of(PAYLOADS))
+    home, data = tmp_path_factory.mktemp("xss") / "home", world_of(PAYLOADS)
+    for folder, name in (("hostile", PAYLOADS[4]), ("other", PAYLOADS[5])):  # runs whose systems and lists are payloads
+        Experiment(Ranking(data, "last", max_users=40), {name: ItemKNN()}, k=5).run(home / "runs" / folder)
+    backend = backend_over(home, data)
     shelf = backend.service.tenant("default").shelf
     for one in PAYLOADS[:40]:
         shelf.audit(one[:100], one[:100], one[:100], one[:50])
@@ -147,7 +155,7 @@ class Markup(HTMLParser):
 
     TAGS = frozenset(
         "html head meta title link script body a header img span nav p ul ol li div form input button main section h1 h2 "
-        "h3 h4 label legend fieldset datalist option progress code details summary table caption thead tbody tr th td dl "
+        "h3 h4 sup label legend fieldset datalist option progress code details summary table caption thead tbody tr th td dl "
         "dt dd strong em br select textarea figure figcaption noscript svg rect small pre time".split()
     )
     LOCAL = frozenset({"href", "src", "action", "formaction", "hx-get", "hx-post", "data-plot", "data-follow"})

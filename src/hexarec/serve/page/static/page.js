@@ -120,18 +120,42 @@
   }
   const faint = (colour) => colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.18)");
 
-  function options(figure, width, uPlot) {
+  /* Bars side by side, and for bars and points the line from low to high. */
+  function marks(one, bars) {
+    const width = 0.8 / Math.max(bars.length, 1);
+    const shift = one.kind === "bars" ? width * (bars.indexOf(one) - (bars.length - 1) / 2) : 0;
+    return (plot, at, first, last) => {
+      const stroke = new Path2D(), fill = new Path2D();
+      const scale = plot.scales.y, floor = plot.valToPos(Math.max(scale.min, scale.distr === 3 ? scale.min : Math.min(0, scale.max)), "y", true);
+      for (let i = first; i <= last; i++) {
+        const value = plot.data[at][i];
+        if (value == null) continue;
+        const x = plot.valToPos(plot.data[0][i] + shift, "x", true);
+        if (one.kind === "bars") {
+          const y = plot.valToPos(value, "y", true);
+          const half = Math.min((plot.valToPos(plot.data[0][i] + width, "x", true) - plot.valToPos(plot.data[0][i], "x", true)) / 2 - 1, 40);
+          for (const path of [stroke, fill]) path.rect(x - half, Math.min(y, floor), 2 * half, Math.abs(y - floor));
+        }
+        if (one.low[i] == null || one.high[i] == null) continue;
+        stroke.moveTo(x, plot.valToPos(one.low[i], "y", true));
+        stroke.lineTo(x, plot.valToPos(one.high[i], "y", true));
+      }
+      return { stroke, fill: one.kind === "bars" ? fill : null, clip: null };
+    };
+  }
+
+  function options(figure, width) {
     const ink = inks();
     const bars = figure.series.filter((one) => one.kind === "bars");
     const axis = (side, told) => ({
-      stroke: ink.text, label: told.title, labelSize: 22, size: side === "y" ? 62 : undefined,
+      stroke: ink.text, label: told.title, labelSize: 22, size: side === "y" ? 62 : 44,
       grid: { stroke: ink.line, width: 1 }, ticks: { stroke: ink.line, width: 1 },
     });
     const x = axis("x", figure.x);
     if (figure.names.length) {
       x.splits = () => figure.places;
       x.values = (plot, splits) => splits.map((at) => figure.names[figure.places.indexOf(at)] ?? "");
-      x.rotate = figure.names.length > 6 ? -40 : 0;
+      x.rotate = figure.names.join("").length * 7 + figure.names.length * 12 > width - 80 ? -40 : 0;
       if (x.rotate) x.size = 90;
     }
     const series = [{ label: figure.x.title }];
@@ -139,25 +163,24 @@
     const columns = [figure.places];
     figure.series.forEach((one, i) => {
       const colour = ink.series[i % ink.series.length];
-      const made = { label: one.name, stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || figure.places.length < 40, size: one.kind === "points" ? 9 : 5, fill: colour } };
-      if (one.kind === "points") made.paths = () => null;
-      if (one.kind === "bars") {
-        made.paths = uPlot.paths.bars({ size: [0.8 / bars.length, 60], align: bars.length === 1 ? 0 : bars.indexOf(one) - (bars.length - 1) / 2 < 0 ? -1 : 1 });
-        made.fill = faint(colour);
-        made.points.show = false;
-      }
+      const made = { label: one.name, stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || (one.kind === "line" && figure.places.length < 40), size: one.kind === "points" ? 9 : 5, fill: colour } };
+      if (one.kind !== "line") made.paths = marks(one, bars);
+      if (one.kind === "bars") made.fill = faint(colour);
       series.push(made);
       columns.push(one.values);
       if (one.low.length) {
         const at = series.length;
-        const edge = (label) => ({ label, class: "edge", stroke: one.kind === "line" ? faint(colour) : colour, width: 1, points: { show: one.kind !== "line", size: 3, fill: colour }, paths: one.kind === "line" ? undefined : () => null });
+        const edge = (label) => ({ label, class: "edge", stroke: faint(colour), width: 1, points: { show: false }, paths: one.kind === "line" ? undefined : () => null });
         series.push(edge(`${one.name} low`), edge(`${one.name} high`));
         columns.push(one.low, one.high);
         if (one.kind === "line") bands.push({ series: [at + 1, at], fill: faint(colour) });
       }
     });
     const scale = (told, pad) => ({ time: told.time, distr: told.log ? 3 : 1, ...(pad ? { range: pad } : {}) });
-    const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6] : null;
+    const scattered = figure.series.some((one) => one.kind === "points");
+    const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6]
+      : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
+      : (plot, low, high) => [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
     return [{
       width, height: 272, series, bands, axes: [x, axis("y", figure.y)],
       scales: { x: scale(figure.x, padded), y: scale(figure.y, bars.length && !figure.y.log ? (plot, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] : null) },
@@ -172,7 +195,7 @@
       const uPlot = await plotting();
       if (!place.isConnected) return;
       kept?.plot.destroy();
-      const [told, columns] = options(figure, Math.max(place.clientWidth, 200), uPlot);
+      const [told, columns] = options(figure, Math.max(place.clientWidth, 200));
       drawn.set(place, { figure, plot: new uPlot(told, columns, place) });
     } catch {
       place.textContent = words().saidNoPlot;

@@ -44,10 +44,11 @@ class Table:
 
 
 def table_of(report: Report) -> Table:
-    """The table without its slices, in the order of the run."""
-    metrics = [name for name in report.metrics if "[" not in name]
+    """The table without its slices, in the order of the run; the metric that is compared first."""
+    first = str(report.pairs.get("metric", ""))
+    metrics = sorted((name for name in report.metrics if "[" not in name), key=lambda name: name != first)
     letters = {row.system: _letter(place) for place, row in enumerate(report.rows)}
-    first, floors = str(report.pairs.get("metric", "")), set(floors_of(report))
+    floors = set(floors_of(report))
     above = _above(report, letters)
     leaders = []
     for row in report.rows:

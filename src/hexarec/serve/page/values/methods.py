@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,8 +104,8 @@ def grid() -> tuple[list[str], list[Any]]:
 def method_of(card: Card, lang: str) -> Method:
     """Everything about one method."""
     cls = card.load()
-    said = paragraphs(cls) if _has_module(cls) else {"": ""}
-    doc = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+    said = {name: _plain(text) for name, text in paragraphs(cls).items()}
+    doc = _plain(" ".join((cls.__doc__ or "").split("\n\n")[0].split()))
     found = tuple(dict.fromkeys(ARXIV.findall(card.paper))) if "arXiv" in card.paper else ()
     return Method(
         card, titled(card.name, lang), said, doc, found, tuple(_needs(card)), "torch" in card.needs, _options(cls)
@@ -117,11 +116,15 @@ def method_of(card: Card, lang: str) -> Method:
 def _options(cls: type) -> tuple[Mapping[str, str], ...]:
     """The rows of `options_of` with types for readers; the source of a class is read once."""
     hints = typing.get_type_hints(cls)
-    return tuple({**one, "type": type_said(hints[one["name"]], one["type"])} for one in options_of(cls))
+    return tuple(
+        {**one, "type": type_said(hints[one["name"]], one["type"]), "doc": _plain(one["doc"])}
+        for one in options_of(cls)
+    )
 
 
-def _has_module(cls: type) -> bool:
-    return bool(getattr(sys.modules.get(cls.__module__), "__doc__", ""))
+def _plain(text: str) -> str:
+    """A docstring's text without the marks of code."""
+    return text.replace("`", "")
 
 
 def _needs(card: Card) -> list[Need]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hexarec.serve.jobs.orders import ENDED
 from hexarec.serve.jobs.progress import eta
-from hexarec.serve.store.jobs import ENDS
 from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Watched:
 
     @property
     def ended(self) -> bool:
-        """Whether it goes on no more."""
-        return self.job.state in ENDS
+        """Whether it goes on no more by itself."""
+        return self.job.state in ENDED
 
 
 def watched(job: JobRow, where: str, shelf: Shelf) -> Watched:
