@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import ab, audit, data, home, jobs, live, session, settings
+from hexarec.serve.page.routes import ab, audit, data, home, jobs, live, session, settings, simulate
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Page:
 
 PAGES = (
     Page("home", "/", "read", "use", home),
-    # playground and chat: group "use"; methods, experiments, simulate: group "compare"
+    # playground and chat: group "use"; methods, experiments: group "compare"
     #
+    Page("simulate", "/simulate", "read", "compare", simulate),
     Page("data", "/data", "read", "run", data),
     Page("live", "/live", "read", "run", live),
     Page("ab", "/ab", "read", "run", ab),
