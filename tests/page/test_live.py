@@ -47,7 +47,9 @@ def simulated(tenant, kind="ab", tau=0.1, *, lost=0, n=N):
         )  # fmt: skip
         place = int(draw.integers(0, 5)) if kind == "ab" else 2 * int(draw.integers(0, 3))
         if draw.random() < (0.2 if arm == "control" else 0.6):
-            events.append(EventRow(f"e{i}", some[place], at + 5.0, "click", f"u{i:03d}", request=f"r{i}", position=place + 1))
+            events.append(
+                EventRow(f"e{i}", some[place], at + 5.0, "click", f"u{i:03d}", request=f"r{i}", position=place + 1)
+            )
     tenant.shelf.log_shown_soon(shown).result()
     tenant.shelf.add_events(events)
     tenant.refresh()

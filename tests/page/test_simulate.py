@@ -17,7 +17,9 @@ from .conftest import PHONE, axe_clean, wide_enough
 
 def test_from_the_form_to_the_curves(page_client, backend):
     assert "There are no runs yet" in page_client.get("/simulate").text
-    answer = page_client.post("/simulate/start", data={"pipeline": "default", "users": "24", "pages": "2"}, follow_redirects=False)
+    answer = page_client.post(
+        "/simulate/start", data={"pipeline": "default", "users": "24", "pages": "2"}, follow_redirects=False
+    )
     where = answer.headers["location"]
     text = page_client.get(where).text
     assert "curves follow" in text and f'hx-get="{where}/curves"' in text

@@ -63,7 +63,9 @@ class Simulation:
 
     def _values(self, rolled: Rollout, queries: Queries) -> dict[str, list[float | None]]:
         seen = rolled.seen.shown
-        score = np.array([np.nan if (one := visit.get("satisfaction")) is None else float(one) for visit in rolled.visits])
+        score = np.array(
+            [np.nan if (one := visit.get("satisfaction")) is None else float(one) for visit in rolled.visits]
+        )
         made = {name: one.values for name, one in visit_metrics(seen, score, MEASURES[:3]).items()}
         counts = self.data.interactions.counts(self.data.n_items)
         made["popularity"] = segment_means(seen.offsets, percentiles(counts)[seen.items])

@@ -175,4 +175,3 @@ def _stated(tenant: Tenant, users: Sequence[str | None]) -> dict[str, NDArray[An
         if 2 <= len({one for one in column if one}) <= GROUPS:
             made[name] = strings(one or None for one in column)
     return made
-

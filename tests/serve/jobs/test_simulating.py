@@ -32,7 +32,9 @@ def test_the_curves_of_two_pipelines(runner, tenant):
         assert curve["said"] and any(one["why"] for one in curve["said"])
     shown = json.dumps(curves)
     assert not any(f'"{user}"' in shown for user in tenant.data().users.ids.ids.tolist())  # nobody is named
-    popular, mixed = (np.nanmean(np.array(curves[one]["values"]["popularity"], float)) for one in ("popular", "default"))
+    popular, mixed = (
+        np.nanmean(np.array(curves[one]["values"]["popularity"], float)) for one in ("popular", "default")
+    )
     assert popular > mixed
 
 

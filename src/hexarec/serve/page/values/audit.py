@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from hexarec.metrics.fairness import Gap
 from hexarec.serve.exposure import Audit, audited
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.figures import Axis, Figure, Series
@@ -45,19 +44,17 @@ def audit_figures(audit: Audit, t: T) -> list[Figure]:
     ]  # fmt: skip
     if audit.items:
         names = tuple(name for name, _, _ in audit.items)
-        shown, stock = ([_known(one[place]) for one in audit.items] for place in (1, 2))
-        series = (Series(t("audit.of_exposure"), shown, kind="bars"), Series(t("audit.of_catalog"), stock, kind="bars"))
-        made.append(_bars("groups", t("audit.by_items", tag=audit.tag), audit.tag, t("audit.share"), names, series))
+        shown, stock = [_known(one[1]) for one in audit.items], [_known(one[2]) for one in audit.items]
+        both = (Series(t("audit.of_exposure"), shown, kind="bars"), Series(t("audit.of_catalog"), stock, kind="bars"))
+        made.append(_bars("groups", t("audit.by_items", tag=audit.tag), audit.tag, t("audit.share"), names, both))
     for measure, gap in audit.gaps.items():
         names = tuple(f"{name} ({n})" for name, n in zip(gap.names, gap.counted.tolist(), strict=True))
         series = (Series(t(f"audit.measure.{measure}"), _means(gap), kind="bars"),)
         title = t("audit.by_users", measure=t(f"audit.measure.{measure}"), by=audit.by)
-        made.append(_bars(f"users-{measure.replace('_', '-')}", title, audit.by, t(f"audit.measure.{measure}"), names, series))
+        made.append(
+            _bars(f"users-{measure.replace('_', '-')}", title, audit.by, t(f"audit.measure.{measure}"), names, series)
+        )
     return made
-
-
-def _means(gap: Gap) -> list[float | None]:
-    return [_known(one) for one in gap.means.tolist()]
 
 
 def _known(value: float) -> float | None:

@@ -181,7 +181,7 @@ def _level(event: EventRow, like: Any) -> str:
     if event.kind in NOT_LIKED:
         return "dislike"
     known = like is not None and event.value is not None and not math.isnan(event.value)
-    return ("like" if event.value >= like else "dislike") if known else "like"  # type: ignore[operator]
+    return ("like" if event.value >= like else "dislike") if known else "like"
 
 
 def _profile(catalog: Catalog, done: Sequence[Done], lang: str) -> list[tuple[str, list[tuple[str, int]]]]:

@@ -70,7 +70,9 @@ def line_of(row: JobRow, now: float | None = None) -> JobLine:
     """A job as one line."""
     end = row.ended or (time.time() if now is None else now)
     passed = None if row.started is None else max(end - row.started, 0.0)
-    about = str(row.args.get("pipeline") or row.args.get("pipelines") or row.args.get("encoder") or row.args.get("name") or "")
+    about = str(
+        row.args.get("pipeline") or row.args.get("pipelines") or row.args.get("encoder") or row.args.get("name") or ""
+    )
     return JobLine(row, LEVELS.get(row.state, "idle"), passed, eta(row, now), about)
 
 

@@ -77,11 +77,8 @@ def figures_of(curves: Curves, t: T) -> list[Figure]:
 
 def _running(name: str, curve: Mapping[str, Any], measure: str, places: Sequence[int]) -> Series:
     values, known = curve["values"][measure], set(curve["visits"])
-    columns: tuple[list[float | None], ...] = ([], [], [])
-    for n in places:
-        for column, number in zip(columns, _interval(values[:n] if n in known else ()), strict=True):
-            column.append(number)
-    return Series(name, *columns)
+    rows = [_interval(values[:n] if n in known else ()) for n in places]
+    return Series(name, [one[0] for one in rows], [one[1] for one in rows], [one[2] for one in rows])
 
 
 def _interval(values: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:
