@@ -93,6 +93,12 @@ def test_the_window_slides_and_knows_its_quantiles():
         recent.request("a", "/x", 200, seconds)
 
 
+def test_long_times_are_written_right():
+    from hexarec.serve.page.numbers import seconds
+
+    assert [seconds(one) for one in (3_600, 86_400, 90_000, 187_200)] == ["1 h 0 min", "1 d 0 h", "1 d 1 h", "2 d 4 h"]
+
+
 def test_lists_and_what_degraded_are_counted(client, busy):
     from hexarec.serve.live.given import Given
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Exposures, strings
+from hexarec.eval.simulation import percentiles
 from hexarec.metrics.diversity import calibration
 from hexarec.metrics.fairness import Gap, group_exposure, user_gap
 from hexarec.metrics.reference import Reference, Tags, segment_means
@@ -78,10 +79,7 @@ def drift(tenant: Tenant, *, days: float, now: float | None = None) -> Drift | N
     rows = tenant.shelf.shown_newest(end - 86_400 * days, end, MOST)
     if not rows or tenant.empty:
         return None
-    counts = popularity_of(tenant, tenant.catalog)
-    ordered = np.sort(counts)
-    below, upto = (np.searchsorted(ordered, counts, side) for side in ("left", "right"))
-    place = (below + upto) / (2.0 * len(counts))
+    place = percentiles(popularity_of(tenant, tenant.catalog))
     found = [tenant.catalog.rows(row.items) for row in rows]
     each = np.array([place[one[one >= 0]].mean() if (one >= 0).any() else np.nan for one in found])
     times = np.array([row.time for row in rows])
@@ -104,7 +102,7 @@ def audited(tenant: Tenant, *, days: float, tag: str = "", by: str = "", now: fl
     whole, rows = len(rows) <= MOST, rows[-MOST:]
     catalog = tenant.catalog
     exposures = exposures_from(tenant, rows, catalog, tenant.settings.get("like"), end, "")
-    tags = _tag_columns(catalog)
+    tags = tag_columns(catalog)
     tag = tag if tag in tags else next(iter(tags), "")
     made = Tags.of(catalog.attributes[tag]) if tag else None
     reference = Reference(exposures.queries, popularity_of(tenant, catalog), None, made)
@@ -154,7 +152,7 @@ def _items(exposures: Exposures, reference: Reference) -> list[tuple[str, float,
     return [(made.names[i], float(made.share[i]), float(made.catalog[i])) for i in largest.tolist()]
 
 
-def _tag_columns(catalog: Catalog) -> list[str]:
+def tag_columns(catalog: Catalog) -> list[str]:
     """Attributes in words by which items can be grouped: with few different values; those with the fewest first."""
     sizes: dict[str, int] = {}
     for name, column in catalog.attributes.items():

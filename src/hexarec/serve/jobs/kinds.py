@@ -13,6 +13,7 @@ from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
 from hexarec.serve.jobs.enrich import enrich_shards
 from hexarec.serve.jobs.importing import imported
 from hexarec.serve.jobs.learning import learned
+from hexarec.serve.jobs.simulating import simulated
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND as PIPELINE
 
@@ -52,6 +53,10 @@ IMPORT: dict[str, Arg] = {
 MEASURED: dict[str, Arg] = {
     "pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED,
 }  # fmt: skip
+SIMULATE: dict[str, Arg] = {
+    "pipelines": NAME, "users": Arg(int, 1, 10_000), "pages": Arg(int, 1, 20), "model": NAME, "seed": SEED,
+}  # fmt: skip
+"""Pipelines joined by commas; without a model the users follow rules."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ KINDS: dict[str, Kind] = {
         {"pipeline": NAME, "config": CONFIG, "shard": SHARD, "seed": SEED},
         _enrich,
     ),
+    "simulate": Kind("let simulated users visit pipelines in service", SIMULATE, simulated),
     "embed": Kind("vectors of every item's words, as Parquet", {"encoder": NAME, "shard": SHARD}, _embed),
     "recommend": Kind(
         "lists for every user, as Parquet", {"pipeline": NAME, "n": Arg(int, 1, 1_000), "shard": SHARD}, _recommend

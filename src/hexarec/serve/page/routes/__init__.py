@@ -19,6 +19,7 @@ from hexarec.serve.page.routes import (
     playground,
     session,
     settings,
+    simulate,
 )
 
 
@@ -39,6 +40,7 @@ PAGES = (
     Page("chat", "/chat", "read", "use", chat),
     Page("methods", "/methods", "read", "compare", methods),
     Page("experiments", "/experiments", "read", "compare", experiments),
+    Page("simulate", "/simulate", "read", "compare", simulate),
     Page("data", "/data", "read", "run", data),
     Page("live", "/live", "read", "run", live),
     Page("ab", "/ab", "read", "run", ab),

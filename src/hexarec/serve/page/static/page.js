@@ -148,7 +148,7 @@
     const ink = inks();
     const bars = figure.series.filter((one) => one.kind === "bars");
     const axis = (side, told) => ({
-      stroke: ink.text, label: told.title, labelSize: 22, size: side === "y" ? 62 : 44,
+      stroke: ink.text, label: told.title, labelSize: 22, size: side === "y" ? 62 : 50,
       grid: { stroke: ink.line, width: 1 }, ticks: { stroke: ink.line, width: 1 },
     });
     const x = axis("x", figure.x);

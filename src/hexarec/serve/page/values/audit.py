@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from hexarec.metrics.fairness import Gap
 from hexarec.serve.exposure import Audit, audited
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.figures import Axis, Figure, Series
@@ -57,10 +56,6 @@ def audit_figures(audit: Audit, t: T) -> list[Figure]:
             _bars(f"users-{measure.replace('_', '-')}", title, audit.by, t(f"audit.measure.{measure}"), names, series)
         )
     return made
-
-
-def _means(gap: Gap) -> list[float | None]:
-    return [_known(one) for one in gap.means.tolist()]
 
 
 def _known(value: float) -> float | None:

@@ -24,10 +24,10 @@ TAIL = 100
 LEVELS: dict[str, str] = {"done": "ok", "failed": "bad", "cancelled": "warn"}
 NAMED = frozenset({
     "pipeline", "version", "items", "events", "users", "rows", "lists", "encoder", "state", "accepted", "rejected",
-    "format", "known_before",
+    "format", "known_before", "pages",
 })  # fmt: skip
 """Values of results that the words files name."""
-PAGES: dict[str, str] = {"import": "/data/import"}
+PAGES: dict[str, str] = {"import": "/data/import", "simulate": "/simulate"}
 """Kinds that are started on pages of their own."""
 
 
@@ -70,7 +70,9 @@ def line_of(row: JobRow, now: float | None = None) -> JobLine:
     """A job as one line."""
     end = row.ended or (time.time() if now is None else now)
     passed = None if row.started is None else max(end - row.started, 0.0)
-    about = str(row.args.get("pipeline") or row.args.get("encoder") or row.args.get("name") or "")
+    about = str(
+        row.args.get("pipeline") or row.args.get("pipelines") or row.args.get("encoder") or row.args.get("name") or ""
+    )
     return JobLine(row, LEVELS.get(row.state, "idle"), passed, eta(row, now), about)
 
 
