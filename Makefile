@@ -6,14 +6,14 @@ TEST := .venv-test
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check slow prove bench bench-engine docs clean
+.PHONY: help demo test check slow prove bench bench-engine screenshots docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q -e ".[local]"
+	$(VENV)/bin/python -m pip install -q -e ".[local,serve]"
 	touch $@
 
 $(TEST)/.ready: pyproject.toml
@@ -22,11 +22,20 @@ $(TEST)/.ready: pyproject.toml
 	$(TEST)/bin/python -m pip install -q -e ".[dev]"
 	touch $@
 
+# the browser of the distribution, where it is missing and may be installed; without it its tests skip and say so
+$(TEST)/.browser: $(TEST)/.ready
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  root=; test "$$(id -u)" = 0 || root="sudo -n"; \
+	  command -v apt-get >/dev/null && $$root true 2>/dev/null && $$root apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends chromium; \
+	} || echo "no Chromium, and it cannot be installed here: the tests of the page in a browser are skipped"
+	@touch $@
+
 demo: $(VENV)/.ready ## set up, fetch the embedded models, fit, evaluate, show lists and write a report
 	$(VENV)/bin/hexarec models install
 	$(VENV)/bin/hexarec demo
 
-test: $(TEST)/.ready ## set up and run the tests (no network, no embedded models)
+test: $(TEST)/.ready $(TEST)/.browser ## set up and run the tests (no network, no embedded models)
 	$(TEST)/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
@@ -52,6 +61,10 @@ bench: $(TEST)/.ready ## ratios against peers, side by side in one run, in envir
 bench-engine: $(TEST)/.ready ## the torch engine beside its peers, in turns, in one run (HEXAREC_DATA names its folder)
 	$(TEST)/bin/hexarec models install
 	$(TEST)/bin/python benchmarks/engine.py
+
+screenshots: $(TEST)/.ready $(TEST)/.browser ## pictures of every page, both languages and themes, into build/screenshots
+	$(TEST)/bin/hexarec models install
+	$(TEST)/bin/python tests/page/screenshots.py
 
 docs: $(TEST)/.ready ## write the generated parts of README and docs
 	$(TEST)/bin/python -m hexarec.cli.docs

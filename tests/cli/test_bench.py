@@ -3,9 +3,10 @@ import os
 import pytest
 from tests.cli.calls import PIPELINE, answer, call, fails, written
 
-from hexarec.cli.bench import names_of, numbers_of, rate_of, run_folder, with_stand_ins
+from hexarec.cli.bench import names_of, numbers_of, rate_of, run_folder
 from hexarec.core import OptionError
 from hexarec.core.options import clear_memo
+from hexarec.eval.opening import with_stand_ins
 from hexarec.eval.report import read_report
 
 BENCH = (

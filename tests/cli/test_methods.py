@@ -2,9 +2,9 @@ import pytest
 from tests.cli.calls import answer, call, fails
 
 from hexarec.classic import MMR
-from hexarec.cli.methods import field_docs, options_of
 from hexarec.methods.llmrank import LLMRank
 from hexarec.pipeline.build import cards
+from hexarec.pipeline.described import field_docs, options_of
 
 
 def names(*words):

@@ -113,3 +113,23 @@ def test_the_position_curve_counts_who_stayed_in_the_top_by_place():
 def test_a_report_without_systems_is_still_one():
     assert Report("t", (), "", {}).metrics == []
     assert Report("t", (Row("a", {"x": Value(1.0)}, {}),), "a", {}).metrics == ["x"]
+
+
+def test_every_two_systems_are_compared_on_the_first_metric():
+    draw = np.random.default_rng(0)
+    base = draw.random(40)
+    values = {
+        "popular": {"recall@10": base, "ndcg@10": base},
+        "mine": {"recall@10": base, "ndcg@10": base + 0.5},
+        "other": {"recall@10": base, "ndcg@10": base},
+    }
+    made = report(values)
+    p = {(a, b): value for a, b, value in made.pairs["p"]}
+    assert made.pairs["metric"] == "ndcg@10" and set(p) == {
+        ("popular", "mine"),
+        ("popular", "other"),
+        ("mine", "other"),
+    }
+    assert p["popular", "mine"] < 0.05 and p["popular", "other"] == 1.0
+    assert Report.from_json(json.loads(json.dumps(made.as_json()))).pairs == made.pairs
+    assert report({"a": {"coverage@10": Measured(0.5, None)}}).pairs == {}

@@ -6,7 +6,7 @@ from scipy import stats
 
 from hexarec.core import OptionError
 from hexarec.metrics import analyse
-from hexarec.metrics.sequential import mixture, running
+from hexarec.metrics.sequential import crossing, grouped, mixture, obrien_fleming, running
 
 ARM = np.arange(3000) % 2
 START = 100
@@ -113,3 +113,102 @@ def test_values_that_do_not_vary_are_no_look():
     for tau, level in ((0.0, 0.95), (0.1, 1.0), (float("nan"), 0.95)):
         with pytest.raises(OptionError):
             mixture(np.zeros(1), np.ones(1), tau, level)
+
+
+# ------------------------------------------------------------------------------------------------ planned looks
+PUBLISHED = {
+    0.90: {1: 1.645, 2: 1.678, 3: 1.710, 4: 1.733, 5: 1.751, 10: 1.801},
+    0.95: {1: 1.960, 2: 1.977, 3: 2.004, 4: 2.024, 5: 2.040, 10: 2.087, 20: 2.126},
+    0.99: {1: 2.576, 2: 2.580, 3: 2.595, 4: 2.609, 5: 2.621, 10: 2.660},
+}
+"""C of O'Brien and Fleming's two-sided test: Jennison & Turnbull 2000, table 2.3."""
+
+
+@pytest.mark.parametrize(("level", "k"), [(level, k) for level, row in PUBLISHED.items() for k in row])
+def test_the_bounds_are_the_published_ones(level, k):
+    bounds = obrien_fleming(k, level)
+    np.testing.assert_allclose(bounds, PUBLISHED[level][k] * np.sqrt(k / np.arange(1, k + 1)), rtol=3e-4)
+
+
+def test_crossing_is_what_walks_do():
+    steps = np.random.default_rng(0).normal(size=(200_000, 5)).cumsum(1)
+    for bound in (1.0, 3.0, 4.56):
+        often = (np.abs(steps).max(1) >= bound).mean()
+        assert crossing(bound, 5) == pytest.approx(often, abs=4 * np.sqrt(often / 200_000))
+    assert crossing(1.96, 1) == pytest.approx(2 * stats.norm.sf(1.96))
+    assert crossing(0.0, 3) == 1.0 and crossing(1e9, 3) == 0.0
+    assert crossing(12.0, 3) == pytest.approx(2 * stats.norm.sf(12.0 / np.sqrt(3)), rel=0.05), "wide bounds, small odds"
+    with pytest.raises(OptionError):
+        obrien_fleming(0)
+
+
+def trials(seed, effect=0.0, n=400, users=1000, k=5):
+    rng = np.random.default_rng(seed)
+    arm = np.arange(users) % 2
+    ends = [users * i // k for i in range(1, k + 1)]
+    for _ in range(n):
+        y = rng.exponential(1.0, users) + effect * arm
+        yield [analyse(y[:end], arm[:end], looks=k, planned=users) for end in ends]
+
+
+def test_planned_looks_keep_the_promise_and_cover():
+    made = list(trials(0))
+    assert 0.02 <= np.mean([looks[-1].p < 0.05 for looks in made]) <= 0.07
+    assert np.mean([min(one.p for one in looks) < 0.05 for looks in made]) <= 0.07
+    assert np.mean([looks[-1].low <= 0.0 <= looks[-1].high for looks in made]) >= 0.93
+    assert all(
+        a.p >= b.p and a.low <= b.low and a.high >= b.high
+        for looks in made
+        for a, b in zip(looks, looks[1:], strict=False)
+    )
+    assert all((one.p < 0.05) == (one.low > 0.0 or one.high < 0.0) for looks in made for one in looks)
+
+
+def test_planned_looks_find_more_than_the_mixture():
+    made = list(trials(1, effect=0.2, n=200))
+    rng, arm = np.random.default_rng(1), np.arange(1000) % 2
+    ours = np.mean([looks[-1].p < 0.05 for looks in made])
+    mixed = np.mean([analyse(rng.exponential(1.0, 1000) + 0.2 * arm, arm, tau=0.2).p < 0.05 for _ in range(200)])
+    assert ours > mixed + 0.1
+    assert np.mean([looks[2].p < 0.05 for looks in made]) > 0.2, "some end at the third look"
+
+
+def test_a_look_is_of_the_users_who_were_there():
+    rng = np.random.default_rng(2)
+    arm, y = rng.integers(0, 3, 900), rng.normal(size=900)
+    thirds = {"shares": (1 / 3, 1 / 3, 1 / 3), "looks": 4, "planned": 400}
+    pair = np.flatnonzero(arm != 2)
+    at = analyse(y[: pair[299] + 1], arm[: pair[299] + 1], **thirds)
+    later = analyse(y[: pair[399]], arm[: pair[399]], **thirds)
+    assert at[:4] == later[:4] and at.method == "obrien-fleming"
+    whole, first = analyse(y, arm, **thirds), analyse(y[: pair[399] + 1], arm[: pair[399] + 1], **thirds)
+    assert whole[:4] == first[:4] and whole.n != first.n, "users behind the plan do not count"
+    early = analyse(y[: pair[98] + 1], arm[: pair[98] + 1], **thirds)
+    assert np.isnan(early.p) and early.stopped == "99 users, the first look is after 100"
+
+
+def test_planned_looks_of_a_ratio_and_with_a_covariate():
+    rng = np.random.default_rng(3)
+    before, arm = rng.normal(size=1200), np.arange(1200) % 2
+    y = before + 0.3 * rng.normal(size=1200) + 0.1 * arm
+    bare, sharp = (analyse(y, arm, looks=3, planned=1200, before=x) for x in (None, before))
+    assert sharp.high - sharp.low < 0.5 * (bare.high - bare.low) and sharp.method == "cuped, obrien-fleming"
+    over = rng.uniform(1, 3, 1200)
+    ratio, once = (analyse(over + y, arm, over=over, **how) for how in ({"looks": 1, "planned": 1200}, {}))
+    assert ratio.effect == pytest.approx(once.effect) and ratio.p == pytest.approx(once.p, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    "plan", [{"looks": 3}, {"planned": 100}, {"looks": 3, "planned": 100, "tau": 0.1}, {"looks": 0, "planned": 9},
+             {"looks": 5, "planned": 4}, {"looks": 2, "planned": 9, "before": np.ones(9), "over": np.ones(9)}],
+)  # fmt: skip
+def test_plans_that_cannot_be(plan):
+    with pytest.raises(OptionError):
+        analyse(np.zeros(9), np.arange(9) % 2, **plan)
+
+
+def test_more_looks_than_planned_are_refused_and_an_empty_one_says_nothing():
+    with pytest.raises(OptionError):
+        grouped(np.zeros(3), np.ones(3), 2)
+    made = grouped(np.array([np.nan, 1.0]), np.array([np.nan, 0.01]), 3)
+    assert made.p[0] == 1.0 and made.low[0] == -np.inf and made.p[1] < 1e-6

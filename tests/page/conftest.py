@@ -18,7 +18,8 @@ from hexarec.serve.http.app import make_app
 from serve.conftest import URL, backend_over
 from serve.running import listening
 
-CHROMIUM = os.environ.get("HEXAREC_CHROMIUM", shutil.which("chromium") or "/usr/bin/chromium")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("HEXAREC_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",

@@ -45,7 +45,9 @@ def hostile(folder, **settings):
     backend = backend_over(folder, Dataset(Catalog.of(items), log, Users(IdTable.of(users)), name=SCRIPTS[0]), CONFIG,
                            **settings)  # fmt: skip
     tenant = backend.service.tenant("default")
-    tenant.shelf.put_users([UserRow(one, {"plan": SCRIPTS[n % 3], SCRIPTS[1][:80]: SCRIPTS[n]}) for n, one in enumerate(users)])
+    tenant.shelf.put_users(
+        [UserRow(one, {"plan": SCRIPTS[n % 3], SCRIPTS[1][:80]: SCRIPTS[n]}) for n, one in enumerate(users)]
+    )
     trials.created(tenant, "home", {"arms": {SCRIPTS[0][:60]: "default", SCRIPTS[1][:60]: "default"}}, 0.0)
     trials.moved(tenant, "home", "running", time.time() - 100)
     arms = list(trials.of(tenant, "home").body["arms"])
@@ -104,7 +106,9 @@ def test_pages_of_hostile_data(client, address, lang):
 def test_every_item_page(client):
     for n in range(0, len(SCRIPTS), 12):
         text = client.get(f"/data/items/i{n}").text
-        assert Read(text).found == [] and client.get(f"/data/found/items?q={quote(SCRIPTS[n][:190])}").status_code == 200
+        assert (
+            Read(text).found == [] and client.get(f"/data/found/items?q={quote(SCRIPTS[n][:190])}").status_code == 200
+        )
 
 
 def test_a_file_of_scripts(client):

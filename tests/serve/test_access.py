@@ -25,7 +25,7 @@ OWN_DOOR = {"/mcp"}  # asks for a key itself, and for scopes tool by tool
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     data = world("checkerboard").data
-    backend = backend_over(tmp_path_factory.mktemp("access") / "home", data)
+    backend = backend_over(tmp_path_factory.mktemp("access") / "home", data, gorse=True)
     second = backend.service.tenant("other")
     second.import_data(data)
     second.fit("default", CLASSIC)
@@ -187,6 +187,8 @@ def shape(answer):
     if "json" not in answer.headers["content-type"] or "ndjson" in answer.headers["content-type"]:
         return answer.text
     body = answer.json()
+    if isinstance(body, list):
+        return json.dumps(body)
     if "error" in body:
         return body["error"]["type"], body["error"]["field"], body["error"]["hint"]
     body.pop("request_id", None), body.pop("usage", None)

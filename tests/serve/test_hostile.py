@@ -39,10 +39,10 @@ def served(tmp_path_factory):
 
 
 def sent(client, method, path, **more):
-    """The answer, which came within a second, is no fault of ours, and has the one shape if it is an error."""
+    """The answer, which came soon even on a machine with much beside, is no fault of ours, and has the one shape if it is an error."""
     started = time.monotonic()
     answer = client.request(method, path, **more)
-    assert time.monotonic() - started < (5.0 if method == "DELETE" else 1.0), path  # an erasure writes files anew
+    assert time.monotonic() - started < 20.0, path
     assert answer.status_code < 500, (path, answer.text)
     if answer.status_code >= 400:
         assert set(answer.json()["error"]) == {"type", "message", "hint", "field", "request_id"}

@@ -27,7 +27,7 @@ CASES = Counter()
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    backend = backend_over(tmp_path_factory.mktemp("api") / "home", world("checkerboard").data)
+    backend = backend_over(tmp_path_factory.mktemp("api") / "home", world("checkerboard").data, gorse=True)
     app = make_app(backend)
     with TestClient(app, base_url=URL) as client:
         schema = schemathesis.openapi.from_dict(app.openapi())
@@ -44,11 +44,26 @@ def lines_of(ctx, value):
 
 def operations():
     """The operations of the API, as method and path, without a server."""
-    from hexarec.serve.http.routes import ROUTERS
+    from hexarec.serve.http.routes import ROUTERS, gorse
 
+    routers = (*ROUTERS, gorse.router)
     return sorted(
-        (method, route.path_format) for router in ROUTERS for route in router.routes for method in route.methods
+        (method, route.path_format) for router in routers for route in router.routes for method in route.methods
     )
+
+
+def test_every_answer_is_typed(served):
+    """No operation answers with an object of which nothing is said."""
+    spec, untyped = served[1].app.openapi(), []
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            for code, told in operation["responses"].items():
+                schema = told.get("content", {}).get("application/json", {}).get("schema")
+                if code.startswith("2") and "application/json" in told.get("content", {}):
+                    named = schema and ("$ref" in schema or schema.get("type") == "array" or
+                                        isinstance(schema.get("additionalProperties"), dict))  # fmt: skip
+                    untyped += [] if named else [(method, path)]
+    assert untyped == []
 
 
 def try_operation(served, method, path, mode, examples):

@@ -75,7 +75,7 @@ def test_a_named_pipeline_takes_no_part(served):
 
 
 def test_the_better_arm_is_found_and_shipped(served):
-    create(served, guardrails={"hides": 0.2, "seconds": 5.0})
+    create(served, salt="s", guardrails={"hides": 0.2, "seconds": 5.0})
     move(served, "running")
     arms = Counter()
     for i in range(120):
@@ -106,6 +106,16 @@ def test_a_guardrail_that_breaks_is_said(served):
     assert reading(served)["guardrails"]["new"]["hides"]["verdict"] == "broken"
 
 
+def test_an_experiment_is_read_before_it_says_anything(served):
+    create(served, guardrails={"hides": 0.1}, looks=2, users=100)
+    move(served, "running")
+    told = reading(served)
+    assert told["guardrails"]["new"]["hides"] == {
+        "harm": None, "low": None, "high": None, "verdict": "unread", "margin": 0.1,
+    }  # fmt: skip
+    assert told["effects"]["new"]["effect"] is None and told["effects"]["new"]["stopped"]
+
+
 def test_an_assignment_that_leaks_stops_the_reading(served):
     create(served, shares={"control": 0.5, "new": 0.5})
     move(served, "running")
@@ -130,7 +140,7 @@ def test_late_events_and_other_kinds_do_not_count(served, monkeypatch):
             "request_id": answer["request_id"], "time": started + 100}  # fmt: skip
     assert served.post("/v1/events", json=late).status_code == 201
     shown_rows = served.tenant.shelf.shown_between(started, started + 50, experiment="home")
-    outcomes = trials._outcomes(served.tenant, [row.request for row in shown_rows])
+    outcomes = trials.outcomes(served.tenant, [row.request for row in shown_rows])
     body = trials.of(served.tenant, "home").body
     assert [event.kind for event in outcomes[answer["request_id"]]] == ["click", "purchase"]
     assert counted(served, monkeypatch, body, shown_rows, outcomes)["wanted"] == [0.0]
@@ -287,6 +297,22 @@ def test_what_happened_in_a_visit_is_its_history(served, data):
     served.put("/v1/users/flush", json={})
     made = outcomes_of(served.tenant, "default", days=1.0)
     assert made.queries.history.item.tolist() == [3]
+
+
+def test_a_history_is_what_it_was_when_the_list_was_shown(served, data, monkeypatch):
+    """However much came after it."""
+    from hexarec.serve import policies
+
+    monkeypatch.setattr(policies, "HISTORY", 5)
+    shelf, ids = served.tenant.shelf, data.catalog.items.ids
+    row = trials.ShownRow("r", 100.5, "default", "default@1", (ids[0],), (1.0,), user="many", session="v")
+    shelf.log_shown_soon([row, trials.replace(row, request="later", time=150.5)]).result(5)
+    shelf.add_events([trials.EventRow(f"m{n}", ids[n % 24], float(n), user="many") for n in range(60, 200)])
+    shelf.add_events([trials.EventRow(f"v{n}", ids[23], float(n), session="v") for n in range(99, 110)])
+    made = outcomes_of(served.tenant, "default", days=1.0, now=1_000.0)
+    first, later = (made.queries.history.item[slice(*made.queries.history.offsets[i : i + 2])] for i in range(2))
+    assert first.tolist() == [n % 24 for n in (96, 97, 98, 99)] + [23, 100 % 24, 23]
+    assert later.tolist()[-5:] == [n % 24 for n in range(146, 151)]
 
 
 def test_experiments_are_known_while_the_store_cannot_be_read(served, monkeypatch):

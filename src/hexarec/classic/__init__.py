@@ -10,6 +10,7 @@ from hexarec.classic.ials import IALS
 from hexarec.classic.knn import ItemKNN, UserKNN
 from hexarec.classic.lexical import Lexical
 from hexarec.classic.lightgcn import LightGCN
+from hexarec.classic.long_tail import LongTail
 from hexarec.classic.markov import Markov
 from hexarec.classic.mmr import MMR
 from hexarec.classic.plackett_luce import PlackettLuce
@@ -62,6 +63,10 @@ CLASSIC: tuple[Card, ...] = (
         "calibrated", "calibrated:Calibrated", "A genre mix like the history's",
         "Steck 2018, RecSys, doi:10.1145/3240323.3240372", ("control",),
     ),
+    _card(
+        "longtail", "long_tail:LongTail", "Relevance weighed against popularity, either way",
+        "Abdollahpouri et al. 2019, FLAIRS, arXiv:1901.07555", ("control",),
+    ),
     Card(
         name="plackettluce", where="hexarec.classic.plackett_luce:PlackettLuce",
         title="Lists drawn from a ranking, with propensities",
@@ -81,6 +86,6 @@ CLASSIC: tuple[Card, ...] = (
 __all__ = [
     "Because",
     "Lexical",
-    "BPR", "CLASSIC", "Calibrated", "DIN", "EASE", "IALS", "ItemKNN", "LightGCN", "MMR", "Markov",
+    "BPR", "CLASSIC", "Calibrated", "DIN", "EASE", "IALS", "ItemKNN", "LightGCN", "LongTail", "MMR", "Markov",
     "PlackettLuce", "Popular", "Random", "SASRec", "UserKNN",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Lexical:
     """Saturation of repeated words."""
     b: float = 0.75
     """Weight of document length."""
+    reads_text: ClassVar[bool] = True
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Index the catalog. Raises OptionError when it has none of the fields."""

@@ -40,6 +40,13 @@ def create(
     tau: Annotated[
         float | None, typer.Option(min=0.0, help="Makes every look valid: the effect that is hoped for.")
     ] = None,
+    looks: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Looks that are planned, at equal parts of --users.")
+    ] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Users of both arms at the last of these looks.")] = None,
+    stop_if: Annotated[
+        list[str] | None, typer.Option(help="End it when the newest lists of the variant meet this: 'p95_ms>800'.")
+    ] = None,
     config: ServeConfig = Path(CONFIG),
     home: Home = None,
     tenant: TenantName = "default",
@@ -53,6 +60,7 @@ def create(
         "kind": "interleave" if interleave else "ab", "arms": {"control": control, "variant": variant},
         "shares": {"control": 1.0 - share / 100, "variant": share / 100}, "kinds": kind or ["click"],
         "window": 3_600.0 * window, "guardrails": dict(_margin(one) for one in guard or ()), "tau": tau,
+        "looks": looks, "users": users, "stop_if": stop_if or [],
     }  # fmt: skip
     with _tenant(config, home, tenant) as served:
         from hexarec.serve import trials
@@ -127,7 +135,8 @@ def read(
     if json_:
         say_json(told)
         return
-    say(f"{name} is {told['state']}")
+    why = told.get("stopped_by")
+    say(f"{name} is {told['state']}" + (f": {why['said']}" if why else ""))
     for title in ("units", "effects", "guardrails", "preference"):
         for arm, values in told.get(title, {}).items():
             say(f"  {title} {arm}: {_told(values)}")

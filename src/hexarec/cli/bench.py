@@ -117,6 +117,7 @@ def estimate(
     """Say what a bench, or fitting and asking a pipeline, will cost; no model is asked."""
     from hexarec.cli.progress import working
     from hexarec.cli.shared import say_json
+    from hexarec.eval.opening import with_stand_ins
     from hexarec.pipeline.config import read_toml
 
     told, notes = with_stand_ins(read_toml(config))
@@ -179,37 +180,6 @@ def rate_of(text: str | None) -> tuple[float, float] | None:
     if not (0 < read < float("inf") and 0 < written < float("inf")):
         raise OptionError(f"a speed of {text} is none", hint="write 250,40")
     return read, written
-
-
-def with_stand_ins(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with a double for every model that is not installed, and a note on each."""
-    from hexarec.core import MissingExtraError, ModelError
-    from hexarec.lm.open import open_encoder, open_lm
-
-    notes: list[str] = []
-
-    def stands(key: str, name: str) -> str:
-        opener, double = (open_lm, "fake:counting") if key in ("lm", "model") else (open_encoder, "tfidf")
-        try:
-            opener(name)
-        except (ModelError, MissingExtraError) as error:
-            notes.append(f"{name} is not at hand ({error.message}): counted as {double}, its time is not known")
-            return double
-        return name
-
-    def walked(value: Any) -> Any:
-        if isinstance(value, list):
-            return [walked(one) for one in value]
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            key: stands(key, one)
-            if key in ("lm", "model", "encoder") and isinstance(one, str) and not one.startswith("@")
-            else walked(one)
-            for key, one in value.items()
-        }
-
-    return walked(config), list(dict.fromkeys(notes))
 
 
 def _show(made: Mapping[str, Estimate], notes: list[str]) -> None:

@@ -175,3 +175,5 @@ def _next(console: Console, out: Path, seconds: float) -> None:
         "hexarec methods list",
     ):
         console.print(f"  next: {typed(line)}", markup=False, highlight=False)
+    serve = typed("hexarec serve")
+    console.print(f"To look at it in a browser: {serve}, and open the address it prints", markup=False, highlight=False)

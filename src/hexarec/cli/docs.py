@@ -2,6 +2,8 @@
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; what is between is replaced. Names are
 the keys of `PARTS`; `options` takes the name of a card, for example `<!-- generated: options llmrank -->`.
+
+The tables under docs/results are written in short into the package as well.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hexarec.core import Card, HexarecError, OptionError
 
 BLOCK = re.compile(r"(<!-- generated: ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 LAYERS = ("core", "data", "lm", "metrics", "parts", "classic", "methods", "pipeline", "eval", "testing", "serve", "cli")
 BY_MODULE = frozenset({"core", "lm", "methods", "pipeline"})  # packages whose modules get a line each
+PUBLISHED = Path("src/hexarec/eval/published.json")
 WIDTH = 110
 SURVEY = "hexarec bench -c benchmarks/survey.toml"
 
@@ -46,14 +49,25 @@ def filled(text: str) -> str:
 
 def stale(root: Path) -> list[Path]:
     """The pages whose generated parts are out of date."""
-    return [page for page in pages(root) if (text := page.read_text("utf-8")) != filled(text)]
+    made = [page for page in pages(root) if (text := page.read_text("utf-8")) != filled(text)]
+    kept = root / PUBLISHED
+    results = _results(root)
+    return [*made, kept] if results and (not kept.is_file() or kept.read_text("utf-8") != results) else made
+
+
+def _results(root: Path) -> str:
+    """What `hexarec.eval.published` ships; "" where there are no results."""
+    from hexarec.eval.published import gathered
+
+    folder = root / "docs" / "results"
+    return gathered(folder, [card.name for card in _cards()]) if folder.is_dir() else ""
 
 
 def write(root: Path) -> list[Path]:
     """Fill every page; returns those that changed."""
     changed = stale(root)
     for page in changed:
-        page.write_text(filled(page.read_text("utf-8")), "utf-8")
+        page.write_text(_results(root) if page == root / PUBLISHED else filled(page.read_text("utf-8")), "utf-8")
     return changed
 
 
@@ -117,19 +131,15 @@ def _methods(_: str) -> str:
 
 
 def _papers(_: str) -> str:
+    from hexarec.pipeline.described import paragraphs
+
     rows = []
     for card in _cards():
         module, _, cls = card.where.partition(":")
         file = f"../src/{module.replace('.', '/')}.py"
-        rows.append([f"`{card.name}`", card.paper, f"[`{cls}`]({file})", card.fidelity, _labelled(module, "Differs")])
+        differs = paragraphs(card.load()).get("Differs", "")
+        rows.append([f"`{card.name}`", card.paper, f"[`{cls}`]({file})", card.fidelity, differs])
     return table(("name", "paper", "class", "fidelity", "what differs"), rows)
-
-
-def _labelled(module: str, label: str) -> str:
-    """One labelled paragraph of a method's module docstring (Source, Idea, Differs, Cost, Needs)."""
-    text = importlib.import_module(module).__doc__ or ""
-    found = re.search(rf"^{label}:(.*?)(?=^\w+:|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
 
 
 def _options(name: str) -> str:
@@ -147,7 +157,7 @@ def _settings(_: str) -> str:
 
 
 def _fields(cls: type, without: Sequence[str] = ()) -> str:
-    from hexarec.cli.methods import options_of
+    from hexarec.pipeline.described import options_of, type_said
 
     hints = typing.get_type_hints(cls)
     rows = []
@@ -155,15 +165,8 @@ def _fields(cls: type, without: Sequence[str] = ()) -> str:
         if one["name"] in without:
             continue
         default = one["default"] if one["default"] == "required" else f"`{one['default']}`"
-        rows.append([f"`{one['name']}`", _type(hints[one["name"]], one["type"]), default, one["doc"].rstrip(".")])
+        rows.append([f"`{one['name']}`", type_said(hints[one["name"]], one["type"]), default, one["doc"].rstrip(".")])
     return table(("option", "type", "default", "meaning"), rows)
-
-
-def _type(hint: Any, written: str) -> str:
-    """A type for readers: the values of a Literal, else as it is written."""
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    return written.replace(" | ", " or ")
 
 
 def commands() -> Iterator[tuple[str, Any]]:

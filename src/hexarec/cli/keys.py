@@ -94,12 +94,17 @@ def revoke(key: KeyId, config: ServeConfig = Path(CONFIG), home: Home = None, te
 
 
 @app.command("link")
-def link(config: ServeConfig = Path(CONFIG), home: Home = None, tenant: TenantName = "default") -> None:
+def link(
+    port: Annotated[int | None, typer.Option(help="Port of the server, where its settings do not say it.")] = None,
+    config: ServeConfig = Path(CONFIG),
+    home: Home = None,
+    tenant: TenantName = "default",
+) -> None:
     """Print a link that opens the page once, with every right, within fifteen minutes."""
     from hexarec.cli.serving import page_of, settings_from
     from hexarec.cli.shared import say
 
-    settings = settings_from(config, home)
+    settings = settings_from(config, home, port=port)
     with shelf_of(config, home, tenant) as shelf:
         from hexarec.serve.passes import new_link
 

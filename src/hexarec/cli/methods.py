@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,19 +9,10 @@ import typer
 from hexarec.cli.shared import Json
 
 if TYPE_CHECKING:
-    from hexarec.core import Card
+    pass
 
 app = typer.Typer(no_args_is_help=True, help="What methods there are, what they need, and their options.")
 HEADS = ("name", "title", "paradigms", "stages", "needs", "fidelity", "paper")
-
-
-def row_of(card: Card) -> dict[str, Any]:
-    """A card as plain values."""
-    return {
-        "name": card.name, "title": card.title, "paradigms": sorted(card.paradigms), "stages": list(card.stages),
-        "needs": sorted(card.needs), "fidelity": card.fidelity if card.paper else "", "paper": card.paper,
-        "sections": list(card.sections), "where": card.where,
-    }  # fmt: skip
 
 
 def _words(value: Any) -> str:
@@ -42,6 +32,7 @@ def list_(
     from hexarec.core.cards import DATA_NEEDS, MODEL_NEEDS
     from hexarec.core.verbs import STAGES
     from hexarec.pipeline.build import cards
+    from hexarec.pipeline.described import row_of
 
     _known("stage", stage, list(STAGES))
     _known("need", needs, sorted(DATA_NEEDS | MODEL_NEEDS))
@@ -78,6 +69,7 @@ def show(name: Annotated[str, typer.Argument(help="The name of a method.")], jso
 
     from hexarec.cli.shared import say, say_json, screen, table_of
     from hexarec.pipeline.build import card
+    from hexarec.pipeline.described import options_of, row_of
 
     found = card(name)
     cls = found.load()
@@ -94,47 +86,6 @@ def show(name: Annotated[str, typer.Argument(help="The name of a method.")], jso
     say((cls.__doc__ or "").strip())
     rows = [[row["name"], row["type"], row["default"], row["doc"]] for row in options]
     screen().print(table_of("options", ("name", "type", "default", ""), rows))
-
-
-def options_of(cls: type) -> list[dict[str, str]]:
-    """The options of a stage: name, type, default ("required" without one), and what its docstring says."""
-    import dataclasses
-
-    said = field_docs(cls)
-    out = []
-    for one in dataclasses.fields(cls):
-        if not one.init:
-            continue
-        default = "required"
-        if one.default is not dataclasses.MISSING:
-            identity = getattr(one.default, "id", None)
-            default = str(identity) if isinstance(identity, str) else repr(one.default)
-        elif one.default_factory is not dataclasses.MISSING:
-            default = repr(one.default_factory())
-        kind = one.type if isinstance(one.type, str) else getattr(one.type, "__name__", str(one.type))
-        out.append({"name": one.name, "type": kind, "default": default, "doc": said.get(one.name, "")})
-    return out
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """What the source says about each option: the text under it, else "name: ..." in the class's docstring."""
-    import ast
-    import inspect
-    import textwrap
-
-    whole = " ".join((cls.__doc__ or "").split())
-    names = list(getattr(cls, "__dataclass_fields__", {}))
-    found: dict[str, str] = {}
-    for name in names:
-        if match := re.search(rf"(?:^|[.:] ){name}: (.+?)(?=\. (?:{'|'.join(names)}): |\.?$)", whole):
-            found[name] = match[1]
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
-    return found
 
 
 @app.command("grid")

@@ -237,21 +237,19 @@ def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str
 def _over(name: str, use: str, table: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """A pipeline of a retriever and a method that orders, or picks from, what it finds."""
     from hexarec.core import OptionError, stages_of
+    from hexarec.eval.alone import over
 
     cls, method = _class_of(name, use, config)
     options = {key: value for key, value in table.items() if key not in ("over", "window")}
-    over, window, stage = table["over"], table.get("window"), {"use": use, **options}
-    slot = next((one for one in ("rank", "control") if callable(getattr(cls, one, None))), None)
-    if slot is None or not isinstance(over, str | Mapping):
+    given, window = table["over"], table.get("window")
+    found = {"use": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
+    slots = over(cls, {"use": use, **options}, found, window)
+    if not slots or not found:
         raise OptionError(
             f"[bench.systems.{name}] over: {method!r} can {', '.join(stages_of(cls)) or 'nothing'}",
             hint='over = "ease" stands with a method that can rank or control',
         )
-    if slot == "rank" and window is not None:
-        stage = {"use": "window", "ranker": use if use.startswith("@") else stage, "size": window}
-    found = {"use": over} if isinstance(over, str) else dict(over)
-    filled = {slot: stage if slot == "rank" else [stage]}
-    return {"pipeline": {"name": name}, "use": config.get("use", {}), "retrieve": [found], **filled}
+    return {"pipeline": {"name": name}, "use": config.get("use", {}), **slots}
 
 
 def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:

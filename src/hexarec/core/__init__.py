@@ -59,6 +59,7 @@ from hexarec.core.verbs import (
 )
 from hexarec.core.words import (
     Answer,
+    Asked,
     Claim,
     Degraded,
     Dialogue,
@@ -73,6 +74,7 @@ from hexarec.core.words import (
 
 __all__ = [
     "Answer",
+    "Asked",
     "Backbone",
     "Budget",
     "BudgetError",

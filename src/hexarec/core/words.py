@@ -92,8 +92,22 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """One request to a language model as it was sent, and its answer as it came. call: generate, label, score, ..."""
+
+    model: str
+    call: str
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class Step:
-    """What one stage did for a batch: items in and out, seconds, and what it spent on language models."""
+    """What one stage did for a batch: items in and out, seconds, and what it spent on language models.
+
+    asked: the first requests to models; before, after: the lists it was given and gave. Only in a trace that was asked
+    for: `recommend(trace=True)`.
+    """
 
     stage: str
     method: str
@@ -107,6 +121,9 @@ class Step:
     forwards: int = 0
     cost: float = 0.0
     status: str = "ok"
+    asked: tuple[Asked, ...] = ()
+    before: Lists | None = None
+    after: Lists | None = None
 
 
 @dataclass(frozen=True)

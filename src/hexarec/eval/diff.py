@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,6 +142,25 @@ def read_run(folder: str | Path) -> RunLists:
     if not lists:
         raise DataError("no finished cell is kept here", file=str(place), hint="run the bench, or go on with --resume")
     return RunLists(place, lists, **names)
+
+
+def without_lists_of(folder: str | Path, erased: Callable[[str], bool]) -> bool:
+    """Delete lists and questions of a finished run that asked about somebody erased; its report, of means, stays.
+
+    Whether it did. Questions that cannot be read are deleted as well.
+    """
+    place = Path(folder)
+    try:
+        users = json.loads((place / QUESTIONS).read_text("utf-8"))["users"]
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, RecursionError):
+        users = None
+    if users is not None and not any(erased(user) for user in users):
+        return False
+    shutil.rmtree(place / "cells", ignore_errors=True)
+    (place / QUESTIONS).unlink(missing_ok=True)
+    return True
 
 
 def most_changed(left: RunLists, a: str, right: RunLists, b: str, n: int = 5, depth: int = 10) -> list[str]:

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from hexarec.core import (
 )
 from hexarec.eval.cells import Cell, CellStore
 from hexarec.eval.diff import write_questions
-from hexarec.eval.report import Report
+from hexarec.eval.report import Report, Values, per_user_means
+from hexarec.eval.segments import by_history
 from hexarec.eval.tasks import Round, Task
+from hexarec.eval.told import options_told
 from hexarec.metrics import parse
 
 LM_BLOCK = 32  # questions between two saves when a language model answers; fewer decode at half the speed
@@ -89,18 +91,28 @@ class Experiment:
                 if name not in floors:
                     raise
                 skipped[name] = error.message  # a floor too large for this machine is named, not run
+        values = self.values_of(cells, asked)
         report = Report.of(
             asked.title,
             cells,
-            self.values_of(cells, asked),
+            values,
             self.baseline,
             {**self.manifest(asked), **({"not run": skipped} if skipped else {})},
             asked.train.simulated,
             floors=[name for name in floors if name != "candidate order"],
         )
+        told = {name: options_told(system) for name, system in self.systems.items()}
+        report = replace(report, systems=told, history=self._by_history(report, values, asked))
         if folder is not None:
             report.write(folder)
         return report
+
+    def _by_history(self, report: Report, values: Values, asked: Round) -> dict[str, Any]:
+        """The first metric by length of the history, where the task measures by question."""
+        metric = str(report.pairs.get("metric", ""))
+        lengths = asked.queries.history.lengths.astype(np.int64)
+        columns = per_user_means(values, metric) if metric else {}
+        return by_history({name: one for name, one in columns.items() if len(one) == len(lengths)}, lengths, metric)
 
     def _cell(self, name: str, system: Any, seed: int, asked: Round, store: CellStore, key: str) -> Cell:
         with run() as work:

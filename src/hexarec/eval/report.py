@@ -45,7 +45,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The table of an experiment and what it was made from; lists of the first seed stay for `diff`."""
+    """The table of an experiment and what it was made from; lists of the first seed stay for `diff`.
+
+    curves: position bias by system. pairs: `metric`, and `p` as (system, system, p of the paired test, Holm over all
+    pairs). history: the same metric by length of the history (`eval.segments`). systems: options that were not left at
+    their defaults (`eval.told`).
+    """
 
     title: str
     rows: tuple[Row, ...]
@@ -54,6 +59,9 @@ class Report:
     simulated: bool = False
     lists: Mapping[str, Lists] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pairs: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)
+    systems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -77,7 +85,7 @@ class Report:
         rows = tuple(_row(name, cells, pooled[name], p_values.get(name, {})) for name in systems)
         lists = {cell.system: cell.lists for cell in reversed(cells)}
         curves = {cell.system: curve for cell in cells if (curve := position_curve(cell.lists))}
-        return cls(title, rows, baseline, dict(manifest), simulated, lists, curves)
+        return cls(title, rows, baseline, dict(manifest), simulated, lists, curves, _pairs(pooled))
 
     @property
     def metrics(self) -> list[str]:
@@ -102,6 +110,9 @@ class Report:
                 for row in self.rows
             ],
             "curves": dict(self.curves),
+            "pairs": dict(self.pairs),
+            "history": dict(self.history),
+            "systems": {name: dict(options) for name, options in self.systems.items()},
         }
 
     @classmethod
@@ -120,9 +131,8 @@ class Report:
             )
             for row in made["rows"]
         )
-        return cls(
-            made["title"], rows, made["baseline"], made["manifest"], made["simulated"], {}, made.get("curves", {})
-        )
+        more = (made.get(name, {}) for name in ("curves", "pairs", "history", "systems"))
+        return cls(made["title"], rows, made["baseline"], made["manifest"], made["simulated"], {}, *more)
 
     def write(self, folder: str | Path) -> Path:
         """report.json, report.md and report.html in the folder, each written aside and renamed."""
@@ -206,12 +216,39 @@ def _nanmean(values: NDArray[np.float64]) -> float:
 
 def _best(systems: Sequence[str], pooled: Mapping[str, Mapping[str, Sequence[Any]]]) -> str:
     """The best system by NDCG, else by the first metric that is tested; the first one without any such metric."""
-    tested = [m for m, entries in (pooled[systems[0]] if systems else {}).items() if _is_tested(entries)]
-    first = next((m for m in tested if m.startswith("ndcg")), next(iter(tested), None))
+    first = _first(pooled[systems[0]] if systems else {})
     if first is None:
         return next(iter(systems), "")
     sign = -1.0 if parse(first).better == "lower" else 1.0
     return max(systems, key=lambda name: np.nan_to_num(sign * _mean(pooled[name][first]), nan=-np.inf))
+
+
+def _first(entries: Mapping[str, Sequence[Any]]) -> str | None:
+    """The metric that a table is read by: NDCG, else the first that is tested."""
+    tested = [name for name, some in entries.items() if _is_tested(some)]
+    return next((name for name in tested if name.startswith("ndcg")), next(iter(tested), None))
+
+
+def _pairs(pooled: Mapping[str, Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
+    """Every two systems compared on the first metric; {} where nothing is to be compared."""
+    metric = _first(next(iter(pooled.values()), {}))
+    if metric is None:
+        return {}
+    names = [name for name in pooled if metric in pooled[name]]
+    both = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+    raw = [_p(pooled[a][metric], pooled[b][metric]) for a, b in both]
+    known = [(a, b, p) for (a, b), p in zip(both, holm(np.array(raw)) if raw else [], strict=True) if not np.isnan(p)]
+    return {"metric": metric, "p": [[a, b, float(p)] for a, b, p in known]} if known else {}
+
+
+def per_user_means(values: Values, metric: str) -> dict[str, NDArray[np.float64]]:
+    """System -> its values per user, averaged over seeds; systems without them are left out."""
+    entries: dict[str, list[Any]] = {}
+    for (system, _), measured in values.items():
+        if metric in measured:
+            entries.setdefault(system, []).append(measured[metric])
+    tables = {system: _per_user(some) for system, some in entries.items()}
+    return {system: table for system, table in tables.items() if table is not None}
 
 
 def _is_tested(entries: Sequence[Any]) -> bool:

@@ -79,19 +79,27 @@ class _Flight:
 class Cassette:
     """A language model whose answers are kept at `path`: JSON lines, SQLite for a name in .sqlite, memory for None.
 
+    A `Tape` in the place of the path is used as it is.
+
     Modes: `cache` asks what it lacks and keeps it; `record` asks everything anew; `replay` never asks and raises
     StateError for what it lacks; `refuse` raises for any call at all. `hits` and `misses` count requests. Equal
     requests on their way at the same time are one call in every mode, and share its answer, a failed one too.
     """
 
-    def __init__(self, lm: LanguageModel, path: str | Path | None = None, mode: Mode = "cache") -> None:
+    def __init__(self, lm: LanguageModel, path: str | Path | Tape | None = None, mode: Mode = "cache") -> None:
         if mode not in MODES:
             raise OptionError(f"a cassette has no mode {mode!r}", hint=f"modes: {', '.join(MODES)}")
         self.lm, self.mode, self.name, self.spec = lm, mode, lm.name, lm.spec
-        self.tape: Tape = open_tape(path, writable=mode in ("cache", "record"))
+        made = path is None or isinstance(path, str | Path)
+        self.tape: Tape = open_tape(path, writable=mode in ("cache", "record")) if made else path  # type: ignore[arg-type, assignment]
         self.hits = self.misses = 0
         self._lock = threading.Lock()
         self._asking: dict[str, _Flight] = {}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With the spec they open the inner model again."""
+        return dict(getattr(self.lm, "options", {}))
 
     @property
     def can(self) -> frozenset[str]:

@@ -27,6 +27,7 @@ from hexarec.lm.base import (
 )
 from hexarec.lm.breaker import Allowance, Breaker, Bucket
 from hexarec.lm.gate import apart, gate, stoppable
+from hexarec.lm.overheard import tell
 from hexarec.lm.tokentrie import TokenTrie
 from hexarec.lm.toll import Need, Toll, alone
 
@@ -132,7 +133,9 @@ class Guarded:
             except DeadlineError:
                 # the failure that was to be mended tells more than the lack of time to mend it
                 break
-        return [answers[row] for row in range(len(prompts))]
+        made = [answers[row] for row in range(len(prompts))]
+        tell(self.name, "generate", prompts, made)
+        return made
 
     def _round(
         self, todo: list[int], prompts: Sequence[Prompt], within: Constraint | None, answers: dict[int, Completion]
@@ -391,14 +394,18 @@ class Guarded:
 
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
         """(n, n_labels) log-probabilities of the inner model; `how` is what it takes beside (`relative` of `hf:`)."""
-        return np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels, **how)))
+        made = np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels, **how)))
+        tell(self.name, "label", prompts, made, [labels] * len(prompts))  # type: ignore[arg-type]
+        return made
 
     def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
         """Score rows of the inner model; `how` is what it takes beside (`closed` of `hf:`)."""
         if len(prompts) != len(choices):
             raise OptionError(f"{len(prompts)} prompts but {len(choices)} lists of choices")
         parts = self._whole(prompts, lambda rows: self.lm.score(prompts[rows], choices[rows], **how), more=choices)
-        return [row for part in parts for row in part]
+        made = [row for part in parts for row in part]
+        tell(self.name, "score", prompts, made, choices)
+        return made
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states of the inner model."""
@@ -422,7 +429,9 @@ class Guarded:
                 return found
 
             parts = self._whole(prompts, call, out=how.get("beams", BEAMS) * _depth(trie))
-            return [hits for part in parts for hits in part]
+            made = [hits for part in parts for hits in part]
+            tell(self.name, "search", prompts, made)
+            return made
 
         return searched
 
@@ -435,7 +444,9 @@ class Guarded:
         def written(prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
             most = width * max((prompt.sample.max_tokens for prompt in prompts), default=0)
             parts = self._whole(prompts, lambda rows: inner(prompts[rows], width), out=most)
-            return [own for part in parts for own in part]
+            made = [own for part in parts for own in part]
+            tell(self.name, "beam", prompts, made)
+            return made
 
         return written
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,7 @@ class Diversity:
     integral: float = 0.02
     lm: LanguageModel | None = None
     prompts: Prompts = PROMPTS
+    reads_text: ClassVar[bool] = True
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn likeness, mixes of genres and the variety of each history. Raises OptionError, CapabilityError."""
@@ -99,8 +100,7 @@ class Diversity:
         self.alike_ = MMR(by=self.by, name=self.name, neighbours=data.n_items).fit(data)
         self.mix_ = Calibrated(attribute=self.attribute).fit(data)
         self.quotas_ = Quotas.of(self.mix_.values_, self.at_least, self.at_most)
-        past = data.queries().history
-        past = past.where(past.liked)
+        past = (whole := data.queries().history).where(whole.liked)
         own = variety(past.offsets, past.item, self.mix_.genres_, self.recent)
         self.users_ = PerUser.of(data.users.ids, np.nan_to_num(own), ~np.isnan(own))
         some = own[~np.isnan(own)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ class FrozenEncoder:
     decay: float = 0.9
     ids: Backbone | None = None
     text_weight: float = 0.5
+    reads_text: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.text_weight <= 1.0:

@@ -132,8 +132,8 @@ class LLMRank:
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates by summed round scores; what no round placed follows in the order it came.
 
-        Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round) and `rounds` (scores in
-        the order shown).
+        Notes hold, per query, `parse` (the ParseReport), `orders` (items as shown, per round), `rounds` (scores in the
+        order shown); of list, constrained and choice also `prompts` and `raw` (the answers).
         """
         ready(self, queries, candidates)
         questions = self._questions(queries, candidates)
@@ -198,6 +198,7 @@ def _note(asked: Asked, items: NDArray[np.int32]) -> dict[str, Any]:
             [float(row[place]) for place in order] for row, order in zip(asked.by_round, asked.orders, strict=True)
         ],
         "raw": list(asked.raw),
+        "prompts": list(asked.prompts),
     }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hexarec.core.errors import DataError, OptionError
 from hexarec.metrics.assignment import ALARM, sample_ratio
-from hexarec.metrics.sequential import mixture, running
+from hexarec.metrics.sequential import grouped, mixture, running
 
 Floats = NDArray[np.float64]
 Groups = NDArray[np.int64]
@@ -48,6 +48,8 @@ def analyse(
     over: Any = None,
     before: Any = None,
     tau: float | None = None,
+    looks: int | None = None,
+    planned: int | None = None,
     start: int = 100,
     level: float = 0.95,
 ) -> Result:
@@ -57,22 +59,29 @@ def analyse(
     over: (n,) what lies below the line of a ratio metric (clicks over impressions), per user; delta method.
     before: (n,) the same kind of number from before the experiment, NaN = no history; CUPED.
     tau: makes p and interval always valid (see `sequential.mixture`): rows in the order users came, first look when
-    both arms have `start` users. Without tau, Welch's t, good for one look at a time fixed beforehand.
+    both arms have `start` users. looks: how many looks are planned, at equal parts of `planned` users of both arms
+    together; what is said is that of the newest of them (see `sequential.grouped`), later users do not count. Without
+    tau and looks, Welch's t, good for one look at a time fixed beforehand.
     """
     y, group = _columns(values, arm, len(shares))
     if not 1 <= treatment < len(shares) or not 0.0 < level < 1.0 or start < 2:
         raise OptionError(f"treatment {treatment}, level {level}, start {start}", hint="arm 0 is control; start >= 2")
     below = None if over is None else _below(over, group, len(shares))
-    if tau is not None and below is not None and before is not None:
-        raise OptionError("no always-valid CUPED of a ratio metric", hint="leave out tau, over or before")
+    check_plan(tau, looks, planned)
+    if (tau, looks) != (None, None) and below is not None and before is not None:
+        raise OptionError("no CUPED of a ratio metric at several looks", hint="leave out tau and looks, over or before")
     counts = np.bincount(group, minlength=len(shares))
     ratio_p = sample_ratio(counts.tolist(), shares)
-    used = ("delta" * (below is not None), "cuped" * (before is not None), "welch" if tau is None else "msprt")
+    used = ("delta" * (below is not None), "cuped" * (before is not None), _name(tau, looks))
     method = ", ".join(word for word in used if word)
     n = tuple(counts.tolist())
     reason = _unreadable(n, shares, ratio_p, treatment, 2 if tau is None else start)
+    if not reason and looks and planned and (pair := n[0] + n[treatment]) * looks < planned:
+        reason = f"{pair} users, the first look is after {-(-planned // looks)}"
     if not reason:
-        if tau is None:
+        if looks and planned:
+            effect, low, high, p = _at_looks(y, group, below, before, treatment, looks, planned, level)
+        elif tau is None:
             effect, low, high, p = _once(y, group, below, before, treatment, level)
         else:
             effect, low, high, p = _looking(y, group, below, before, treatment, start, tau, level)
@@ -81,6 +90,18 @@ def analyse(
         reason = "the intervals of earlier and later looks do not meet: the effect drifts"
     nan = float("nan")
     return Result(nan, nan, nan, nan, method, n, ratio_p, level, reason)
+
+
+def check_plan(tau: float | None, looks: int | None, planned: int | None) -> None:
+    """Raise OptionError for looks that cannot be planned like this."""
+    if (looks is None) != (planned is None) or (looks is not None and tau is not None):
+        raise OptionError("looks and planned go together, and without tau", hint="a few planned looks, or any with tau")
+    if looks is not None and planned is not None and not 1 <= looks <= min(planned, 100):
+        raise OptionError(f"{looks} looks at {planned} users", hint="1 to 100 looks, and a user for each")
+
+
+def _name(tau: float | None, looks: int | None) -> str:
+    return "obrien-fleming" if looks is not None else "welch" if tau is None else "msprt"
 
 
 def _columns(values: Any, arm: Any, arms: int) -> tuple[Floats, Groups]:
@@ -133,6 +154,22 @@ def _looking(
     effect, variance = running(y, np.ones(len(y)) if below is None else below, group, treatment, start)
     looks = mixture(effect, variance, tau, level)
     return float(effect[-1]), float(looks.low[-1]), float(looks.high[-1]), float(looks.p[-1])
+
+
+def _at_looks(
+    y: Floats, group: Groups, below: Floats | None, before: Any, treatment: int, looks: int, planned: int, level: float
+) -> tuple[float, float, float, float]:
+    """The newest look; each takes the first users, so that no earlier one changes when others come."""
+    mine = (group == 0) | (group == treatment)
+    y, group = y[mine], group[mine]
+    ends = [-(-planned * k // looks) for k in range(1, looks + 1) if -(-planned * k // looks) <= len(y)]
+    if before is not None:
+        y = cuped(y, np.asarray(before, np.float64)[mine], group, np.arange(len(y)) < ends[0])
+    over = np.ones(len(y)) if below is None else below[mine]
+    effect, variance = running(y, over, group, treatment, 2)
+    at = np.array(ends) - 1
+    said = grouped(effect[at], variance[at], looks, level)
+    return float(effect[at][-1]), float(said.low[-1]), float(said.high[-1]), float(said.p[-1])
 
 
 def welch(a: Floats, b: Floats, level: float = 0.95) -> tuple[float, float, float, float]:

@@ -85,7 +85,8 @@ class Question:
 class Asked:
     """Scores (m,) float64, larger is better; orders[r][j] = option shown at place j in round r; report; raw answers.
 
-    `fault` says why the scores are of no use, "" when they are.
+    prompts: what was asked for each raw answer; the answer of choice is the log-probability of each handle, and of the
+    other back ends that score nothing is kept. `fault` says why the scores are of no use, "" when they are.
     """
 
     scores: Scores
@@ -94,6 +95,7 @@ class Asked:
     report: ParseReport
     raw: tuple[str, ...] = ()
     fault: str = ""
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class _Listwise:
 
     how: Ask
     _raw: dict[tuple[int, int], str] = field(default_factory=dict)
+    _prompts: dict[tuple[int, int], str] = field(default_factory=dict)
     _failed: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def ask(self, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
@@ -226,6 +229,7 @@ class _Listwise:
                 counted = ParseReport(**{**vars(report), "retried": attempt, "refused": refused})
                 parsed[job] = ([order[place] for place in ranked], counted)
                 self._raw[job], self._failed[job] = answer.text or answer.error, _failure(answer)
+                self._prompts[job] = prompt.text
 
     def _gather(
         self,
@@ -244,8 +248,8 @@ class _Listwise:
         rounds = range(len(orders) if m else 0)
         error = next((said for r in rounds if (said := self._failed[q, r] or _refusal(parsed[q, r][1]))), "")
         fault = shortfall(np.where(by_round == MISSING, np.nan, by_round), error) if m else ""
-        raw = tuple(self._raw[q, r] for r in rounds)
-        return Asked(self.how.merge(by_round), tuple(orders), by_round, total(reports), raw, fault)
+        raw, prompts = (tuple(kept[q, r] for r in rounds) for kept in (self._raw, self._prompts))
+        return Asked(self.how.merge(by_round), tuple(orders), by_round, total(reports), raw, fault, prompts)
 
 
 Read = Callable[[str], tuple[list[int], ParseReport]]
@@ -254,6 +258,10 @@ Read = Callable[[str], tuple[list[int], ParseReport]]
 def _reader(shown: Sequence[str]) -> Read:
     """How an answer about these options is read, each answer once."""
     return functools.cache(functools.partial(_grounded, Titles(tuple(shown), handles_for(len(shown)))))
+
+
+_Exchange = tuple[str, str]
+"""A prompt, and the answer as text."""
 
 
 def _grounded(titles: Titles, answer: str) -> tuple[list[int], ParseReport]:
@@ -301,7 +309,9 @@ def _ranking_schema(n: int) -> JsonSchema:
     )
 
 
-def _asked(how: Ask, question: Question, orders: Sequence[tuple[int, ...]], by_round: Scores) -> Asked:
+def _asked(
+    how: Ask, question: Question, orders: Sequence[tuple[int, ...]], by_round: Scores, kept: Sequence[_Exchange] = ()
+) -> Asked:
     """A result of a scoring back end. An option the model gave no number for (NaN) is missing, and said so."""
     m = len(question.options)
     lost = np.isnan(by_round)
@@ -310,7 +320,9 @@ def _asked(how: Ask, question: Question, orders: Sequence[tuple[int, ...]], by_r
         requested=by_round.size, matched=int((~lost).sum()), by_method={how.backend: int((~lost).sum())},
         missing=int(lost.sum()), invalid_format=int(m > 0 and bool(lost.all())),
     )  # fmt: skip
-    return Asked(how.merge(known), tuple(orders), by_round, report, fault=shortfall(by_round) if m else "")
+    fault = shortfall(by_round) if m else ""
+    prompts, raw = (tuple(one[side] for one in kept) for side in (0, 1))
+    return Asked(how.merge(known), tuple(orders), by_round, report, raw, fault, prompts)
 
 
 def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[Asked]:
@@ -326,6 +338,7 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
         )
     orders = [how.orders(question) for question in questions]
     by_round = [np.full((len(o), len(q.options)), np.nan) for o, q in zip(orders, questions, strict=True)]
+    kept: list[list[_Exchange]] = [[] for _ in questions]
     groups: dict[int, list[tuple[int, int]]] = {}
     for q, question in enumerate(questions):
         for r in range(len(orders[q]) if question.options else 0):
@@ -338,9 +351,12 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
             prompts.append(Prompt.user(questions[q].wording.choice(shown), max_tokens=1))
         with keeping(of_rows(row_of_use)):
             values = lm.label(prompts, handles).astype(np.float64)
-        for (q, r), row in zip(jobs, values, strict=True):
+        for (q, r), row, prompt in zip(jobs, values, prompts, strict=True):
             by_round[q][r, list(orders[q][r])] = _points(row)
-    return [_asked(how, *triple) for triple in zip(questions, orders, by_round, strict=True)]
+            kept[q].append(
+                (prompt.text, " ".join(f"{name} {value:.2f}" for name, value in zip(handles, row, strict=True)))
+            )
+    return [_asked(how, *four) for four in zip(questions, orders, by_round, kept, strict=True)]
 
 
 def _points(row: Scores) -> Scores:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from hexarec.core import Catalog
 from hexarec.data.tables import shortened
-from hexarec.parts.ground import Titles, normal
+from hexarec.parts.ground import Titles, normal, words_of
 
 SURE = frozenset({"exact", "normalised", "fuzzy"})  # a title inside a longer one is a guess, not a reading
+COMPARED = 1_000  # titles that are compared letter by letter, which takes about a millisecond for long ones
+LONGEST = 80  # letters of what was typed that are compared
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,29 @@ class Grounder:
     def near(self, words: str, most: int = 3) -> list[str]:
         """Titles that words which name no item may have meant, the likeliest first."""
         titles, _ = self._titles
-        wanted, inside = normal(words), titles.find(words.strip())
+        wanted, inside = normal(words)[:LONGEST], titles.find(words.strip())
         near = [titles.options[inside[0]]] if inside is not None else []
         near += [title for title in titles.options if wanted and wanted in normal(title)][:most]
-        by_normal = {normal(title): title for title in titles.options}
+        by_normal = {normal(titles.options[place]): titles.options[place] for place in self._alike(wanted)}
         near += [by_normal[one] for one in difflib.get_close_matches(wanted, by_normal, n=most, cutoff=0.5)]
         return list(dict.fromkeys(near))[:most]
+
+    @cached_property
+    def _by_word(self) -> dict[str, list[int]]:
+        """The titles that hold each word."""
+        made: dict[str, list[int]] = {}
+        for place, words in enumerate(self._titles[0]._normal):
+            for word in set(words_of(words)):
+                made.setdefault(word, []).append(place)
+        return made
+
+    def _alike(self, wanted: str) -> Sequence[int]:
+        """Titles to be compared letter by letter: all of a small catalog, of a large one those that share a word."""
+        count = len(self._titles[0].options)
+        if count <= COMPARED:
+            return range(count)
+        rare = sorted((self._by_word.get(word, []) for word in words_of(wanted)), key=len)
+        return list(dict.fromkeys(place for places in rare for place in places))[:COMPARED]
 
     def holding(self, words: str, most: int = 10) -> list[str]:
         """Ids of the items with a title, in any language, that holds these words; those that begin with them first."""

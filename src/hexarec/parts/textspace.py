@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class TextSpace:
     whiten: bool = True
     dim: int | None = 128
     decay: float = 0.9
+    reads_text: ClassVar[bool] = True
 
     def fit(self, catalog: Catalog) -> TextSpace:
         """Encode the catalog."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from hexarec.core import STAGES, Card
 
@@ -17,8 +18,17 @@ PARADIGMS = {
 BASELINES = "baselines"
 
 
-def grid(rows: Iterable[Card] | None = None) -> str:
-    """Paradigm x stage as a Markdown table: every method in each cell it serves; stages nobody serves are left out.
+@dataclass(frozen=True)
+class Line:
+    """One line of the grid: a paradigm (0 for the baselines), and the names in each of its cells."""
+
+    number: int
+    name: str
+    cells: tuple[tuple[str, ...], ...]
+
+
+def table(rows: Iterable[Card] | None = None) -> tuple[list[str], list[Line]]:
+    """The stages that somebody serves, and a line for each paradigm with the methods in each cell.
 
     rows: cards, by default all methods and baselines. Combinators, which have no stage of their own, have no cell.
     """
@@ -28,15 +38,19 @@ def grid(rows: Iterable[Card] | None = None) -> str:
         rows = cards().values()
     known = list(rows)
     stages = [stage for stage in STAGES if any(stage in card.stages for card in known)]
-    lines = ["| paradigm | " + " | ".join(stages) + " |", "|" + "---|" * (len(stages) + 1)]
-    for number, name in PARADIGMS.items():
-        mine = [card for card in known if number in card.paradigms]
-        lines.append(_line(f"{number} {name}", mine, stages))
-    lines.append(_line(BASELINES, [card for card in known if not card.paradigms], stages))
-    return "\n".join(lines) + "\n"
+    lines = []
+    for number, name in [*PARADIGMS.items(), (0, BASELINES)]:
+        mine = [card for card in known if (number in card.paradigms if number else not card.paradigms)]
+        cells = tuple(tuple(card.name for card in mine if stage in card.stages) for stage in stages)
+        lines.append(Line(number, name, cells))
+    return stages, lines
 
 
-def _line(name: str, mine: Iterable[Card], stages: Iterable[str]) -> str:
-    mine = list(mine)
-    cells = [", ".join(f"`{card.name}`" for card in mine if stage in card.stages) for stage in stages]
-    return "| " + " | ".join([name, *cells]) + " |"
+def grid(rows: Iterable[Card] | None = None) -> str:
+    """The table as Markdown."""
+    stages, lines = table(rows)
+    made = ["| paradigm | " + " | ".join(stages) + " |", "|" + "---|" * (len(stages) + 1)]
+    for line in lines:
+        cells = [", ".join(f"`{name}`" for name in cell) for cell in line.cells]
+        made.append("| " + " | ".join([f"{line.number or ''} {line.name}".strip(), *cells]) + " |")
+    return "\n".join(made) + "\n"

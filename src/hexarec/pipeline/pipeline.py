@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hexarec.core import (
     Answer,
+    Asked,
     CancelledError,
     Catalog,
     Controller,
@@ -45,17 +46,21 @@ from hexarec.core import (
     track,
 )
 from hexarec.core.options import clear_memo
+from hexarec.lm.overheard import KIND, heard
 from hexarec.pipeline.combine import grown
 
 T = TypeVar("T")
+MOST_ASKED = 40
+"""Requests of a stage that a whole trace keeps."""
 
 
 @dataclass
 class _Log:
-    """Steps and failures of one answer."""
+    """Steps and failures of one answer; with `whole` also what models were asked and the lists between the stages."""
 
     steps: list[Step] = field(default_factory=list)
     degraded: list[Degraded] = field(default_factory=list)
+    whole: bool = False
 
     @contextmanager
     def _timed(self, stage: str, method: str, n_in: int, out: list[int], status: list[str]) -> Iterator[None]:
@@ -65,7 +70,8 @@ class _Log:
             status[0] = "degraded"
             self.degraded.append(Degraded(stage, method, reason))
 
-        with run(complain=complained) as inner:
+        asked: list[Asked] = []
+        with run(complain=complained, emit=_listening(asked) if self.whole else None) as inner:
             try:
                 yield
             finally:
@@ -74,7 +80,7 @@ class _Log:
                     Step(
                         stage, method, n_in, sum(out), time.perf_counter() - started, int(spent["calls"]),
                         int(spent["tokens_in"]), int(spent["tokens_cached"]), int(spent["tokens_out"]),
-                        int(spent["forwards"]), spent["cost"], status[0],
+                        int(spent["forwards"]), spent["cost"], status[0], tuple(asked),
                     )
                 )  # fmt: skip
 
@@ -99,6 +105,23 @@ class _Log:
                 return None
             out[0] = size(made)
             return made
+
+    def passed(self, before: Lists | None, after: Lists | None) -> None:
+        """Keep the lists that the last stage was given and gave."""
+        if self.whole:
+            self.steps[-1] = replace(self.steps[-1], before=before, after=after)
+
+
+def _listening(asked: list[Asked]) -> Callable[[dict[str, Any]], None]:
+    """Hears the events of a run: keeps the first requests to models, and passes all on."""
+    outer = current().emit
+
+    def emitted(event: dict[str, Any]) -> None:
+        if event.get("kind") == KIND and len(asked) < MOST_ASKED:
+            asked.extend(heard(event, MOST_ASKED - len(asked)))
+        outer(event)
+
+    return emitted
 
 
 def name_of(stage: object) -> str:
@@ -250,9 +273,13 @@ class Pipeline:
         lists = self._control(queries, self._rank(queries, candidates, log), k, log)
         return Answer(lists, None, None, tuple(log.steps), tuple(log.degraded))
 
-    def recommend(self, queries: Queries, k: int = 10, *, explain: bool = True) -> Answer:
-        """The whole pipeline for a batch of questions."""
-        log = _Log()
+    def recommend(self, queries: Queries, k: int = 10, *, explain: bool = True, trace: bool = False) -> Answer:
+        """The whole pipeline for a batch of questions.
+
+        trace: let each step also hold the lists it was given and gave, and what it asked models: the prompts as sent,
+        the answers as they came, up to MOST_ASKED of a stage.
+        """
+        log = _Log(whole=trace)
         lists = self._control(queries, self._rank(queries, self._retrieve(queries, self.depth, log), log), k, log)
         reasons: Sequence[Reasons] | None = None
         if explain and self._fitted().explain_ is not None:
@@ -284,6 +311,7 @@ class Pipeline:
                 lambda stage=stage: stage.retrieve(queries, wanted),  # type: ignore[misc]
                 lambda lists: len(lists.items), self.strict,
             )  # fmt: skip
+            log.passed(None, made)
             if made is not None:
                 found.append(made)
                 kept.append(weight)
@@ -301,6 +329,7 @@ class Pipeline:
             lambda: _permutation(candidates, stage.rank(queries, candidates), name_of(stage)),
             lambda lists: len(lists.items), strict or self.strict,
         )  # fmt: skip
+        log.passed(candidates, made)
         return candidates if made is None else made
 
     def _control(self, queries: Queries, ranked: Lists, k: int, log: _Log, *, strict: bool = False) -> Lists:
@@ -315,6 +344,7 @@ class Pipeline:
                 ),
                 lambda lists: len(lists.items), strict or self.strict,
             )  # fmt: skip
+            log.passed(ranked, made)
             if made is not None:
                 ranked = _of_unknown_chance(made) if "propensity" in ranked.fields else made
         return ranked.top_k(k)

@@ -56,7 +56,7 @@ async def answered(
             _from(backend, tenant.recommender(choice.other), ask),
         )
         given, choice = merged(choice, both[0], both[1], ask.k, request_id)
-    backend.metrics.answered(given)
+    backend.metrics.answered(given, shown=show)
     backend.recent.answered(caller.tenant, given)
     spans(given, caller.tenant, request_id)
     if caller.key is not None and ask.purse is None:

@@ -101,11 +101,11 @@ class Client:
         return self.post("/v1/jobs", {"kind": kind, "args": args})
 
     def cancel_job(self, job: str) -> dict[str, Any]:
-        """Cancel a job: at once while it waits, between two steps while it runs."""
+        """Cancel a job: at once while it waits or rests, between two steps while it runs."""
         return self._call("DELETE", self.path("jobs", job))
 
     def resume_job(self, job: str) -> dict[str, Any]:
-        """Let a job that failed or was cancelled go on from what it has done."""
+        """Let a job that failed, was cancelled or paused go on from what it has done."""
         return self.post(f"{self.path('jobs', job)}/resume", {})
 
     def job(self, job: str) -> dict[str, Any]:
@@ -113,11 +113,11 @@ class Client:
         return self._call("GET", self.path("jobs", job))
 
     def wait(self, job: str, *, seconds: float = 600.0) -> dict[str, Any]:
-        """The job once it has ended. Raises ApiError when it did not within this time."""
+        """The job once it has ended or was paused. Raises ApiError when it did not within this time."""
         end = time.monotonic() + seconds
         while True:
             made = self.job(job)
-            if made["state"] in ("done", "failed", "cancelled"):
+            if made["state"] in ("done", "failed", "cancelled", "paused"):
                 return made
             if time.monotonic() > end:
                 raise ApiError(504, {"error": {"type": "deadline", "message": f"job {job} is still {made['state']}"}})

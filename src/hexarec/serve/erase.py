@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING
 
-from hexarec.serve.jobs.files import without_user
+from hexarec.serve.jobs.files import without_erased
 from hexarec.serve.live.enriched import KIND as ENRICHED
-from hexarec.serve.live.publish import KIND, forgotten
+from hexarec.serve.live.publish import KIND, forgotten, removed
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -31,7 +30,7 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
         tenant.forget(everybody)
         names = {one.name for one in tenant.shelf.names(KIND)}
         counts["saved pipelines"] = sum(forgotten(tenant.shelf, tenant.folder, name, everybody) for name in names)
-        counts["files of jobs"] = sum(without_user(tenant, one) for one in everybody)
+        counts["files of jobs"] = without_erased(tenant)
         _remove_abandoned(tenant)
         counts["homes set aside by a restore"] = _remove_set_aside(tenant)
     tenant.refresh()
@@ -44,7 +43,7 @@ def _remove_set_aside(tenant: Tenant) -> int:
     """Remove what restores have set aside: it holds whoever was there before; how many."""
     found = list(tenant.folder.parent.parent.glob("before-restore-*"))
     for folder in found:
-        shutil.rmtree(folder)
+        removed(folder)
     return len(found)
 
 
@@ -54,4 +53,4 @@ def _remove_abandoned(tenant: Tenant) -> None:
     named = {str(version.body["path"]) for name in names for version in tenant.shelf.versions(*name)}
     for folder in tenant.folder.iterdir() if tenant.folder.is_dir() else ():
         if folder.is_dir() and folder.name not in named and time.time() - folder.stat().st_mtime > ABANDONED:
-            shutil.rmtree(folder)
+            removed(folder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class _Account:
     purse: Purse
     calls: int
     saved: dict[str, float]
+    works: int = 0  # pieces of long work that pay from it
 
     @property
     def spent(self) -> dict[str, float]:
@@ -94,6 +96,18 @@ class Limits:
         with self._lock:
             return self._account(key).purse
 
+    @contextlib.contextmanager
+    def opened(self, key: KeyRow) -> Iterator[Purse]:
+        """What the key may spend today, for work that may last into tomorrow: what it spends then is saved too."""
+        with self._lock:
+            account = self._account(key)
+            account.works += 1
+        try:
+            yield account.purse
+        finally:
+            with self._lock:
+                account.works -= 1
+
     def save(self) -> None:
         """Write what was spent and the levels of the buckets, and take up what other servers spent.
 
@@ -117,7 +131,7 @@ class Limits:
                 key, day, calls=int(owed["calls"]), tokens=int(owed["tokens"]), dollars=max(owed["dollars"], 0.0)
             )
             account.saved = {name: account.saved[name] + owed[name] for name in owed}
-        elif day != day_of(self._clock()):
+        elif day != day_of(self._clock()) and not account.works:
             with self._lock:
                 self._accounts.pop((key, day), None)
         there = self._shelf.spent(key, day)

@@ -33,6 +33,7 @@ class Metrics:
         self.degraded = Counter("hexarec_degraded", "Answers in which a stage did not do its work", ("stage",), **more)
         self.tokens = Counter("hexarec_llm_tokens", "Tokens of language models", ("direction",), **more)
         self.calls = Counter("hexarec_llm_calls", "Calls of language models", **more)
+        self.cached = Counter("hexarec_llm_cache_hits", "Questions to language models answered from the store", **more)
         self.dollars = Counter("hexarec_llm_dollars", "Cost of language models in US dollars", **more)
         self.events = Counter("hexarec_events", "Events received", ("verdict",), **more)
         self.shown = Counter("hexarec_shown", "Lists shown", **more)
@@ -43,9 +44,10 @@ class Metrics:
         """All of them in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def answered(self, given: Given) -> None:
-        """Count one answered list; what a batch spent is counted by its shares."""
-        self.shown.inc()
+    def answered(self, given: Given, *, shown: bool) -> None:
+        """Count one answered list; what a batch spent is counted by its shares. shown: whether somebody sees it."""
+        if shown and given.items:
+            self.shown.inc()
         for one in given.degraded:
             self.degraded.labels(one["stage"]).inc()
         for step in given.trace:
@@ -53,6 +55,7 @@ class Metrics:
             self.tokens.labels("in").inc(step["tokens_in"] / given.batch)
             self.tokens.labels("out").inc(step["tokens_out"] / given.batch)
         self.calls.inc(given.calls)
+        self.cached.inc(given.cached)
         self.dollars.inc(given.dollars)
 
 

@@ -12,6 +12,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.lm.private import keep_private
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.settings import Settings
+from hexarec.serve.watch import Watch
 
 if TYPE_CHECKING:
     from hexarec.serve.store.open import Store
@@ -29,6 +30,7 @@ class Service:
         self.started = time.time()
         self._tenants: dict[str, Tenant] = {}
         self._lock = threading.Lock()
+        self._watches: dict[str, Watch] = {}
         self._stop, self._leaving = threading.Event(), threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follow the store", daemon=True)
 
@@ -47,6 +49,7 @@ class Service:
                 made = Tenant(
                     self.store.of(name), self.folder / "pipelines" / name,
                     merge=self.settings.merge, most=self.settings.waiting, threads=self.settings.threads,
+                    memory=int(1e6 * self.settings.lm_cache_mb),
                 )  # fmt: skip
                 made.refresh()
                 self._tenants[name] = made
@@ -84,6 +87,7 @@ class Service:
             for tenant in list(self._tenants.values()):
                 try:
                     tenant.refresh()
+                    self._watches.setdefault(tenant.name, Watch()).look(tenant, time.time())
                 except HexarecError as error:  # the store may be busy or down: the next round tries again
                     log.warning("tenant %s could not be refreshed: %s", tenant.name, error.message)
                 except Exception:

@@ -57,8 +57,12 @@ class Settings:
     """Addresses of language models that pipelines sent by API may name; those of the configuration always may."""
     remote_pii: bool = False
     """Whether words about a person may leave for a model on another machine; off removes what looks like such."""
+    lm_cache_mb: float = 64.0
+    """Megabytes of answers of language models that are kept for the same question again, per tenant; 0 for none."""
     log_shown: bool = True
     """Whether shown lists are kept for off-policy estimates, experiments and audits."""
+    gorse: bool = False
+    """Whether /api/feedback, /api/recommend, /api/item(s) and /api/user(s) answer in the shapes of gorse."""
     workers: int = 1
     """Server processes on this machine."""
     background: bool = True
@@ -83,8 +87,9 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise OptionError(f"[serve] {name} is {getattr(self, name)}, not at least 1")
-        if not self.refit_hours >= 0.0:
-            raise OptionError(f"[serve] refit_hours is {self.refit_hours}, not at least 0")
+        for name in ("refit_hours", "lm_cache_mb"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise OptionError(f"[serve] {name} is {getattr(self, name)}, not at least 0")
         if not 0 <= self.port < 65536:
             raise OptionError(f"[serve] port is {self.port}, which is no port")
 

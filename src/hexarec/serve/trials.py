@@ -16,10 +16,12 @@ from hexarec.core import OptionError, rng
 from hexarec.core.interactions import KINDS, NOT_LIKED
 from hexarec.metrics.assignment import assign
 from hexarec.metrics.interleaving import credit, interleave, preference
-from hexarec.metrics.trial import Guardrail, Result, analyse, guardrail
+from hexarec.metrics.trial import Guardrail, Result, analyse, check_plan, guardrail
 from hexarec.serve.errors import ConflictError, MissingError
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.given import Given
+from hexarec.serve.rules import Rule
+from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.rows import EventRow, ShownRow, Versioned
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def merged(choice: Choice, left: Given, right: Given, k: int, request_id: str) -
         calls=left.calls + right.calls,
         tokens=left.tokens + right.tokens,
         dollars=left.dollars + right.dollars,
+        cached=left.cached + right.cached,
         pipeline=f"{left.pipeline}+{right.pipeline}",
         policy=f"{left.policy}+{right.policy}",
     )
@@ -94,8 +97,6 @@ def merged(choice: Choice, left: Given, right: Given, k: int, request_id: str) -
 
 def created(tenant: Tenant, name: str, body: Mapping[str, Any], now: float) -> Versioned:
     """Store a new experiment, not yet running. Raises OptionError for what cannot run, ConflictError if it exists."""
-    if tenant.shelf.get(KIND, name) is not None:
-        raise ConflictError(f"there is an experiment {name!r} already", hint="choose another name")
     arms, kind = dict(body["arms"]), body.get("kind", "ab")
     if kind not in ("ab", "interleave"):
         raise OptionError(f"no kind {kind!r} of experiment", hint="ab or interleave")
@@ -114,19 +115,31 @@ def created(tenant: Tenant, name: str, body: Mapping[str, Any], now: float) -> V
     for metric in body.get("guardrails", {}):
         if metric not in GUARDS:
             raise OptionError(f"no guardrail {metric!r}", hint=", ".join(GUARDS))
+    tau, looks, users = (body.get(name) for name in ("tau", "looks", "users"))
+    check_plan(tau, looks, users)
+    if looks is not None and kind != "ab":
+        raise OptionError("looks are planned for kind ab", hint="an interleaving is read as it is")
+    rules = [str(Rule.parse(one)) for one in body.get("stop_if", ())]
     whole = {
         "kind": kind, "arms": arms, "shares": shares, "salt": body.get("salt") or f"{name}-{now:.0f}",
         "layer": body.get("layer", ""), "kinds": list(body.get("kinds", ("click",))),
         "window": float(body.get("window", 86_400.0)), "guardrails": dict(body.get("guardrails", {})),
-        "tau": body.get("tau"), "state": "draft", "started": None, "ended": None, "result": None,
+        "tau": tau, "looks": looks, "users": users, "stop_if": rules,
+        "state": "draft", "started": None, "ended": None, "result": None,
     }  # fmt: skip
-    return tenant.shelf.put(KIND, name, whole, activate=True)
+    try:
+        return tenant.shelf.put(KIND, name, whole, activate=True, first=True)
+    except ChangedError:
+        raise ConflictError(f"there is an experiment {name!r} already", hint="choose another name") from None
 
 
-def moved(tenant: Tenant, name: str, state: str, now: float, ship: str | None = None) -> Versioned:
+def moved(
+    tenant: Tenant, name: str, state: str, now: float, ship: str | None = None, why: Mapping[str, Any] | None = None
+) -> Versioned:
     """Start, stop or ship an experiment; the next version of it. Raises MissingError, ConflictError, OptionError.
 
-    Shipping ends it with `ship` as the arm that everybody gets: its pipeline becomes the default.
+    Shipping ends it with `ship` as the arm that everybody gets: its pipeline becomes the default. why: the rule that
+    stops it, when a rule does.
     """
     found = of(tenant, name)
     allowed = {"running": ("draft",), "stopped": ("running",), "shipped": ("running", "stopped")}
@@ -136,14 +149,19 @@ def moved(tenant: Tenant, name: str, state: str, now: float, ship: str | None = 
     if state == "running" and others:  # a list comes from one pipeline, so the second would get no traffic
         raise ConflictError(f"another experiment runs: {others[0]!r}", hint="stop it first")
     body = dict(found.body) | {"state": state}
+    if why is not None:
+        body["stopped_by"] = dict(why)
     moment = "started" if state == "running" else "ended"
     body[moment] = body[moment] or now  # what was stopped before it is shipped ended when it was stopped
     if state == "shipped":
         if ship not in body["arms"]:
             raise OptionError(f"no arm {ship!r}", hint=", ".join(body["arms"]))
+        tenant.recommender(body["arms"][ship])  # raises before anything is written
         body["shipped"] = ship
+    sole = "state" if state == "running" else None
+    made = tenant.shelf.put(KIND, name, body, activate=True, after=found, sole=sole)
+    if state == "shipped":
         tenant.make_default(body["arms"][ship])
-    made = tenant.shelf.put(KIND, name, body, activate=True)
     tenant.refresh()
     return made
 
@@ -159,11 +177,12 @@ def of(tenant: Tenant, name: str) -> Versioned:
 def read(tenant: Tenant, name: str, now: float) -> dict[str, Any]:
     """What an experiment says so far: users, effects with intervals, guardrails; safe to look at any time with tau."""
     body = of(tenant, name).body
+    about = {key: body[key] for key in ("state", "stopped_by") if key in body}
     if body["started"] is None:
-        return {"state": body["state"], "units": {}, "effects": {}, "guardrails": {}}
+        return {**about, "units": {}, "effects": {}, "guardrails": {}}
     shown = tenant.shelf.shown_between(body["started"], body["ended"] or now, experiment=name)
-    outcomes = _outcomes(tenant, [row.request for row in shown])
-    return {"state": body["state"], **_reading(tenant, body, shown, outcomes)}
+    came = outcomes(tenant, [row.request for row in shown])
+    return {**about, **_reading(tenant, body, shown, came)}
 
 
 def course(tenant: Tenant, name: str, now: float, points: int = 16) -> list[tuple[float, dict[str, Any]]]:
@@ -173,26 +192,27 @@ def course(tenant: Tenant, name: str, now: float, points: int = 16) -> list[tupl
         return []
     end = body["ended"] or now
     shown = tenant.shelf.shown_between(body["started"], end, experiment=name)
-    outcomes = _outcomes(tenant, [row.request for row in shown])
+    came = outcomes(tenant, [row.request for row in shown])
     made = []
     for step in range(1, points + 1) if shown else ():
         moment = end if step == points else body["started"] + (end - body["started"]) * step / points
         then = [row for row in shown if row.time < moment]
-        known = {request: [one for one in events if one.time < moment] for request, events in outcomes.items()}
+        known = {request: [one for one in events if one.time < moment] for request, events in came.items()}
         if then:
             made.append((moment, _reading(tenant, body, then, known)))
     return made
 
 
 def _reading(
-    tenant: Tenant, body: Mapping[str, Any], shown: Sequence[ShownRow], outcomes: Mapping[str, list[EventRow]]
+    tenant: Tenant, body: Mapping[str, Any], shown: Sequence[ShownRow], came: Mapping[str, list[EventRow]]
 ) -> dict[str, Any]:
     if body["kind"] == "interleave":
-        return _preference(body, shown, outcomes)
-    return _effects(tenant, body, shown, outcomes)
+        return _preference(body, shown, came)
+    return _effects(tenant, body, shown, came)
 
 
-def _outcomes(tenant: Tenant, requests: Sequence[str]) -> dict[str, list[EventRow]]:
+def outcomes(tenant: Tenant, requests: Sequence[str]) -> dict[str, list[EventRow]]:
+    """The events that came of each request, in the order they were stored."""
     made: dict[str, list[EventRow]] = defaultdict(list)
     for start in range(0, len(requests), 500):
         for event in tenant.shelf.outcomes(requests[start : start + 500]):
@@ -230,11 +250,12 @@ def _effects(
     group = np.array([arm_of[unit] for unit in units], np.int64)
     shares = [body["shares"][arm] for arm in arms]
     columns = {name: np.array([float(values[unit][name]) for unit in units]) for name in ("wanted", "lists", *GUARDS)}
+    sequential = {"tau": body["tau"], "looks": body.get("looks"), "planned": body.get("users")}
     before = None if body["tau"] else _before(tenant, body, units)
     made: dict[str, Any] = {"units": {arm: int((group == i).sum()) for i, arm in enumerate(arms)}, "effects": {},
                             "guardrails": {}}  # fmt: skip
     for i, arm in enumerate(arms[1:], 1):
-        common: dict[str, Any] = {"shares": shares, "treatment": i, "tau": body["tau"]}
+        common: dict[str, Any] = {"shares": shares, "treatment": i, **sequential}
         made["effects"][arm] = _told(analyse(columns["wanted"], group, before=before, **common))
         made["guardrails"][arm] = {
             metric: _guarded(metric, margin, columns, group, common) for metric, margin in body["guardrails"].items()
@@ -260,7 +281,7 @@ def _guarded(
     """A guardrail: the mean of a list, users clustered; one-sided at 5 %."""
     result = analyse(columns[metric], group, over=columns["lists"], level=0.90, **common)
     found: Guardrail = guardrail(result, margin, better=GUARDS[metric])  # type: ignore[arg-type]
-    return found._asdict() | {"margin": margin}
+    return {key: _number(value) for key, value in found._asdict().items()} | {"margin": margin}
 
 
 def _preference(

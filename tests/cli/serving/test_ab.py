@@ -49,9 +49,26 @@ def test_what_cannot_be_is_refused(two):
     assert "no guardrail 'p95'" in fails(*create, "--variant", "llm", "--guard", "p95=1")
     assert "no kind 'wish'" in fails(*create, "--variant", "llm", "--kind", "wish")
     assert "no experiment 'x'" in fails("ab", "start", "x", "--home", two)
-    call(*create, "--variant", "llm", "--interleave")
+    assert "no metric 'p95'" in fails(*create, "--variant", "llm", "--stop-if", "p95>800")
+    assert "looks and planned go together" in fails(*create, "--variant", "llm", "--looks", "3")
+    call(*create, "--variant", "llm", "--interleave", "--stop-if", "p95_ms>800", "--stop-if", "hides > 0.5")
     assert "is draft" in fails("ab", "stop", "x", "--home", two)
     call("ab", "start", "x", "--home", two)
     assert "no arm 'third'" in fails("ab", "ship", "x", "third", "--home", two)
     call("ab", "stop", "x", "--home", two)
     assert answer("ab", "read", "x", "--home", two)["state"] == "stopped"
+
+
+def test_rules_and_planned_looks_are_kept_and_the_reason_is_shown(two):
+    from hexarec.serve import trials
+
+    call("ab", "create", "y", "--control", "default", "--variant", "llm", "--stop-if", "p95_ms > 800", "--looks", "4",
+         "--users", "1000", "--home", two)  # fmt: skip
+    call("ab", "start", "y", "--home", two)
+    backend = backend_over(two)
+    tenant = backend.service.tenant("default")
+    body = trials.of(tenant, "y").body
+    assert (body["stop_if"], body["looks"], body["users"], body["tau"]) == (["p95_ms>800"], 4, 1000, None)
+    trials.moved(tenant, "y", "stopped", 2e9, why={"said": "p95_ms>800: 912 in arm variant"})
+    backend.service.close()
+    assert "y is stopped: p95_ms>800: 912 in arm variant" in call("ab", "read", "y", "--home", two).stdout

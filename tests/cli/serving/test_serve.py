@@ -1,5 +1,6 @@
 """`hexarec serve` as a process: the first start, open addresses, and a stop under load."""
 
+import re
 import signal
 import sqlite3
 import threading
@@ -11,7 +12,9 @@ from tests.cli.calls import call, fails, written
 from tests.serve.processes import said, started
 from tests.serve.running import free_port
 
+from hexarec.cli.serving import page_of
 from hexarec.serve.client import Client
+from hexarec.serve.settings import Settings
 
 CONFIG = """
 [data]
@@ -72,6 +75,7 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     process = started("serve", "--port", port, cwd=folder)
     ready(process, url, folder)
     told = said(folder)
+    assert f"hexarec serves on {url} " in told and "login?link" not in told  # open to whoever sits here
     assert "60 users" in told and "24 items" in told and "fitted pipeline default, version 1" in told
 
     acknowledged, listed, wrong, over = [], [0], [], threading.Event()
@@ -123,6 +127,34 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     with Client(url) as client:
         assert client.recommend(data.users.ids.ids[0])["version"] == 1
     stop(process, folder)
+
+
+def test_the_first_start_with_a_key_prints_a_link_that_opens_the_page_once(folder):
+    assert call("keys", "create", "ops", "--scope", "read").exit_code == 0
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = started("serve", "--port", port, cwd=folder)
+    ready(process, url, folder)
+    secret = re.search(rf"{url}/login\?link=(hx_\S+)", said(folder))[1]
+    with httpx.Client(base_url=url) as browser:
+        assert browser.get("/").headers["location"].startswith("/login")
+        assert secret in browser.get(f"/login?link={secret}").text
+        assert browser.post("/login", data={"link": secret}).status_code == 303
+        assert browser.get("/settings").status_code == 200
+        made = call("keys", "link", "--port", port)  # beside the running server
+        another = re.fullmatch(rf"{url}/login\?link=(hx_\S+)\n", made.stdout)[1]
+        for one, status in ((secret, 403), (another, 303)):
+            assert httpx.post(f"{url}/login", data={"link": one}).status_code == status
+    stop(process, folder)
+    process = started("serve", "--port", port, cwd=folder)
+    ready(process, url, folder)
+    assert said(folder).count("login?link=") == 1, "somebody has opened it: hexarec keys link makes another one"
+    stop(process, folder)
+
+
+def test_where_a_browser_finds_the_page():
+    for host, where in {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::1": "[::1]", "::": "[::1]"}.items():
+        assert page_of(Settings(host=host, port=8090)) == f"http://{where}:8090"
 
 
 def follow(url, over):

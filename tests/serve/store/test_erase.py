@@ -42,17 +42,27 @@ def live(shelf, n=3):
         for request in (f"{word(6)}-{who}", f"{word(7)}-{who}"):
             shelf.keep_answer_soon(request, who if word(6) in request else None, 5.0, {"trace": word(8) * 20}).result()
         shelf.put_dialogue(f"{word(9)}-{who}", who, {"turns": [word(10) * 2000]})
-        shelf.cache(f"{word(11)}-{who}", word(11).encode() * 3, user=who)
+        shelf.cache_soon(f"{word(11)}-{who}", word(11).encode() * 3, [who, f"session:{word(4)}{who}"]).result()
         shelf.assign("exp", who, "A"), shelf.assign("exp", f"session:{word(4)}{who}", "B")
 
 
 def counts(shelf):
     return {
-        name: shelf.count(name) for name in ("users", "events", "shown", "answers", "dialogues", "cache", "assignments")
+        name: shelf.count(name)
+        for name in ("users", "events", "shown", "answers", "dialogues", "cache", "cache_owners", "assignments")
     }
 
 
-EACH = {"users": 1, "events": 5, "shown": 3, "answers": 2, "dialogues": 1, "cache": 1, "assignments": 2}
+EACH = {
+    "users": 1,
+    "events": 5,
+    "shown": 3,
+    "answers": 2,
+    "dialogues": 1,
+    "cache": 1,
+    "cache_owners": 2,
+    "assignments": 2,
+}
 
 
 def test_erasure_removes_every_row_of_one_user_and_none_of_others(shelf):
@@ -88,7 +98,7 @@ def test_old_events_of_an_erased_user_stay_away_new_ones_count(shelf, clock):
     )
     shelf.log_shown_soon([shown("again", user=C[0]), shown("others", user="other")]).result()
     shelf.keep_answer_soon("again", C[0], 5.0, {}).result()
-    shelf.cache("again", b"x", user=C[0])
+    shelf.cache_soon("again", b"x", [C[0]]).result()
     assert shelf.shown("again") is shelf.answer("again") is shelf.cached("again") is None and shelf.shown("others")
     with pytest.raises(StateError):
         shelf.put_dialogue(f"{C[9]}-{C[0]}", None, {})

@@ -20,7 +20,7 @@ NEXT = '''
 """A revision of the future."""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 def upgrade():
     op.add_column("users", sa.Column("born", sa.Text()))
     op.execute("UPDATE users SET born = 'long ago'")
@@ -63,6 +63,7 @@ def test_a_released_store_is_upgraded_with_all_its_rows(backend, url, revision):
 def test_a_store_of_today_holds_what_the_fixtures_hold(url):
     store = open_store(url)
     fill(store), check(store)
+    assert store.of("tenant-1").cached("c1") == b"\x00\xff"
     store.close()
 
 
@@ -103,25 +104,25 @@ def future(tmp_path, monkeypatch):
     """The migrations with one more."""
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "r0002.py").write_text(NEXT)
+    (scripts / "versions" / "r0003.py").write_text(NEXT)
     return str(scripts)
 
 
 @pytest.mark.parametrize("point", [point for point in crash.POINTS if point.startswith("migrate")])
 def test_an_interrupted_upgrade_is_all_or_nothing_and_repeated(processes, backend, url, future, point):
-    load(backend, url, "0001")
+    load(backend, url, "0002")
     process = processes.Process(target=upgrade, args=(url, future, point))
     process.start(), process.join(60)
     assert process.exitcode == 137
     done = query(url, f"SELECT version_num FROM {VERSION_TABLE}")[0][0]
-    assert done == ("0002" if point == "migrate.after" else "0001")
+    assert done == ("0003" if point == "migrate.after" else "0002")
     process = processes.Process(target=upgrade, args=(url, future, None))
     process.start(), process.join(60)
     assert process.exitcode == 0
     assert query(url, "SELECT DISTINCT born FROM users") == [("long ago",)] and query(url, "SELECT * FROM wishes") == []
     with pytest.raises(StateError) as caught:
         open_store(url)
-    assert "0002" in caught.value.message and "update" in caught.value.hint
+    assert "0003" in caught.value.message and "update" in caught.value.hint
 
 
 def test_a_newer_schema_is_refused_and_left_alone(url):

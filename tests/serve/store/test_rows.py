@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from hexarec.core import DataError, OptionError, StateError
-from hexarec.serve.store.rows import ItemRow, KeyRow, ShownRow, UserRow
+from hexarec.serve.store.rows import EventRow, ItemRow, KeyRow, ShownRow, UserRow
 
 
 def test_items_get_growing_versions(shelf):
@@ -104,9 +104,44 @@ def test_answers_and_dialogues(shelf):
 
 
 def test_the_cache_keeps_bytes(shelf):
-    shelf.cache("k", b"\0\xff", user="u")
-    shelf.cache("k", b"2")
+    shelf.cache_soon("k", b"\0\xff", ["u"]).result()
+    shelf.cache_soon("k", b"2").result()
     assert shelf.cached("k") == b"2" and shelf.cached("x") is None
+
+
+def test_the_cache_loses_what_was_not_used_for_longest(shelf, clock):
+    for n in range(6):
+        clock.now += 1.0
+        shelf.cache_soon(f"k{n}", b"x" * 98, [f"u{n}"]).result()
+    clock.now += 1.0
+    shelf.cache_met_soon("k0", [], clock.now).result()
+    shelf.cache_met_soon("gone", ["u"], clock.now).result()
+    assert shelf.trim_cache_soon(600).result() == 0 and shelf.trim_cache_soon(350).result() == 3
+    assert [n for n in range(6) if shelf.cached(f"k{n}")] == [0, 4, 5] and shelf.count("cache_owners") == 3
+    assert shelf.trim_cache_soon(0).result() == 3 and shelf.count("cache_owners") == 0
+
+
+def test_a_cached_answer_goes_with_any_of_its_owners(shelf, clock):
+    shelf.cache_soon("two", b"x", ["u", "session:s"]).result()
+    shelf.cache_soon("met", b"x", ["v"]).result()
+    shelf.cache_soon("others", b"x", ["v", "w"]).result()
+    shelf.cache_met_soon("met", ["u"], clock.now).result()
+    assert [row["key"] for row in shelf.export_user("u") if row["table"] == "cache"] == ["met", "two"]
+    removed = shelf.erase_user("u")
+    assert removed["cache"] == 2 and shelf.cached("two") is shelf.cached("met") is None and shelf.cached("others")
+    assert shelf.count("cache_owners") == 2
+
+
+def test_what_was_asked_before_an_erasure_is_not_cached(shelf, clock):
+    asked = clock.now - 1.0
+    shelf.erase_user("u")
+    shelf.cache_soon("k", b"x", ["v", "u"], asked).result()
+    assert shelf.cached("k") is None
+    shelf.cache_soon("k", b"x", ["v", "u"], clock.now + 1.0).result()
+    assert shelf.cached("k") == b"x"
+    shelf.cache_soon("m", b"x", ["v"]).result()
+    shelf.cache_met_soon("m", ["u"], asked).result()
+    assert [row["owner"] for row in shelf.export_user("u") if row["table"] == "cache_owners"] == ["u"]
 
 
 def test_documents_have_versions_of_which_one_is_active(shelf):
@@ -231,6 +266,43 @@ def test_keys(shared, shelf):
         shared.of(shelf.tenant + "-other").put_key(key)
 
 
+def test_a_key_that_holds_once_is_used_by_one(shelf, clock):
+    shelf.put_key(KeyRow("once", "", "d" * 64, frozenset({"link"}), clock.now, expires=clock.now + 10))
+    got, threads = [], []
+    for _ in range(8):
+        threads.append(threading.Thread(target=lambda: got.append(shelf.use_key("once"))))
+        threads[-1].start()
+    for one in threads:
+        one.join()
+    assert sorted(got) == [False] * 7 + [True] and shelf.key("once").revoked == clock.now
+    shelf.put_key(KeyRow("late", "", "d" * 64, frozenset({"link"}), clock.now, expires=clock.now + 10))
+    clock.now += 10
+    assert not shelf.use_key("late") and not shelf.use_key("nothing")
+
+
+def test_ended_keys_of_one_scope_are_dropped(shelf, clock):
+    ends = {"a": None, "b": clock.now - 1, "c": clock.now + 100}
+    for id, end in ends.items():
+        shelf.put_key(KeyRow(f"p{id}", "", "d" * 64, frozenset({"page"}), clock.now, expires=end))
+        shelf.put_key(KeyRow(f"k{id}", "", "d" * 64, frozenset({"read"}), clock.now, expires=end))
+    shelf.use_key("pc")
+    assert shelf.drop_ended_keys("page") == 2 and shelf.drop_ended_keys("page") == 0
+    assert sorted(row.id for row in shelf.keys()) == ["ka", "kb", "kc", "pa"]
+
+
+def test_people_are_those_who_stated_or_did_something(shelf):
+    shelf.put_users([UserRow(id) for id in ("ann", "bob", "an_other", "物1")])
+    kinds = [("ann", None), ("anna", None), ("zoe", None), (None, "session")]
+    shelf.add_events([
+        EventRow(f"e{i}{k}", "item", 1.0 + k, user=user, session=session)
+        for i, (user, session) in enumerate(kinds) for k in range(3)
+    ])  # fmt: skip
+    assert shelf.people() == ["an_other", "ann", "anna", "bob", "zoe", "物1"]
+    assert shelf.people("ann") == ["ann", "anna"] and shelf.people("ann", 1) == ["ann"]
+    assert shelf.people("物") == ["物1"] and shelf.people("x") == [] and shelf.people("%") == [] == shelf.people("_")
+    assert shelf.people("an", 2) == ["an_other", "ann"]
+
+
 def test_spending_adds_up(shelf):
     threads = [
         threading.Thread(
@@ -273,6 +345,7 @@ LOOK = {
     "key": lambda shelf, id: shelf.key(id), "histories": lambda shelf, id: shelf.histories([id, "x"]),
     "history": lambda shelf, id: shelf.histories([], [id]), "outcomes": lambda shelf, id: shelf.outcomes([id]),
     "items": lambda shelf, id: shelf.find_items(id), "export": lambda shelf, id: list(shelf.export_user(id)),
+    "people": lambda shelf, id: shelf.people(id), "use": lambda shelf, id: shelf.use_key(id),
     "erase": lambda shelf, id: shelf.erase_user(id), "erased": lambda shelf, id: shelf.erased(id),
     "assign": lambda shelf, id: shelf.assign("e", id, "A"), "pipeline": lambda shelf, id: shelf.shown_between(0, 1, pipeline=id),
 }  # fmt: skip

@@ -15,7 +15,7 @@ import hexarec
 from hexarec.serve.backend import Backend
 from hexarec.serve.http import faults
 from hexarec.serve.http.guards import Guards
-from hexarec.serve.http.routes import ROUTERS
+from hexarec.serve.http.routes import ROUTERS, gorse
 from hexarec.serve.http.shapes import Error
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.observe import access
@@ -62,7 +62,7 @@ def make_app(backend: Backend) -> FastAPI:
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
-    for router in ROUTERS:
+    for router in (*ROUTERS, *((gorse.router,) if backend.settings.gorse else ())):
         app.include_router(router)
     page.install(app)
     app.router.routes.append(Route("/mcp", tools))

@@ -224,6 +224,13 @@ class NewExperiment(Strict):
     window: Annotated[float, Field(gt=0, le=1e8)] = 86_400.0
     guardrails: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = {}
     tau: Annotated[float, Field(gt=0, le=1e6)] | None = Field(None, description="makes every look valid (mixture SPRT)")
+    looks: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="looks that are planned, at equal parts of `users` (O'Brien-Fleming); not with tau"
+    )
+    users: Annotated[int, Field(ge=1, le=10**9)] | None = Field(None, description="users of both arms together")
+    stop_if: Annotated[list[Annotated[str, StringConstraints(max_length=200)]], Field(max_length=20)] = Field(
+        [], description="rules such as p95_ms>800; an arm that meets one ends the experiment"
+    )
 
 
 class Move(Strict):
@@ -303,6 +310,7 @@ class Usage(BaseModel):
     tokens: int
     usd: float
     ms: float
+    cached: int = Field(0, description="questions to language models that were answered from the store")
 
 
 class Recommended(BaseModel):

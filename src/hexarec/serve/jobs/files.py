@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hexarec.core import StateError
+from hexarec.eval.diff import without_lists_of
 from hexarec.serve import uploads
+from hexarec.serve.live.publish import removed
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
 OF_USERS = ("data", "lists", "run")
-"""Folders in which an unfinished job keeps what it knows of users."""
+"""Folders in which a job keeps what it knows of users."""
 KEPT = 7 * 86_400.0
 """Seconds for which a job that failed or was cancelled keeps what it needs to go on."""
 
@@ -31,12 +35,12 @@ def folders_of(tenant: Tenant) -> Path:
     return tenant.folder.parent.parent / "jobs" / tenant.name
 
 
-def pruned(scratch: Path, file: str | None) -> None:
-    """Delete the folder of a job that has ended, but for the file that is its result."""
+def pruned(scratch: Path, result: str | None) -> None:
+    """Delete the folder of a job that has ended, but for the file, or folder, that is its result."""
     for one in scratch.iterdir():
-        if one.name != file:
+        if one.name != result:
             shutil.rmtree(one) if one.is_dir() else one.unlink()
-    if file is None:
+    if result is None:
         scratch.rmdir()
 
 
@@ -51,24 +55,52 @@ def swept(tenant: Tenant, now: float) -> int:
     return gone
 
 
-def without_user(tenant: Tenant, user: str) -> int:
-    """Take an erased user out of the results of jobs; delete what unfinished jobs copied and what waits for an import.
+def without_erased(tenant: Tenant) -> int:
+    """Take the erased out of the results of jobs; delete what unfinished jobs copied and what waits for an import.
 
-    Files changed.
+    Files changed. Out of a result goes whoever was erased since its job began: who came back before that is in it
+    rightly.
     """
-    import polars as pl
-
     changed, folder = uploads.swept(tenant, time.time(), older=-1.0), folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
         for part in (scratch / name for name in OF_USERS):
-            if part.is_dir():
-                shutil.rmtree(part)  # the job, if it still runs, fails and says that its data are gone
+            if (part / "report.json").is_file():
+                changed += without_lists_of(part, _erased_since(tenant, scratch.name))
+            elif part.is_dir():
+                removed(part)  # the job, if it still runs, fails and says that its data are gone
                 changed += 1
         for result in scratch.glob("*.parquet"):
-            table = pl.read_parquet(result)
-            if "user_id" in table.columns and (table["user_id"] == user).any():
-                aside = result.with_suffix(".part")
-                table.filter(pl.col("user_id") != user).write_parquet(aside)
-                aside.replace(result)
-                changed += 1
+            changed += _without_erased(tenant, result)
     return changed
+
+
+def _without_erased(tenant: Tenant, result: Path) -> bool:
+    """Look again after every write: another process may have written the file for an erasure of its own."""
+    import polars as pl
+
+    changed = False
+    while True:
+        table = pl.read_parquet(result)
+        gone = _erased_in(tenant, result.parent.name, table)
+        if not gone:
+            return changed
+        aside = result.with_suffix(f".{secrets.token_hex(4)}.part")
+        table.filter(~pl.col("user_id").is_in(gone)).write_parquet(aside)
+        aside.replace(result)
+        changed = True
+
+
+def _erased_in(tenant: Tenant, job: str, table: Any) -> list[str]:
+    """The users in the result of a job who were erased since it began."""
+    if "user_id" not in table.columns:
+        return []
+    erased = _erased_since(tenant, job)
+    return [user for user in table["user_id"].unique().to_list() if erased(user)]
+
+
+def _erased_since(tenant: Tenant, job: str) -> Callable[[str], bool]:
+    """Whether a user was erased since a job began."""
+    row = tenant.shelf.job(job)
+    since = 0.0 if row is None or row.started is None else row.started
+    fresh = {mark for mark, at in tenant.shelf.tombstones() if at >= since}
+    return lambda user: bool(fresh) and tenant.shelf.pseudonym(user) in fresh

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +54,9 @@ SIMULATE: dict[str, Arg] = {
     "pipelines": NAME, "users": Arg(int, 1, 10_000), "pages": Arg(int, 1, 20), "model": NAME, "seed": SEED,
 }  # fmt: skip
 """Pipelines joined by commas; without a model the users follow rules."""
+MEASURED: dict[str, Arg] = {
+    "pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,27 +95,15 @@ def _fit(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str,
 
 
 def _bench(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
-    from hexarec.eval.experiment import Experiment
-    from hexarec.eval.opening import pipeline_of
-    from hexarec.eval.tasks import Ranking
+    from hexarec.serve.jobs.measure import benched
 
-    name = args.get("pipeline", "default")
-    system = pipeline_of(with_prompts(_config(tenant, args, name), tenant.shelf))
-    data = tenant.data()
-    task = Ranking(data, max_users=args.get("max_users", 200), seed=args.get("seed", 0))
-    folder = scratch / "run"
-    report = Experiment(task, {name: system}, k=args.get("k", 10)).run(folder, resume=folder.exists())
-    return {"report": _plain(report.as_json())}
+    return benched(tenant, _config(tenant, args, args.get("pipeline", "default")), args, scratch)
 
 
-def _plain(value: Any) -> Any:
-    """The value with None for numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _estimate(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
+    from hexarec.serve.jobs.measure import estimated
+
+    return estimated(tenant, _config(tenant, args, args.get("pipeline", "default")), args, scratch)
 
 
 def _learn(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> Mapping[str, Any]:
@@ -144,11 +134,8 @@ KINDS: dict[str, Kind] = {
         "fit a pipeline on everything stored and serve it", {"pipeline": NAME, "config": CONFIG, "seed": SEED}, _fit
     ),
     "import": Kind("take in files that were uploaded on the page, all of them or nothing", IMPORT, imported),
-    "bench": Kind(
-        "measure a pipeline beside the floors",
-        {"pipeline": NAME, "config": CONFIG, "max_users": Arg(int, 1), "k": Arg(int, 1, 1_000), "seed": SEED},
-        _bench,
-    ),
+    "bench": Kind("measure a pipeline beside the floors", MEASURED, _bench),
+    "estimate": Kind("say what a bench with these arguments will cost; no model is asked", MEASURED, _estimate),
     "learn": Kind(
         "let learning stages see what came of shown lists, and serve what they learned",
         {"pipeline": NAME, "days": Arg(float, 0, 36_500)},

@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import CapabilityError, StateError
+from hexarec.serve.live.artefacts import described
 from hexarec.serve.live.publish import KIND as PIPELINE
-from hexarec.serve.live.publish import saved
+from hexarec.serve.live.publish import removed, saved
 from hexarec.serve.policies import outcomes_of
+from hexarec.serve.store.errors import ChangedError
 
 if TYPE_CHECKING:
     from hexarec.pipeline.pipeline import Pipeline
@@ -20,22 +22,28 @@ def learned(tenant: Tenant, name: str, *, days: float) -> dict[str, Any]:
 
     Raises CapabilityError when none of its stages learns, StateError when another version was published meanwhile.
     """
-    tenant.refresh()
-    base = tenant.shelf.get(PIPELINE, name)
-    pipeline = tenant.recommender(name).current.pipeline
-    if base is None or not _learns(pipeline):
-        raise CapabilityError(f"no stage of {name} learns from shown lists", hint="diversity and bandits do")
     now = time.time()
     users = list({one for one in tenant.shelf.event_columns()["user"] if one is not None})
+    tenant.refresh()
+    base = tenant.shelf.get(PIPELINE, name)
+    served = tenant.recommender(name).current
+    pipeline = served.pipeline
+    if base is None or not _learns(pipeline):
+        raise CapabilityError(f"no stage of {name} learns from shown lists", hint="diversity and bandits do")
+    if served.path != base.body["path"]:
+        raise StateError(f"{name} has another version by now", hint="start the job again")
     since = max(now - 86_400 * days, float(base.body.get("learned_until", 0.0)))
     exposures = outcomes_of(tenant, name, days=(now - since) / 86_400, now=now)
     if exposures is None:
         return {"pipeline": name, "version": base.version, "lists": 0}
-    path = saved(pipeline.learn(exposures), tenant.folder, name)
-    there = tenant.shelf.get(PIPELINE, name)
-    if there is None or there.version != base.version:
-        raise StateError(f"{name} has another version by now", hint="start the job again")
-    made = tenant.publish(name, {**base.body, "path": path, "learned_until": now}, now, users)
+    fresh = pipeline.learn(exposures)
+    path = saved(fresh, tenant.folder, name)
+    body = {**base.body, **described(fresh), "path": path, "learned_until": now}
+    try:
+        made = tenant.publish(name, body, now, users, after=base)
+    except ChangedError:
+        removed(tenant.folder / path)
+        raise StateError(f"{name} has another version by now", hint="start the job again") from None
     return {"pipeline": name, "version": made.version, "lists": len(exposures)}
 
 

@@ -17,25 +17,31 @@ from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
     from hexarec.serve.backend import Backend
+    from hexarec.serve.keys import Caller
     from hexarec.serve.live.tenant import Tenant
 
-ENDED = frozenset({"done", "failed", "cancelled"})
+RESUMABLE = ("failed", "cancelled", "paused")
+ENDED = frozenset({"done", *RESUMABLE})
+"""States that do not change by themselves."""
 LOOK = 0.3
 """Seconds between two looks at a job that is followed."""
 
 
 def started(
-    backend: Backend, tenant: Tenant, kind: str, args: Mapping[str, Any], who: str, request_id: str
+    backend: Backend, tenant: Tenant, kind: str, args: Mapping[str, Any], caller: Caller, request_id: str
 ) -> JobRow:  # fmt: skip
-    """Queue a job. Raises OptionError for a kind, an argument or a model that is not allowed."""
+    """Queue a job, whose models the caller's key pays.
+
+    Raises OptionError for a kind, an argument or a model that is not allowed.
+    """
     known = KINDS.get(kind)
     if known is None:
         raise OptionError(f"no kind {kind!r} of job", hint=f"kinds: {', '.join(KINDS)}")
     known.check(args)
     checked_name(args.get("pipeline", "default"), "pipeline")
     check_endpoints(args, backend.settings.endpoints)
-    job = tenant.shelf.add_job(kind, args)
-    tenant.shelf.audit(who, f"start job {kind}", job.id, request_id)
+    job = tenant.shelf.add_job(kind, args, key=None if caller.key is None else caller.key.id)
+    tenant.shelf.audit(caller.name, f"start job {kind}", job.id, request_id)
     return job
 
 
@@ -48,7 +54,7 @@ def found(tenant: Tenant, job_id: str) -> JobRow:
 
 
 def cancelled(tenant: Tenant, job_id: str, who: str, request_id: str) -> JobRow:
-    """Cancel a job: at once while it waits, between two steps while it runs. Raises MissingError."""
+    """Cancel a job: at once while it waits or rests, between two steps while it runs. Raises MissingError."""
     found(tenant, job_id)
     job = tenant.shelf.cancel_job(job_id)
     tenant.shelf.audit(who, "cancel job", job_id, request_id)
@@ -56,13 +62,13 @@ def cancelled(tenant: Tenant, job_id: str, who: str, request_id: str) -> JobRow:
 
 
 def resumed(tenant: Tenant, job_id: str, who: str, request_id: str) -> JobRow:
-    """Let a job that failed or was cancelled wait again; it goes on from what it left in its folder.
+    """Let a job that failed, was cancelled or paused wait again; it goes on from what it left in its folder.
 
     Raises MissingError, ConflictError for one that has not ended or is done.
     """
     state = found(tenant, job_id).state
-    if state not in ("failed", "cancelled"):
-        raise ConflictError(f"job {job_id!r} is {state}: only one that failed or was cancelled is resumed")
+    if state not in RESUMABLE:
+        raise ConflictError(f"job {job_id!r} is {state}: only one that failed, was cancelled or paused is resumed")
     job = tenant.shelf.resume_job(job_id)
     tenant.shelf.audit(who, "resume job", job_id, request_id)
     return job or found(tenant, job_id)

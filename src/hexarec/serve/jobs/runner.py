@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import Budget, Cancel, run
-from hexarec.core.errors import CancelledError, DataError, HexarecError, StateError
+from hexarec.core.errors import BudgetError, CancelledError, DataError, HexarecError, StateError
 from hexarec.serve.jobs.files import folder_of, pruned, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import Progress
 from hexarec.serve.jobs.refits import queue_refits
-from hexarec.serve.store.rows import JobRow
+from hexarec.serve.limits import Limits
+from hexarec.serve.purse import Purse
+from hexarec.serve.store.rows import JobRow, KeyRow
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -54,6 +58,8 @@ class _Work:
         self._over = threading.Event()
         self._lines = 0
         self._lost = self._stopped = False
+        self._limits = Limits(self.tenant.shelf)
+        self._key: KeyRow | None = None
         self._progress = Progress(self._phase_began)
         self._beater = threading.Thread(target=self._beat, name=f"beat {self.job.id}", daemon=True)
 
@@ -84,9 +90,12 @@ class _Work:
     def _outcome(self, scratch: Path) -> tuple[str, dict[str, Any] | None, str | None]:
         """(state, result, error) of the work."""
         try:
-            return "done", self._result(scratch), None
+            with self._payer() as purse:
+                return "done", purse.paying(self._result, scratch), None
         except CancelledError:
             return "cancelled", None, None
+        except BudgetError as fault:
+            return "paused" if self._is_of_key(fault) else "failed", None, str(fault)
         except HexarecError as fault:
             return "failed", None, str(fault)
         except OSError as fault:
@@ -95,6 +104,34 @@ class _Work:
         except Exception as fault:
             log.exception("job %s failed", self.job.id)
             return "failed", None, f"{type(fault).__name__}: a fault of the server; its log tells more"
+
+    @contextlib.contextmanager
+    def _payer(self) -> Iterator[Purse]:
+        """Who pays for models: the key that asked for the job; nobody without one. Raises StateError when it ended."""
+        if self.job.key is None:
+            yield Purse(None, None)
+            return
+        key = self._key = self.tenant.shelf.key(self.job.key)
+        now = time.time()
+        if key is None or any(end is not None and end <= now for end in (key.expires, key.revoked)):
+            raise StateError("the key that asked for this job has ended", hint="start it again with another key")
+        with self._limits.opened(key) as purse:
+            try:
+                yield purse
+            finally:
+                self._save_spent()
+
+    def _is_of_key(self, fault: BudgetError) -> bool:
+        """Whether it is the key's budget of the day that is used up, and not the job's own."""
+        key = self._key
+        limits = () if key is None else ((key.tokens, "tokens"), (key.dollars, "dollars"))
+        return any(most is not None and f"budget of {most:g} {name}" in fault.message for most, name in limits)
+
+    def _save_spent(self) -> None:
+        try:
+            self._limits.save()
+        except HexarecError as error:
+            log.warning("job %s: what it spent could not be saved: %s", self.job.id, error.message)
 
     def _result(self, scratch: Path) -> dict[str, Any]:
         if self.job.attempts > TRIES:
@@ -116,10 +153,14 @@ class _Work:
             self._say(f"{self.worker} stops and gives the job back")
             shelf.give_back_job(job.id, self.worker)
             return
+        if state == "paused" and error is not None:
+            self._say(f"paused: {error.splitlines()[0]}")
+            shelf.pause_job(job.id, self.worker, error)
+            return
         self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
         shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
         if state == "done":  # what failed or was cancelled may be resumed
-            pruned(scratch, None if result is None else result.get("file"))
+            pruned(scratch, None if result is None else result.get("file") or result.get("folder"))
 
     def _hear(self, event: dict[str, Any]) -> None:
         self._progress.hear(event)
@@ -140,6 +181,8 @@ class _Work:
 
     def _beat(self) -> None:
         while not self._over.wait(self.every):
+            if self._key is not None:
+                self._save_spent()
             now = self._progress.now
             told: dict[str, Any] = {} if now is None else {
                 "phase": now.label[:500], "done": now.done, "total": now.total, "since": now.since,

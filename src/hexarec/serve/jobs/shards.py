@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hexarec.core import Catalog, Dataset, Features, OptionError, track
+from hexarec.core.errors import BudgetError
 from hexarec.core.state import load as load_stage
 from hexarec.data.store import open_data, write_dataset
 from hexarec.eval.opening import guarded
@@ -93,6 +94,8 @@ class Shards:
         return path
 
 
+UNPAID = "the budget of "
+"""How the reason begins why a model was not asked for want of tokens or money."""
 LISTS: dict[str, str] = {"user_id": "String", "rank": "Int64", "item_id": "String", "score": "Float64",
                          "reason": "String", "degraded": "String"}  # fmt: skip
 
@@ -106,13 +109,15 @@ class RecommendShard(Shards):
     explain: bool = False
 
     def __call__(self, number: int) -> Path:
-        """Make shard `number`."""
+        """Make shard `number`. Raises BudgetError for lists that nobody paid for: they are no result."""
         import polars as pl
 
         data, pipeline = _data(self.data), _pipeline(self.pipeline, self.data)
         queries = data.queries(self.rows(number, data.n_users))
         answer = pipeline.recommend(queries, self.n, explain=self.explain)
         fault = "; ".join(f"{one.stage} {one.method}: {one.reason}" for one in answer.degraded) or None
+        if unpaid := next((one.reason for one in answer.degraded if UNPAID in one.reason), None):
+            raise BudgetError(unpaid.removeprefix("BudgetError: "))
         rows: dict[str, list[Any]] = {name: [] for name in LISTS}
         for i, user in enumerate(queries.user_ids()):
             ranked = answer.items[i]

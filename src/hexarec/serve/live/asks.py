@@ -22,7 +22,7 @@ class Ask:
     """One question as it came in. `history` is what the caller sent with it, oldest first, after what is stored.
 
     candidates: items to be ordered instead of found. deadline: `time.monotonic()` seconds. purse: the budget that pays,
-    None without one.
+    None without one. trace: also tell what models were asked; such an ask shares its batch with nobody.
     """
 
     user: str | None = None
@@ -40,11 +40,18 @@ class Ask:
     candidates: tuple[str, ...] | None = None
     deadline: float = float("inf")
     purse: Purse | None = None
+    trace: bool = False
 
     @property
     def shared(self) -> tuple[Any, ...]:
         """What two asks must have in common to be answered together."""
-        return self.k, self.explain, self.candidates is None, id(self.purse)
+        alone = id(self) if self.trace else 0  # prompts of others must not stand in a trace
+        return self.k, self.explain, self.candidates is None, id(self.purse), alone
+
+    @property
+    def names(self) -> list[str]:
+        """How the store names the histories that belong to it: the user, then the session."""
+        return [one for one in (self.user, None if self.session is None else self.session_key) if one is not None]
 
     @property
     def session_key(self) -> str:

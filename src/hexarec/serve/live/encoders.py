@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hexarec.eval.standins import is_lm
 from hexarec.lm.base import Encoder
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def _collect(thing: Any, found: dict[str, Encoder], seen: set[int]) -> None:
     seen.add(id(thing))
     if callable(getattr(thing, "encode", None)) and isinstance(getattr(thing, "spec", None), str):
         found.setdefault(thing.spec, thing)
+        return
+    if is_lm(thing):  # it holds no encoder, but perhaps a whole store
         return
     for value in vars(thing).values():
         for one in value if isinstance(value, list | tuple) else (value,):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from hexarec.core import Answer, Queries
+from hexarec.core import Answer, Queries, Step
 
 
 @dataclass(frozen=True)
 class Given:
     """One answer. items, scores, sources, propensities and reasons have one entry per place.
 
-    degraded: stage and reason of everything that did not do its work. trace: the steps of the batch it was answered in.
-    calls, tokens and dollars are this ask's share of the batch.
+    degraded: stage and reason of everything that did not do its work. trace: the steps of the batch it was answered in,
+    whole where that was asked for. calls, tokens and dollars are this ask's share of the batch; cached are answers of
+    models that were kept before.
     """
 
     items: tuple[str, ...]
@@ -27,6 +28,7 @@ class Given:
     calls: int = 0
     tokens: int = 0
     dollars: float = 0.0
+    cached: int = 0
     batch: int = 1
     pipeline: str = ""
     version: int = 0
@@ -42,7 +44,7 @@ def given_of(
     """
     n = len(queries)
     degraded = tuple({"stage": one.stage, "method": one.method, "why": one.reason} for one in answer.degraded)
-    trace = tuple(asdict(step) for step in answer.trace)
+    trace = tuple(_told(step, queries) for step in answer.trace)
     made = []
     for i in range(n):
         ranked = answer.items[i]
@@ -59,10 +61,21 @@ def given_of(
                 calls=_share(spent["calls"], i, n),
                 tokens=_share(spent["tokens_in"] + spent["tokens_out"], i, n),
                 dollars=spent["cost"] / n,
+                cached=_share(spent["cached"], i, n),
                 batch=n,
                 **about,
             )
         )
+    return made
+
+
+def _told(step: Step, queries: Queries) -> dict[str, Any]:
+    """A step as JSON values; a whole one, which is of one question, with its requests and its items by id."""
+    made = {one.name: getattr(step, one.name) for one in fields(step) if one.name not in ("asked", "before", "after")}
+    if step.before is not None or step.after is not None or step.asked:
+        made["asked"] = [asdict(one) for one in step.asked]
+        made["before"] = None if step.before is None else queries.catalog.ids(step.before.items)
+        made["after"] = None if step.after is None else queries.catalog.ids(step.after.items)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,10 @@ from hexarec.core import Catalog, Dataset, StateError
 from hexarec.eval.opening import guarded, pipeline_of
 from hexarec.pipeline.pipeline import Pipeline
 from hexarec.pipeline.save import load, save
+from hexarec.serve.live.artefacts import described
 from hexarec.serve.live.catalogs import served_data
 from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.memory import Memory, remembering
 from hexarec.serve.live.standby import Standby
 from hexarec.serve.store.rows import Versioned
 
@@ -36,7 +39,8 @@ def fitted_version(
 
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
-    path = saved(pipeline_of(ready).fit(data, seed=seed), folder, name)
+    pipeline = pipeline_of(ready).fit(data, seed=seed)
+    path = saved(pipeline, folder, name)
     return {
         "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
         "path": path,
@@ -45,6 +49,7 @@ def fitted_version(
         "users": data.n_users,
         "items": data.n_items,
         "data_key": data.key,
+        **described(pipeline),
     }
 
 
@@ -57,13 +62,14 @@ def saved(pipeline: Pipeline, folder: Path, name: str) -> str:
 
 
 def generation_of(
-    version: Versioned, folder: Path, catalog: Catalog, counts: Mapping[str, int], like: float | None
-) -> Generation:
+    version: Versioned, folder: Path, catalog: Catalog, counts: Mapping[str, int], like: float | None,
+    memory: Memory | None = None,
+) -> Generation:  # fmt: skip
     """The saved pipeline of a version, serving this catalog. Raises StateError when its files do not fit."""
     name = str(version.body["path"])
     if Path(name).name != name or not name:
         raise StateError(f"pipeline {version.name} {version.version} names the path {name!r}, which is no plain name")
-    pipeline = guarded(load(folder / name, served_data(catalog, version.name)))
+    pipeline = remembering(guarded(load(folder / name, served_data(catalog, version.name))), memory)
     return attached(version.name, version.version, pipeline, counts, like, name)
 
 
@@ -88,21 +94,46 @@ def pruned(shelf: Shelf, folder: Path, name: str, keep: int = KEPT) -> int:
     for version in shelf.versions(KIND, name)[:-keep]:
         old = folder / str(version.body["path"])
         if not version.active and old.is_dir():
-            shutil.rmtree(old)
+            removed(old)
             done += 1
     return done
 
 
+def removed(folder: Path) -> None:
+    """Remove a folder that another process may be removing too."""
+    while folder.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+
 def forgotten(shelf: Shelf, folder: Path, name: str, users: Sequence[str]) -> int:
-    """Write every saved version of a pipeline anew without these users, and remove the old files; versions written."""
-    done = 0
-    for version in shelf.versions(KIND, name):
-        old = folder / str(version.body["path"])
-        if not old.is_dir():
-            continue
+    """Write every saved version of a pipeline anew without these users, and remove the old files; versions written.
+
+    Also those that are published meanwhile. A version that another process wrote anew for its own erasure is taken
+    from what that one wrote, so that neither brings back whom the other took out.
+    """
+    done: set[int] = set()
+    while left := [one for one in shelf.versions(KIND, name) if one.version not in done and _files(folder, one)]:
+        done |= {one.version for one in left if _without(shelf, folder, one, users)}
+    return len(done)
+
+
+def _files(folder: Path, version: Versioned) -> bool:
+    return (folder / str(version.body["path"])).is_dir()
+
+
+def _without(shelf: Shelf, folder: Path, version: Versioned, users: Sequence[str]) -> bool:
+    """Write one version anew without these users; False where somebody else did so first, for others."""
+    old = folder / str(version.body["path"])
+    try:
         pipeline = load(old)
-        new = saved(pipeline.forget(users), folder, name)
-        shelf.rewrite(KIND, name, version.version, {**version.body, "path": new})
-        shutil.rmtree(old)
-        done += 1
-    return done
+    except (StateError, OSError):
+        if shelf.get(KIND, version.name, version.version) == version and old.is_dir():
+            raise
+        return False
+    new = saved(pipeline.forget(users), folder, version.name)
+    if not shelf.rewrite(version, {**version.body, "path": new}):
+        removed(folder / new)
+        return False
+    removed(old)
+    return True

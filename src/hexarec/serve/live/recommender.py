@@ -17,6 +17,7 @@ from hexarec.serve.errors import OverloadError
 from hexarec.serve.live.asks import Ask, past_of, queries_of
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.given import Given, given_of
+from hexarec.serve.live.memory import asking, owners_of
 from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import EventRow
 
@@ -171,15 +172,17 @@ class Recommender:
             given if given.items else self._unless_empty(generation, queries, i, ask, given)
             for i, (ask, given) in enumerate(zip(asks, made, strict=True))
         ]
+        made = [_heard(generation, ask, given) for ask, given in zip(asks, made, strict=True)]
         return [_without_history(given, lost) for given in made] if lost else made
 
     def _by_pipeline(self, generation: Generation, queries: Queries, asks: list[Ask]) -> list[Given]:
         first = asks[0]
         left = min(ask.deadline for ask in asks) - time.monotonic() - MARGIN
-        with run(seconds=None if left == float("inf") else max(left, 0.0), tenant=self.tenant) as work:
+        seconds = None if left == float("inf") else max(left, 0.0)
+        with run(seconds=seconds, tenant=self.tenant) as work, asking(owners_of(asks)) as kept:
             work.check()
             answer = self._asked(generation, queries, asks)
-            spent = work.ledger.snapshot()
+            spent = {**work.ledger.snapshot(), "cached": kept.hits}
         about = {"pipeline": generation.name, "version": generation.version, "policy": generation.policy}
         retrievers = [] if first.candidates is not None else generation.retrievers
         return given_of(answer, queries, spent, about, retrievers)
@@ -187,7 +190,7 @@ class Recommender:
     def _asked(self, generation: Generation, queries: Queries, asks: list[Ask]) -> Answer:
         first = asks[0]
         if first.candidates is None:
-            return generation.pipeline.recommend(queries, first.k, explain=first.explain)
+            return generation.pipeline.recommend(queries, first.k, explain=first.explain, trace=first.trace)
         rows = [generation.catalog.rows(ask.candidates or ()) for ask in asks]
         lists = Lists.of(generation.catalog.key, [list(dict.fromkeys(row[row >= 0].tolist())) for row in rows])
         return generation.pipeline.rerank(queries, lists.permitted(queries), first.k)
@@ -220,6 +223,15 @@ def _patience(ask: Ask) -> int:
     """Asks whose time left is of the same power of two share a batch, so that a hurried one spoils no other."""
     left = ask.deadline - time.monotonic()
     return 99 if left == float("inf") else int(np.log2(max(left, 0.001)))
+
+
+def _heard(generation: Generation, ask: Ask, given: Given) -> Given:
+    """The answer, which says so when nobody read the wish in words."""
+    read = generation.reads_text if ask.candidates is None else generation.orders_by_text
+    if not ask.text or read:
+        return given
+    deaf = {"stage": "text", "method": generation.name, "why": "no stage of this pipeline reads a wish in words"}
+    return replace(given, degraded=(*given.degraded, deaf))
 
 
 def _without_history(given: Given, why: str) -> Given:

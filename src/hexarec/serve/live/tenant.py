@@ -16,6 +16,7 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, user_rows
 from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
+from hexarec.serve.live.memory import Memory
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
 from hexarec.serve.live.recommender import Recommender
@@ -34,11 +35,15 @@ HISTORY = 500
 class Tenant:
     """Serves what its shelf holds. `refresh` takes up what changed there, whoever changed it.
 
-    folder: where fitted pipelines lie. merge, most, threads: of each `Recommender`.
+    folder: where fitted pipelines lie. merge, most, threads: of each `Recommender`. memory: bytes of language models'
+    answers that are kept, 0 for none.
     """
 
-    def __init__(self, shelf: Shelf, folder: Path, *, merge: int = 64, most: int = 512, threads: int = 1) -> None:
+    def __init__(
+        self, shelf: Shelf, folder: Path, *, merge: int = 64, most: int = 512, threads: int = 1, memory: int = 0
+    ) -> None:
         self.shelf, self.folder = shelf, folder
+        self._memory = Memory(shelf, memory) if memory else None
         self._batching = (merge, most, threads)
         self._recommenders: dict[str, Recommender] = {}
         self._default: str | None = None
@@ -131,9 +136,15 @@ class Tenant:
             body = fitted_version(with_prompts(config, self.shelf), config, data, self.folder, name, seed)
         return self.publish(name, body, started, data.users.ids.ids.tolist())
 
-    def publish(self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str]) -> Versioned:
-        """Serve what was saved as the next version, without those of `users` who were erased since `started`."""
-        made = self.shelf.put(KIND, name, body, activate=True)
+    def publish(
+        self, name: str, body: Mapping[str, Any], started: float, users: Sequence[str], after: Versioned | None = None
+    ) -> Versioned:
+        """Serve what was saved as the next version, without those of `users` who were erased since `started`.
+
+        after: the version it was made from; raises StateError when that is no longer the active one, or was written
+        anew for an erasure.
+        """
+        made = self.shelf.put(KIND, name, body, activate=True, after=after)
         self._forget_since(started, users, name)
         self.refresh()
         with self.erasing:
@@ -254,14 +265,14 @@ class Tenant:
         self._counts.update(counts)
 
     def _take_pipelines(self, catalog: Catalog) -> bool:
-        changed = False
+        changed, like = False, self.settings.get("like")
         for version in self.shelf.names(KIND):
             served = self._recommenders.get(version.name)
             if served is not None and _is(served.current, version):
                 self.broken.pop(version.name, None)
                 continue
             try:
-                made = generation_of(version, self.folder, catalog, self._counts, self.settings.get("like"))
+                made = generation_of(version, self.folder, catalog, self._counts, like, self._memory)
             except Exception as error:  # a version that cannot be read must not end the service of the others
                 self.broken[version.name] = f"version {version.version}: {error}"
                 continue

@@ -113,12 +113,8 @@ class Figure:
 
     def csv(self) -> str:
         """The numbers as comma-separated values; a word that a spreadsheet would take for a formula is quoted."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([_cell(head) for head in self.heads])
-        writer.writerows([_cell(iso(one) if self.x.time and i == 0 else one) for i, one in enumerate(row)]
-                         for row in self.rows)  # fmt: skip
-        return out.getvalue()
+        rows = [[iso(one) if self.x.time and i == 0 else one for i, one in enumerate(row)] for row in self.rows]
+        return comma_separated(self.heads, rows)
 
     def svg(self) -> str:
         """The drawing."""
@@ -171,6 +167,14 @@ class Figure:
             "content-disposition": f'inline; filename="{self.name}.{form}"' if form == "svg"
             else f'attachment; filename="{self.name}.{form}"',
         })  # fmt: skip
+
+
+def comma_separated(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as CSV; a word that a spreadsheet would take for a formula is quoted."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([_cell(one) for one in row] for row in (heads, *rows))
+    return out.getvalue()
 
 
 def _cell(value: Any) -> Any:

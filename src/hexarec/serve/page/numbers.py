@@ -37,11 +37,10 @@ def seconds(value: float) -> str:
         return f"{1000 * value:.0f} ms" if value >= 0.01 or value == 0 else f"{1000 * value:.1f} ms"
     if value < 59.95:
         return f"{value:.1f} s"
-    for small, large, least in (("s", "min", 1), ("min", "h", 60), ("h", "d", 3_600)):
-        first, rest = divmod(round(value / least), 24 if large == "d" else 60)
-        if large == "d" or first < (24 if large == "h" else 60):
-            return f"{first} {large} {rest} {small}"
-    return MISSING
+    minutes, hours = round(value / 60), round(value / 3_600)
+    if round(value) < 3_600:
+        return f"{round(value) // 60} min {round(value) % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 1_440 else f"{hours // 24} d {hours % 24} h"
 
 
 @_known

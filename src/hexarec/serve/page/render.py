@@ -39,6 +39,12 @@ def _environment() -> Environment:
 ENVIRONMENT = _environment()
 
 
+def warm() -> None:
+    """Compile every template, so that nobody waits for it at the first page."""
+    for name in ENVIRONMENT.list_templates():
+        ENVIRONMENT.get_template(name)
+
+
 def theme_of(request: Request) -> str:
     """The theme somebody chose; auto follows the system."""
     chosen = request.cookies.get(THEME, "")

@@ -83,6 +83,16 @@ def as_json(value: Any, field: str) -> str:
     return text
 
 
+def plain(value: Any) -> Any:
+    """The value as JSON has it: numbers of arrays as numbers, None for those that JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)

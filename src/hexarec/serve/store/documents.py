@@ -11,29 +11,48 @@ from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_name, from_json
 from hexarec.serve.store.crash import point
+from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.rows import Versioned
 from hexarec.serve.store.schema import documents
+from hexarec.serve.store.statements import grown
 
 _D = documents.c
 _COLUMNS = (_D.kind, _D.name, _D.version, _D.created, _D.body, _D.active)
 
 
 class Documents(Access):
-    """The documents of a tenant. Once written, a version changes in being active or not, and after an erasure."""
+    """The documents of a tenant. Once written, a version changes in being active or not, and after an erasure.
 
-    def put(self, kind: str, name: str, body: Mapping[str, Any], *, activate: bool = False) -> Versioned:
-        """Write the next version of a document, and let it be the active one when asked, both or nothing."""
+    Writers take turns, also those of other processes: what a write looks at holds when it is committed.
+    """
+
+    def put(
+        self, kind: str, name: str, body: Mapping[str, Any], *, activate: bool = False, first: bool = False,
+        after: Versioned | None = None, sole: str | None = None,
+    ) -> Versioned:  # fmt: skip
+        """Write the next version of a document, and let it be the active one when asked, both or nothing.
+
+        Raises ChangedError where it should be the `first` one and is not; where `get` would no longer give `after`; and
+        where the active document of another name says the same under `sole`, a field of the body.
+        """
         row = {
             "tenant": self.tenant, "kind": checked_name(kind, "kind"), "name": checked_id(name, "name"),
             "created": self._clock(), "active": False, "body": as_json(body, "body"),
         }  # fmt: skip
-        return self._write(lambda connection: self._put(connection, row, activate))
+
+        def written(connection: Connection) -> Versioned:
+            self._take_turn(connection)
+            if first or after is not None:
+                self._check_unchanged(connection, kind, name, after)
+            if sole is not None:
+                self._check_sole(connection, kind, name, sole, body.get(sole))
+            return self._put(connection, row, activate)
+
+        return self._write(written)
 
     def get(self, kind: str, name: str, version: int | None = None) -> Versioned | None:
         """One version; without a number the active one, else the newest."""
-        query = self._of(kind).where(_D.name == name)
-        query = query if version is None else query.where(_D.version == version)
-        row = self._row(query.order_by(_D.active.desc(), _D.version.desc()).limit(1))
+        row = self._row(self._best(kind, name, version))
         return _versioned(row) if row else None
 
     def versions(self, kind: str, name: str) -> list[Versioned]:
@@ -49,18 +68,51 @@ class Documents(Access):
 
     def activate(self, kind: str, name: str, version: int) -> Versioned:
         """Let a version be the active one, in one step for every reader. Raises StateError when there is none."""
-        return self._write(lambda connection: self._activate(connection, kind, name, version))
 
-    def rewrite(self, kind: str, name: str, version: int, body: Mapping[str, Any]) -> None:
-        """Write a version anew, after an erasure took somebody out of what it names. Raises StateError without it."""
-        here = (_D.tenant == self.tenant, _D.kind == kind, _D.name == name, _D.version == version)
+        def activated(connection: Connection) -> Versioned:
+            self._take_turn(connection)
+            return self._activate(connection, kind, name, version)
+
+        return self._write(activated)
+
+    def rewrite(self, old: Versioned, body: Mapping[str, Any]) -> bool:
+        """Write a version anew, after an erasure took somebody out of what it names; whether it still said `old`.
+
+        False, and nothing is written, where another process wrote it anew meanwhile: what was made from `old` knows
+        again whom that one took out.
+        """
+        here = (_D.tenant == self.tenant, _D.kind == old.kind, _D.name == old.name, _D.version == old.version)
         text = as_json(body, "body")
 
-        def rewritten(connection: Connection) -> None:
-            if not connection.execute(update(documents).where(*here).values(body=text)).rowcount:
-                raise StateError(f"{kind} {name[:80]!r} has no version {version}", hint="see its versions")
+        def rewritten(connection: Connection) -> bool:
+            self._take_turn(connection)
+            there = connection.execute(select(_D.body).where(*here)).scalar()
+            if there is None or from_json(there) != old.body:
+                return False
+            connection.execute(update(documents).where(*here).values(body=text))
+            return True
 
-        self._write(rewritten)
+        return self._write(rewritten)
+
+    def _take_turn(self, connection: Connection) -> None:
+        """Wait until no other transaction writes documents of this tenant: its row of the counters is a lock."""
+        grown(connection, self.tenant, "documents")
+
+    def _check_unchanged(self, connection: Connection, kind: str, name: str, after: Versioned | None) -> None:
+        row = connection.execute(self._best(kind, name, None)).first()
+        there = None if row is None else (row.version, from_json(row.body))
+        if there != (None if after is None else (after.version, after.body)):
+            raise ChangedError(f"{kind} {name[:80]!r} was changed meanwhile", hint="look at it, then try again")
+
+    def _check_sole(self, connection: Connection, kind: str, name: str, field: str, value: Any) -> None:
+        rows = connection.execute(self._of(kind).where(_D.active, _D.name != name).order_by(_D.name))
+        if other := next((row.name for row in rows if from_json(row.body).get(field) == value), None):
+            raise ChangedError(f"{kind} {other[:80]!r} is {value} too", hint="one at a time")
+
+    def _best(self, kind: str, name: str, version: int | None) -> Any:
+        query = self._of(kind).where(_D.name == name)
+        query = query if version is None else query.where(_D.version == version)
+        return query.order_by(_D.active.desc(), _D.version.desc()).limit(1)
 
     def _of(self, kind: str) -> Any:
         return select(*_COLUMNS).where(_D.tenant == self.tenant, _D.kind == kind)

@@ -11,9 +11,21 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, select,
 
 from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access, reading
+from hexarec.serve.store.cache import unused
 from hexarec.serve.store.checks import checked_id
 from hexarec.serve.store.crash import point
-from hexarec.serve.store.schema import answers, assignments, cache, dialogues, erased, events, metadata, shown, users
+from hexarec.serve.store.schema import (
+    answers,
+    assignments,
+    cache,
+    cache_owners,
+    dialogues,
+    erased,
+    events,
+    metadata,
+    shown,
+    users,
+)
 from hexarec.serve.store.statements import chunks, upsert
 
 _HIDDEN = {"tenant", "digest"}
@@ -136,7 +148,7 @@ class _Traces:
     def everywhere(self) -> Iterator[tuple[Table, ColumnElement[bool]]]:
         """Every table with the condition of the rows that are theirs; a table may come several times."""
         yield users, self._at(users, users.c.id == self.user)
-        for table in (events, shown, answers, dialogues, cache):
+        for table in (events, shown, answers, dialogues):
             yield table, self._at(table, table.c.user == self.user)
         for table in (events, shown):
             yield from self._nobodys(table, "session", self.sessions)
@@ -144,6 +156,9 @@ class _Traces:
             yield from self._nobodys(table, "request", self.requests)
         for some in chunks([self.user, *(f"session:{one}" for one in self.sessions)]):
             yield assignments, self._at(assignments, assignments.c.unit.in_(some))
+            theirs = self._at(cache_owners, cache_owners.c.owner.in_(some))
+            yield cache, self._at(cache, cache.c.key.in_(select(cache_owners.c.key).where(theirs)))
+            yield cache_owners, theirs | unused(self.tenant)
 
     def _nobodys(self, table: Table, name: str, values: Sequence[str]) -> Iterator[tuple[Table, ColumnElement[bool]]]:
         for some in chunks(values):
@@ -157,8 +172,9 @@ def _everybody(connection: Connection, tenant: str) -> list[str]:
     """Every user who occurs anywhere, by id."""
     places = (
         (users, "id"),
-        *((table, "user") for table in (events, shown, answers, dialogues, cache)),
+        *((table, "user") for table in (events, shown, answers, dialogues)),
         (assignments, "unit"),
+        (cache_owners, "owner"),
     )
     queries = [select(table.c[name].label("who")).where(table.c.tenant == tenant) for table, name in places]
     return sorted(who for who in connection.execute(union(*queries)).scalars() if who is not None)

@@ -23,6 +23,12 @@ class BusyError(StateError):
     retryable = True
 
 
+class ChangedError(StateError):
+    """Somebody else changed it since it was looked at, so nothing was written; look again."""
+
+    retryable = True
+
+
 class StoppedError(StateError):
     """The disk failed to keep a write: this store takes no more of them until it is opened again. Reads go on."""
 

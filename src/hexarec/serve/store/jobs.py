@@ -26,12 +26,16 @@ ENDS = ("done", "failed", "cancelled")
 class Jobs(Access):
     """The jobs of a tenant, first come, first served."""
 
-    def add_job(self, kind: str, args: Mapping[str, Any], id: str | None = None) -> JobRow:
-        """A job that waits. Under an id that is there already: that job when it asks the same, else DataError."""
+    def add_job(self, kind: str, args: Mapping[str, Any], id: str | None = None, key: str | None = None) -> JobRow:
+        """A job that waits. Under an id that is there already: that job when it asks the same, else DataError.
+
+        key: the id of the API key that pays for its models.
+        """
         row = {
             "tenant": self.tenant, "id": checked_id(uuid.uuid4().hex if id is None else id, "id"),
             "kind": checked_id(kind, "kind"), "args": as_json(args, "args"), "created": self._clock(),
             "state": "waiting", "phase": "", "done": 0, "cancel": False, "attempts": 0,
+            "key": None if key is None else checked_id(key, "key"),
         }  # fmt: skip
         return self._write(lambda connection: self._add_job(connection, row))
 
@@ -74,12 +78,18 @@ class Jobs(Access):
         """
         return self._write(lambda connection: self._give_back(connection, id, worker))
 
+    def pause_job(self, id: str, worker: str, why: str) -> JobRow:
+        """Let a running job rest until `resume_job`; `why` is its error. Raises StateError if not this worker's."""
+        said: dict[str, Any] = {"state": "paused", "worker": None, "error": checked_text(why, "why")}
+        said["attempts"] = _J.attempts - 1
+        return self._write(lambda connection: self._change(connection, id, worker, said))
+
     def cancel_job(self, id: str) -> JobRow | None:
-        """Cancel a job: at once while it waits; one that runs is told at its next beat. None when there is none."""
+        """Cancel a job: at once while it waits or rests; one that runs is told at its next beat. None without one."""
         return self._write(lambda connection: self._cancel(connection, id))
 
     def resume_job(self, id: str) -> JobRow | None:
-        """Let a job that failed or was cancelled wait again, as if it had never begun; None when there is none."""
+        """Let a job that failed, was cancelled or paused wait again, as if never begun; None when there is none."""
         return self._write(lambda connection: self._resume(connection, id))
 
     def job(self, id: str) -> JobRow | None:
@@ -140,7 +150,7 @@ class Jobs(Access):
 
     def _cancel(self, connection: Connection, id: str) -> JobRow | None:
         here = (_J.tenant == self.tenant, _J.id == id)
-        waits = update(jobs).where(*here, _J.state == "waiting")
+        waits = update(jobs).where(*here, _J.state.in_(("waiting", "paused")))
         connection.execute(waits.values(state="cancelled", cancel=True, ended=self._clock()))
         connection.execute(update(jobs).where(*here, _J.state == "running").values(cancel=True))
         return self._one(connection, id)
@@ -150,7 +160,7 @@ class Jobs(Access):
             "state": "waiting", "worker": None, "beat": None, "started": None, "ended": None, "phase": "", "done": 0,
             "total": None, "since": None, "cancel": False, "error": None, "attempts": 0,
         }  # fmt: skip
-        over = (_J.tenant == self.tenant, _J.id == id, _J.state.in_(("failed", "cancelled")))
+        over = (_J.tenant == self.tenant, _J.id == id, _J.state.in_(("failed", "cancelled", "paused")))
         connection.execute(update(jobs).where(*over).values(**afresh))
         return self._one(connection, id)
 

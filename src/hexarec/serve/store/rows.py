@@ -101,9 +101,10 @@ class KeyRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One background job: waiting, running, done, failed or cancelled. `beat` is the worker's last sign of life.
+    """One background job: waiting, running, paused, done, failed or cancelled. `beat` is the last sign of life.
 
-    phase is what it does now, `done` of `total` steps of which are done; since is when this phase began.
+    phase is what it does now, `done` of `total` steps of which are done; since is when this phase began. key: the id of
+    the API key whose budget pays, None without one.
     """
 
     id: str
@@ -123,6 +124,7 @@ class JobRow:
     result: Mapping[str, Any] | None = None
     error: str | None = None
     attempts: int = 0
+    key: str | None = None
 
 
 @dataclass(frozen=True)

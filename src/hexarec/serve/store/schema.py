@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from hexarec.serve.store.checks import checked_text
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 VERSION_TABLE = "hexarec_revision"
 """Where the revision of a database stands."""
@@ -136,7 +136,7 @@ jobs = Table(
     _key("tenant"), _key("id"), _count("seq"), _word("kind"), _text("args"), _time("created"),
     _word("state"), _maybe("worker"), _number("beat"), _number("started"), _number("ended"),
     _text("phase"), _count("done"), _whole("total"), _number("since"), Column("cancel", Boolean, nullable=False),
-    Column("result", Text), Column("error", Text), _count("attempts"),
+    Column("result", Text), Column("error", Text), _count("attempts"), _maybe("key"),
     _index("jobs_state", "tenant", "state", "seq"),
 )  # fmt: skip
 
@@ -167,8 +167,14 @@ heads = Table("heads", metadata, _key("tenant"), _count("count"), _word("digest"
 
 cache = Table(
     "cache", metadata,
-    _key("tenant"), _key("key"), Column("value", LargeBinary, nullable=False), _maybe("user"),
-    _index("cache_user", "tenant", "user", where='"user" IS NOT NULL'),
+    _key("tenant"), _key("key"), Column("value", LargeBinary, nullable=False), _time("used"),
+    _index("cache_used", "tenant", "used"),
+)  # fmt: skip
+
+cache_owners = Table(
+    "cache_owners", metadata,
+    _key("tenant"), _key("key"), _key("owner"),
+    _index("cache_owners_owner", "tenant", "owner"),
 )  # fmt: skip
 
 assignments = Table(

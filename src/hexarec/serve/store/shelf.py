@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from hexarec.core.errors import OptionError
 from hexarec.serve.store import schema
 from hexarec.serve.store.audit import Audit
+from hexarec.serve.store.cache import Cache
 from hexarec.serve.store.erase import Erasing
 from hexarec.serve.store.imports import Imports
 from hexarec.serve.store.jobs import Jobs
@@ -15,11 +16,11 @@ from hexarec.serve.store.shown import Shown
 
 _COUNTED = (
     "events", "items", "users", "shown", "answers", "dialogues", "documents", "jobs", "keys", "audit", "cache",
-    "assignments", "erased",
+    "cache_owners", "assignments", "erased",
 )  # fmt: skip
 
 
-class Shelf(Imports, Shown, Jobs, Keys, Audit, Erasing):
+class Shelf(Imports, Shown, Cache, Jobs, Keys, Audit, Erasing):
     """One tenant's part of the store. Methods are synchronous and safe from any thread.
 
     A method that writes returns when its rows are on disk; one that ends in `_soon` returns a future of that.

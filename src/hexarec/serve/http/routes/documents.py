@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Activate, Name, PromptBody
@@ -34,7 +35,7 @@ def _versions(tenant: Tenant, kind: str, name: str) -> dict[str, Any]:
     return {"versions": [told(one) for one in found]}
 
 
-@router.get("/v1/pipelines", openapi_extra=needs("read"))
+@router.get("/v1/pipelines", openapi_extra=needs("read"), response_model=answers.Pipelines)
 def pipelines(request: Request, caller: MayRead) -> dict[str, Any]:
     """The pipelines with the version that is served, and those that could not be taken up, with the reason."""
     tenant = tenant_of(request, caller)
@@ -47,13 +48,13 @@ def pipelines(request: Request, caller: MayRead) -> dict[str, Any]:
     return {"pipelines": made, "broken": tenant.broken}
 
 
-@router.get("/v1/pipelines/{name}", openapi_extra=needs("read"))
+@router.get("/v1/pipelines/{name}", openapi_extra=needs("read"), response_model=answers.PipelineVersions)
 def pipeline_versions(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
     """Every version of a pipeline."""
     return _versions(tenant_of(request, caller), PIPELINE, name)
 
 
-@router.post("/v1/pipelines/{name}/activate", openapi_extra=needs("write"))
+@router.post("/v1/pipelines/{name}/activate", openapi_extra=needs("write"), response_model=answers.ServedPipeline)
 def activate(request: Request, caller: MayWrite, name: NameInPath, body: Activate) -> dict[str, Any]:
     """Serve another version: the way back from a refit that went wrong."""
     tenant = tenant_of(request, caller)
@@ -64,19 +65,19 @@ def activate(request: Request, caller: MayWrite, name: NameInPath, body: Activat
     return told(made, serving=tenant.recommender(name).current.version)
 
 
-@router.get("/v1/prompts", openapi_extra=needs("read"))
+@router.get("/v1/prompts", openapi_extra=needs("read"), response_model=answers.Prompts)
 def prompts(request: Request, caller: MayRead) -> dict[str, Any]:
     """The prompts of this tenant; those that methods bring along stand in the documentation."""
     return {"prompts": [told(one) for one in tenant_of(request, caller).shelf.names(PROMPT)]}
 
 
-@router.get("/v1/prompts/{name}", openapi_extra=needs("read"))
+@router.get("/v1/prompts/{name}", openapi_extra=needs("read"), response_model=answers.PromptVersions)
 def prompt(request: Request, caller: MayRead, name: NameInPath) -> dict[str, Any]:
     """Every version of a prompt."""
     return _versions(tenant_of(request, caller), PROMPT, name)
 
 
-@router.put("/v1/prompts/{name}", openapi_extra=needs("write"))
+@router.put("/v1/prompts/{name}", openapi_extra=needs("write"), response_model=answers.PromptVersion)
 def put_prompt(request: Request, caller: MayWrite, name: NameInPath, body: PromptBody) -> dict[str, Any]:
     """Store the next version of a prompt and make it the active one. Languages must have the same slots."""
     _check_slots(name, body)
@@ -99,7 +100,7 @@ def _check_slots(name: str, body: PromptBody) -> None:
             raise OptionError(f"prompt {name!r}: the slot {slot[:80]!r} is no plain name", hint="write {name}")
 
 
-@router.post("/v1/prompts/{name}/activate", openapi_extra=needs("write"))
+@router.post("/v1/prompts/{name}/activate", openapi_extra=needs("write"), response_model=answers.PromptVersion)
 def activate_prompt(request: Request, caller: MayWrite, name: NameInPath, body: Activate) -> dict[str, Any]:
     """Make another version of a prompt the active one."""
     tenant = tenant_of(request, caller)

@@ -34,13 +34,18 @@ NDJSON = {
 }
 
 
+def in_time(at: float, now: float) -> float:
+    """The moment of an event. Raises DataError for one of the future."""
+    if at > now + AHEAD:
+        raise DataError(f"the event happens {at - now:.0f} s from now", field="time", hint="unix seconds UTC")
+    return at
+
+
 def row_of(event: NewEvent, now: float) -> EventRow:
     """The row of an event. Raises DataError for an event of nobody, or of the future."""
     if event.user_id is None and event.session_id is None:
         raise DataError("the event has neither user_id nor session_id", field="user_id")
-    at = now if event.time is None else event.time
-    if at > now + AHEAD:
-        raise DataError(f"the event happens {at - now:.0f} s from now", field="time", hint="unix seconds UTC")
+    at = in_time(now if event.time is None else event.time, now)
     return EventRow(
         id=event.event_id, item=event.item_id, time=at, kind=event.type, user=event.user_id, session=event.session_id,
         value=event.value, text=event.text, request=event.request_id, position=event.position,
@@ -58,17 +63,17 @@ async def add(request: Request, caller: MayEvents, body: NewEvent | Events) -> d
     now = time.time()
     rows = [row_of(event, now) for event in events]
     verdicts = await asyncio.wrap_future(tenant_of(request, caller).shelf.add_events_soon(rows))
-    counted = _counted(request, verdicts)
+    made = counted(request, verdicts)
     conflicts = [row.id for row, verdict in zip(rows, verdicts, strict=True) if verdict == "conflict"]
     if conflicts:
-        kept = f"; {counted['new']} others were stored" if counted["new"] else ""
+        kept = f"; {made['new']} others were stored" if made["new"] else ""
         raise ConflictError(
             f"event {conflicts[0]!r} exists with other content{kept}", hint="make a new id for another event"
         )
     return {
-        "accepted": counted["new"],
-        "duplicates": counted["same"],
-        "erased": counted["erased"],
+        "accepted": made["new"],
+        "duplicates": made["same"],
+        "erased": made["erased"],
         "conflicts": conflicts,
     }
 
@@ -77,15 +82,15 @@ async def add(request: Request, caller: MayEvents, body: NewEvent | Events) -> d
 async def add_batch(request: Request, caller: MayEvents) -> dict[str, Any]:
     """Store events sent as NDJSON, one a line. Bad lines are refused by number, the others are stored."""
     shelf = tenant_of(request, caller).shelf
-    counted: Counter[str] = Counter()
+    made: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
     now = time.time()
     async for first, lines in _lines(request, backend_of(request).settings.body):
         rows, refused = await asyncio.to_thread(_rows, first, lines, now)
-        counted["rejected"] += len(refused)
+        made["rejected"] += len(refused)
         if rows:
             verdicts = await asyncio.wrap_future(shelf.add_events_soon(list(rows.values())))
-            counted.update(_counted(request, verdicts))
+            made.update(counted(request, verdicts))
             refused += [
                 {"line": number, "field": "event_id", "message": f"{row.id!r} exists with other content"}
                 for (number, row), verdict in zip(rows.items(), verdicts, strict=True)
@@ -93,10 +98,10 @@ async def add_batch(request: Request, caller: MayEvents) -> dict[str, Any]:
             ]
         errors += sorted(refused, key=lambda one: one["line"])[: NAMED - len(errors)]
     return {
-        "accepted": counted["new"],
-        "duplicates": counted["same"],
-        "erased": counted["erased"],
-        "rejected": counted["rejected"] + counted["conflict"],
+        "accepted": made["new"],
+        "duplicates": made["same"],
+        "erased": made["erased"],
+        "rejected": made["rejected"] + made["conflict"],
         "errors": errors,
     }
 
@@ -140,8 +145,9 @@ def _parsed(line: bytes) -> NewEvent:
         raise DataError(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
 
 
-def _counted(request: Request, verdicts: Sequence[str]) -> Counter[str]:
-    counted = Counter(verdicts)
-    for verdict, count in counted.items():
+def counted(request: Request, verdicts: Sequence[str]) -> Counter[str]:
+    """How often each verdict; the metrics hear of it too."""
+    made = Counter(verdicts)
+    for verdict, count in made.items():
         backend_of(request).metrics.events.labels(verdict).inc(count)
-    return counted
+    return made

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import MOST_ITEMS, Id, ItemBody, ItemPatch, Strict
@@ -45,14 +46,15 @@ def _row(item_id: str, body: ItemBody) -> ItemRow:
     )
 
 
-def _found(tenant: Tenant, item_id: str) -> ItemRow:
-    found = tenant.shelf.item(item_id)
-    if found is None or found.deleted:
+def found(tenant: Tenant, item_id: str) -> ItemRow:
+    """The item that stands under an id. Raises MissingError."""
+    row = tenant.shelf.item(item_id)
+    if row is None or row.deleted:
         raise MissingError(f"no item {item_id!r}")
-    return found
+    return row
 
 
-def _stored(request: Request, caller: Caller, rows: list[ItemRow]) -> None:
+def stored(request: Request, caller: Caller, rows: list[ItemRow]) -> None:
     """Write items and take them up at once, so that the caller's next question can find them."""
     tenant = tenant_of(request, caller)
     tenant.shelf.put_items(rows)
@@ -60,7 +62,7 @@ def _stored(request: Request, caller: Caller, rows: list[ItemRow]) -> None:
     tenant.refresh()
 
 
-@router.get("/v1/items", openapi_extra=needs("read"))
+@router.get("/v1/items", openapi_extra=needs("read"), response_model=answers.ItemPage)
 def listed(
     request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
@@ -73,31 +75,31 @@ def listed(
 @router.post("/v1/items:batch", openapi_extra=needs("write"))
 def put_many(request: Request, caller: MayWrite, body: Items) -> dict[str, int]:
     """Store items, new or changed."""
-    _stored(request, caller, [_row(one.item_id, one) for one in body.items])
+    stored(request, caller, [_row(one.item_id, one) for one in body.items])
     return {"stored": len(body.items)}
 
 
-@router.get("/v1/items/{item_id}", openapi_extra=needs("read"))
+@router.get("/v1/items/{item_id}", openapi_extra=needs("read"), response_model=answers.StoredItem)
 def read(request: Request, caller: MayRead, item_id: Annotated[Id, Path()]) -> dict[str, Any]:
     """One item."""
-    return told(_found(tenant_of(request, caller), item_id))
+    return told(found(tenant_of(request, caller), item_id))
 
 
-@router.put("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.put("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.StoredItem)
 def put(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body: ItemBody) -> dict[str, Any]:
     """Store an item, new or changed."""
-    _stored(request, caller, [_row(item_id, body)])
-    return told(_found(tenant_of(request, caller), item_id))
+    stored(request, caller, [_row(item_id, body)])
+    return told(found(tenant_of(request, caller), item_id))
 
 
-@router.patch("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.patch("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.StoredItem)
 def patch(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body: ItemPatch) -> dict[str, Any]:
     """Change some fields of an item."""
-    old = _found(tenant_of(request, caller), item_id)
+    old = found(tenant_of(request, caller), item_id)
     given = body.model_dump(exclude_unset=True)
     merged = {name: _merged(getattr(old, name), value) for name, value in given.items()}
-    _stored(request, caller, [ItemRow(**{**asdict(old), **merged})])
-    return told(_found(tenant_of(request, caller), item_id))
+    stored(request, caller, [ItemRow(**{**asdict(old), **merged})])
+    return told(found(tenant_of(request, caller), item_id))
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Id, NewJob
@@ -33,7 +34,7 @@ def told(job: JobRow) -> dict[str, Any]:
     return {**vars(job), "eta": eta(job)}
 
 
-@router.get("/v1/jobs", openapi_extra=needs("read"))
+@router.get("/v1/jobs", openapi_extra=needs("read"), response_model=answers.Jobs)
 def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
     """The newest jobs, and the kinds there are."""
     jobs = [told(job) for job in tenant_of(request, caller).shelf.jobs(limit)]
@@ -42,17 +43,14 @@ def listed(request: Request, caller: MayRead, limit: Annotated[int, Query(ge=1, 
     return {"jobs": jobs, "kinds": kinds}
 
 
-@router.post("/v1/jobs", openapi_extra=needs("jobs"), status_code=202)
+@router.post("/v1/jobs", openapi_extra=needs("jobs"), status_code=202, response_model=answers.Job)
 def start(request: Request, caller: MayJobs, body: NewJob) -> dict[str, Any]:
     """Queue a job."""
-    return told(
-        orders.started(
-            backend_of(request), tenant_of(request, caller), body.kind, body.args, caller.name, request_id_of(request)
-        )
-    )
+    backend, tenant = backend_of(request), tenant_of(request, caller)
+    return told(orders.started(backend, tenant, body.kind, body.args, caller, request_id_of(request)))
 
 
-@router.get("/v1/jobs/{job_id}", openapi_extra=needs("read"))
+@router.get("/v1/jobs/{job_id}", openapi_extra=needs("read"), response_model=answers.LoggedJob)
 def read(request: Request, caller: MayRead, job_id: JobId) -> dict[str, Any]:
     """One job with its log."""
     tenant = tenant_of(request, caller)
@@ -81,13 +79,13 @@ def file(request: Request, caller: MayJobs, job_id: JobId) -> FileResponse:
     return FileResponse(path, media_type="application/vnd.apache.parquet", filename=path.name)
 
 
-@router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202)
+@router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202, response_model=answers.Job)
 def resume(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
-    """Let a job that failed or was cancelled go on from what it has done."""
+    """Let a job that failed, was cancelled or paused go on from what it has done; who started it pays again."""
     return told(orders.resumed(tenant_of(request, caller), job_id, caller.name, request_id_of(request)))
 
 
-@router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"))
+@router.delete("/v1/jobs/{job_id}", openapi_extra=needs("jobs"), response_model=answers.Job)
 def cancel(request: Request, caller: MayJobs, job_id: JobId) -> dict[str, Any]:
-    """Cancel a job: at once while it waits, between two steps while it runs."""
+    """Cancel a job: at once while it waits or rests, between two steps while it runs."""
     return told(orders.cancelled(tenant_of(request, caller), job_id, caller.name, request_id_of(request)))

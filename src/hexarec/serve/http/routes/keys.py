@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
 
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import NewKey
@@ -29,14 +30,14 @@ def told(row: KeyRow, spent: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@router.get("/v1/keys", openapi_extra=needs("admin"))
+@router.get("/v1/keys", openapi_extra=needs("admin"), response_model=answers.Keys)
 def listed(request: Request, caller: MayAdmin) -> dict[str, Any]:
     """All keys of the tenant with what they spent today."""
     shelf, today = tenant_of(request, caller).shelf, day_of(time.time())
     return {"keys": [told(row, dict(shelf.spent(row.id, today))) for row in shelf.keys() if not is_pass(row)]}
 
 
-@router.post("/v1/keys", openapi_extra=needs("admin"), status_code=201)
+@router.post("/v1/keys", openapi_extra=needs("admin"), status_code=201, response_model=answers.MadeKey)
 def create(request: Request, caller: MayAdmin, body: NewKey) -> dict[str, Any]:
     """A new key; the secret is shown here and never again."""
     shelf = tenant_of(request, caller).shelf
@@ -44,7 +45,7 @@ def create(request: Request, caller: MayAdmin, body: NewKey) -> dict[str, Any]:
     return {**told(row, {}), "key": secret}
 
 
-@router.post("/v1/keys/{key_id}/rotate", openapi_extra=needs("admin"), status_code=201)
+@router.post("/v1/keys/{key_id}/rotate", openapi_extra=needs("admin"), status_code=201, response_model=answers.MadeKey)
 def rotate(
     request: Request, caller: MayAdmin, key_id: KeyId, overlap: Annotated[float, Query(ge=0, le=2_592_000)] = 3_600.0
 ) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def revoke(request: Request, caller: MayAdmin, key_id: KeyId) -> dict[str, bool]
     return {"revoked": True}
 
 
-@router.get("/v1/audit", openapi_extra=needs("admin"))
+@router.get("/v1/audit", openapi_extra=needs("admin"), response_model=answers.Audit)
 def audit(
     request: Request, caller: MayAdmin, after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,

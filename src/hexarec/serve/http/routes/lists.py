@@ -12,12 +12,14 @@ from fastapi.responses import JSONResponse
 from hexarec.core import OptionError
 from hexarec.serve.answering import answered
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar, UserId
-from hexarec.serve.http.told import ask_of, filter_of, on_sale, past, recommended
+from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.catalogs import on_sale
 
 router = APIRouter(route_class=StrictRoute, tags=["lists"])
 
@@ -63,7 +65,7 @@ async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) ->
     await asyncio.wrap_future(tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told))
 
 
-@router.get("/v1/answers/{request_id}", openapi_extra=needs("read"))
+@router.get("/v1/answers/{request_id}", openapi_extra=needs("read"), response_model=Recommended)
 def answer(request: Request, caller: MayRead, request_id: Annotated[Id, Path()]) -> dict[str, Any]:
     """An answer that was given with its trace or its reasons."""
     found = tenant_of(request, caller).shelf.answer(request_id)
@@ -72,7 +74,7 @@ def answer(request: Request, caller: MayRead, request_id: Annotated[Id, Path()])
     return dict(found)
 
 
-@router.post("/v1/rerank", openapi_extra=needs("recommend"))
+@router.post("/v1/rerank", openapi_extra=needs("recommend"), response_model=answers.Reranked)
 async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONResponse:
     """Documents for a query by their words, or items for a user by the pipeline's ranker; most relevant first."""
     if bool(body.documents) == bool(body.item_ids):

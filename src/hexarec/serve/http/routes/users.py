@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
+from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import MOST_ITEMS, UserBody, UserId
@@ -33,7 +34,7 @@ def told(row: UserRow) -> dict[str, Any]:
     return made
 
 
-@router.get("/v1/users", openapi_extra=needs("read"))
+@router.get("/v1/users", openapi_extra=needs("read"), response_model=answers.UserPage)
 def listed(
     request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
@@ -43,7 +44,7 @@ def listed(
     return {"users": [told(row) for row in rows], "next": rows[-1].id if len(rows) == limit else None}
 
 
-@router.get("/v1/users/{user_id}", openapi_extra=needs("read"))
+@router.get("/v1/users/{user_id}", openapi_extra=needs("read"), response_model=answers.StoredUser)
 def read(request: Request, caller: MayRead, user_id: Annotated[UserId, Path()]) -> dict[str, Any]:
     """One user."""
     found = tenant_of(request, caller).shelf.user(user_id)
@@ -52,7 +53,7 @@ def read(request: Request, caller: MayRead, user_id: Annotated[UserId, Path()]) 
     return told(found)
 
 
-@router.put("/v1/users/{user_id}", openapi_extra=needs("write"))
+@router.put("/v1/users/{user_id}", openapi_extra=needs("write"), response_model=answers.StoredUser)
 def put(request: Request, caller: MayWrite, user_id: Annotated[UserId, Path()], body: UserBody) -> dict[str, Any]:
     """Store what a user states."""
     row = UserRow(user_id, dict(body.attributes), body.lang)
@@ -76,7 +77,7 @@ def export(request: Request, caller: MayAdmin, user_id: Annotated[UserId, Path()
     return Lines(lines())
 
 
-@router.delete("/v1/users/{user_id}", openapi_extra=needs("admin"))
+@router.delete("/v1/users/{user_id}", openapi_extra=needs("admin"), response_model=answers.Erased)
 def erase(request: Request, caller: MayAdmin, user_id: Annotated[UserId, Path()], scrub: bool = True) -> dict[str, Any]:
     """Erase a user everywhere: rows, caches, profiles, and the saved pipelines that knew them.
 

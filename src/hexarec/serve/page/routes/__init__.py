@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from hexarec.serve.keys import Caller
-from hexarec.serve.page.routes import ab, audit, data, home, jobs, live, session, settings, simulate
+from hexarec.serve.page.routes import (
+    ab,
+    audit,
+    chat,
+    data,
+    experiments,
+    home,
+    jobs,
+    live,
+    methods,
+    playground,
+    session,
+    settings,
+    simulate,
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +36,10 @@ class Page:
 
 PAGES = (
     Page("home", "/", "read", "use", home),
-    # playground and chat: group "use"; methods, experiments: group "compare"
-    #
+    Page("playground", "/playground", "read", "use", playground),
+    Page("chat", "/chat", "read", "use", chat),
+    Page("methods", "/methods", "read", "compare", methods),
+    Page("experiments", "/experiments", "read", "compare", experiments),
     Page("simulate", "/simulate", "read", "compare", simulate),
     Page("data", "/data", "read", "run", data),
     Page("live", "/live", "read", "run", live),

@@ -194,7 +194,7 @@ def start(request: Request, caller: PageWrite, id: UploadId, form: PageForm) -> 
     if made.wrong:
         return page(request, "data/wizard.html", status=422, **_wizard(found, given), made=made)
     args = {"upload": found.id, "name": name, **how.args()}
-    job = orders.started(backend_of(request), tenant, "import", args, caller.name, request_id_of(request))
+    job = orders.started(backend_of(request), tenant, "import", args, caller, request_id_of(request))
     return RedirectResponse(f"/jobs/{quote(job.id, safe='')}", 303)
 
 

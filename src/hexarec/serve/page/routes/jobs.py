@@ -52,7 +52,7 @@ def start(request: Request, caller: PageJobs, form: PageForm) -> Response:
         if kind in PAGES:
             raise OptionError(f"{kind} is started on its own page", hint=PAGES[kind])
         job = orders.started(
-            backend_of(request), tenant_of(request, caller), kind, args, caller.name, request_id_of(request)
+            backend_of(request), tenant_of(request, caller), kind, args, caller, request_id_of(request)
         )
     except OptionError as error:
         given = {name: str(form.get(name, "")) for name in FIELDS}

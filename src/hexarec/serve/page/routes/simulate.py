@@ -45,7 +45,7 @@ def start(request: Request, caller: PageJobs, form: PageForm) -> Response:
     """Start a run and watch it."""
     try:
         job = orders.started(
-            backend_of(request), tenant_of(request, caller), KIND, wanted(form), caller.name, request_id_of(request)
+            backend_of(request), tenant_of(request, caller), KIND, wanted(form), caller, request_id_of(request)
         )
     except OptionError as error:
         given = {name: str(form.get(name, "")) for name in DEFAULTS}

@@ -44,6 +44,14 @@
     navigator.clipboard.writeText(button.dataset.copy).then(() => { say(words().saidCopied); notice(words().saidCopied); });
   });
 
+  /* ------------------------------------------------------------ sliders say their value: data-percent names its output */
+  document.addEventListener("input", (event) => {
+    const place = document.getElementById(event.target.dataset.percent);
+    if (!place) return;
+    place.textContent = `${Math.round(100 * event.target.value)} %`;
+    event.target.setAttribute("aria-valuetext", place.textContent);
+  });
+
   /* ------------------------------------------------------------ htmx: only HTML goes in; the rest is told as text */
   document.addEventListener("htmx:beforeSwap", (event) => {
     const type = event.detail.xhr.getResponseHeader("content-type") || "";
@@ -64,6 +72,9 @@
     if (told) say(told.textContent);
   });
   document.addEventListener("htmx:load", (event) => ready(event.detail.elt));
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.matches("form[data-clears]") && event.detail.successful) event.detail.elt.reset();
+  });
 
   /* ------------------------------------------------------------ server-sent events
      <div data-follow="/jobs/1/events" hx-get="/jobs/1/state" hx-trigger="told">: every event named "told" makes htmx

@@ -44,16 +44,18 @@ def audit_figures(audit: Audit, t: T) -> list[Figure]:
     ]  # fmt: skip
     if audit.items:
         names = tuple(name for name, _, _ in audit.items)
-        shown, stock = [_known(one[1]) for one in audit.items], [_known(one[2]) for one in audit.items]
+        shown = [_known(share) for _, share, _ in audit.items]
+        stock = [_known(share) for _, _, share in audit.items]
         both = (Series(t("audit.of_exposure"), shown, kind="bars"), Series(t("audit.of_catalog"), stock, kind="bars"))
         made.append(_bars("groups", t("audit.by_items", tag=audit.tag), audit.tag, t("audit.share"), names, both))
     for measure, gap in audit.gaps.items():
         names = tuple(f"{name} ({n})" for name, n in zip(gap.names, gap.counted.tolist(), strict=True))
-        series = (Series(t(f"audit.measure.{measure}"), _means(gap), kind="bars"),)
-        title = t("audit.by_users", measure=t(f"audit.measure.{measure}"), by=audit.by)
-        made.append(
-            _bars(f"users-{measure.replace('_', '-')}", title, audit.by, t(f"audit.measure.{measure}"), names, series)
-        )
+        said = t(f"audit.measure.{measure}")
+        means = [_known(mean) for mean in gap.means.tolist()]
+        title = t("audit.by_users", measure=said, by=audit.by)
+        name = f"users-{measure.replace('_', '-')}"
+        figure = _bars(name, title, audit.by, said, names, (Series(said, means, kind="bars"),))
+        made += [] if figure.empty else [figure]
     return made
 
 
