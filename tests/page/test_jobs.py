@@ -31,7 +31,7 @@ def test_every_kind_has_its_words():
             assert word(lang, f"jobs.about.{kind}")
         for name in NAMED:
             assert word(lang, f"jobs.facts.{name}")
-        for state in ("waiting", "running", "done", "failed", "cancelled"):
+        for state in ("waiting", "running", "done", "failed", "cancelled", "paused"):
             assert word(lang, f"jobs.states.{state}")
     assert {*startable(), *PAGES} == set(KINDS)
 

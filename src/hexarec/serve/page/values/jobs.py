@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 NEWEST = 50
 TAIL = 100
-LEVELS: dict[str, str] = {"done": "ok", "failed": "bad", "cancelled": "warn"}
+LEVELS: dict[str, str] = {"done": "ok", "failed": "bad", "cancelled": "warn", "paused": "warn"}
 NAMED = frozenset({
     "pipeline", "version", "items", "events", "users", "rows", "lists", "encoder", "state", "accepted", "rejected",
     "format", "known_before", "pages",
 })  # fmt: skip
 """Values of results that the words files name."""
-PAGES: dict[str, str] = {"import": "/data/import", "simulate": "/simulate"}
+PAGES: dict[str, str] = {"import": "/data/import", "simulate": "/simulate", "estimate": "/methods"}
 """Kinds that are started on pages of their own."""
 
 
