@@ -124,6 +124,33 @@ def read_run(folder: str | Path) -> RunLists:
     """Questions and finished cells of a run; of two cells of one system and seed the newer. Raises DataError."""
     place = Path(folder)
     try:
+        about = json.loads((place / QUESTIONS).read_text("utf-8"))
+        names = {name: about[name] for name in ("users", "liked", "ids", "titles")}
+        if len(names["users"]) != len(names["liked"]) or len(names["ids"]) != len(names["titles"]):
+            raise ValueError("its columns differ in length")
+    except FileNotFoundError:
+        raise DataError("no questions are kept here", file=str(place), hint="hexarec bench keeps them") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"damaged: {error}", file=str(place / QUESTIONS), hint="run the bench again") from None
+    store = CellStore(place, resume=True, n_items=len(names["ids"]))
+    files = [one for one in (place / "cells").glob("*.npz") if "-" not in one.stem]
+    lists: dict[tuple[str, int], Lists] = {}
+    for file in sorted(files, key=lambda one: (one.stat().st_mtime_ns, one.name)):
+        cell = store.finished(file.stem)
+        if cell is not None and cell.lists.key == about["key"] and len(cell.lists) == len(names["users"]):
+            lists[cell.system, cell.seed] = cell.lists
+    if not lists:
+        raise DataError("no finished cell is kept here", file=str(place), hint="run the bench, or go on with --resume")
+    return RunLists(place, lists, **names)
+
+
+def without_lists_of(folder: str | Path, erased: Callable[[str], bool]) -> bool:
+    """Delete lists and questions of a finished run that asked about somebody erased; its report, of means, stays.
+
+    Whether it did. Questions that cannot be read are deleted as well.
+    """
+    place = Path(folder)
+    try:
         users = json.loads((place / QUESTIONS).read_text("utf-8"))["users"]
     except FileNotFoundError:
         return False

@@ -264,7 +264,8 @@ class ChatRec:
         """One reply per dialogue; all items are ids of the desk's catalog.
 
         A desk over another catalog is a second domain: the user's history is told as it is, candidates come from the
-        desk. Words are also emitted as events {"kind": "words", "dialogue": place, "text": piece} as they come.
+        desk. Words are also emitted as events {"kind": "words", "dialogue": place, "text": piece, "listed": False} as
+        they come; listed says that a piece is the line of an item.
         """
         if not hasattr(self, "key_"):
             raise StateError("ChatRec is not fitted", hint="call fit(data) first")
@@ -283,8 +284,8 @@ class ChatRec:
         made = [reply for reply in replies if reply is not None]
         for place, reply in enumerate(made):
             if turns[place].act != "chat":  # talk was emitted as it came
-                for line in reply.words.text.splitlines(keepends=True):
-                    _emit(place, line)
+                for number, line in enumerate(reply.words.text.splitlines(keepends=True)):
+                    _emit(place, line, listed=number > 0 and reply.act == "recommend")
         return made
 
     def _turns(self, dialogues: Sequence[Dialogue], desk: Desk) -> list[_Turn]:
@@ -469,5 +470,5 @@ def _shown(dialogue: Dialogue, catalog: Catalog) -> tuple[int, ...]:
     return tuple(row for row in catalog.rows(list(last)).tolist() if row >= 0 and catalog.alive[row])
 
 
-def _emit(place: int, text: str) -> None:
-    current().emit({"kind": "words", "dialogue": place, "text": text})
+def _emit(place: int, text: str, *, listed: bool = False) -> None:
+    current().emit({"kind": "words", "dialogue": place, "text": text, "listed": listed})

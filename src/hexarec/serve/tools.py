@@ -25,9 +25,10 @@ from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
 from hexarec.serve.http.routes.explanations import explained
 from hexarec.serve.http.shapes import MOST_ITEMS, Explanation, Id, Name, Text, UserId
-from hexarec.serve.http.told import filter_of, on_sale, past, recommended
+from hexarec.serve.http.told import filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.catalogs import on_sale
 from hexarec.serve.live.search import searched
 from hexarec.serve.store.rows import EventRow
 

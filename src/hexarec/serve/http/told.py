@@ -11,7 +11,6 @@ import numpy as np
 from hexarec.core import Catalog, Filter, OptionError
 from hexarec.parts.render import titles
 from hexarec.serve.answering import Answered
-from hexarec.serve.errors import MissingError
 from hexarec.serve.http.shapes import PastEvent, Recommend
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.store.rows import EventRow
@@ -41,14 +40,6 @@ def ask_of(body: Recommend) -> Ask:
         seed=body.seed,
         trace=body.trace,
     )
-
-
-def on_sale(catalog: Catalog, item: str) -> int:
-    """The row of an item. Raises MissingError for one that the catalog lacks, or that was deleted."""
-    row = int(catalog.rows([item])[0])
-    if row < 0 or not catalog.alive[row]:
-        raise MissingError(f"no item {item[:80]!r}")
-    return row
 
 
 def filter_of(tree: Mapping[str, Any] | None) -> Filter | None:

@@ -15,7 +15,6 @@ from hexarec.serve.jobs.importing import imported
 from hexarec.serve.jobs.learning import learned
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND as PIPELINE
-from hexarec.serve.store.checks import plain
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant

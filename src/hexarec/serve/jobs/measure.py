@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from hexarec.eval.experiment import Experiment
 from hexarec.eval.opening import pipeline_of, with_stand_ins
 from hexarec.eval.tasks import Ranking
 from hexarec.serve.live.prompts import with_prompts
+from hexarec.serve.store.checks import plain
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -48,13 +48,3 @@ def _experiment(tenant: Tenant, config: Mapping[str, Any], args: Mapping[str, An
     name = str(args.get("pipeline", "default"))
     system = pipeline_of(with_prompts(config, tenant.shelf))
     return Experiment(task, {name: system}, k=args.get("k", 10), metrics=(*task.metrics, *more))
-
-
-def plain(value: Any) -> Any:
-    """The value with None for numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,6 +11,7 @@ import numpy as np
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Users
 from hexarec.core.catalog import column_of
 from hexarec.core.interactions import KINDS, NOT_LIKED
+from hexarec.serve.errors import MissingError
 from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 
 CHUNK = 5_000
@@ -28,6 +29,14 @@ def catalog_of(rows: Sequence[ItemRow], *, lang: str, key: str = "") -> Catalog:
     alive = np.array([not row.deleted for row in rows], bool)
     since = np.array([-np.inf if row.since is None else row.since for row in rows], np.float64)
     return replace(made, alive=alive, since=since)
+
+
+def on_sale(catalog: Catalog, item: str) -> int:
+    """The row of an item. Raises MissingError for one that the catalog lacks, or that was deleted."""
+    row = int(catalog.rows([item])[0])
+    if row < 0 or not catalog.alive[row]:
+        raise MissingError(f"no item {item[:80]!r}")
+    return row
 
 
 def grown(catalog: Catalog, changed: Sequence[ItemRow]) -> Catalog:

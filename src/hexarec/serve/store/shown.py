@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, delete, select
 
 from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_number, checked_user, from_json
 from hexarec.serve.store.rows import ShownRow
-from hexarec.serve.store.schema import answers, dialogues, shown
+from hexarec.serve.store.schema import answers, dialogues, erased, shown
 from hexarec.serve.store.statements import insert_new, upsert
 
 _S = shown.c
@@ -76,10 +76,23 @@ class Shown(Access):
         row = self._row(select(dialogues.c.body).where(dialogues.c.tenant == self.tenant, dialogues.c.id == id))
         return from_json(row.body) if row else None
 
+    def forget_dialogues(self, ids: Sequence[str]) -> int:
+        """Delete dialogues for good: a reply still under way cannot bring one back. How many there were."""
+        return self._write(lambda connection: self._forget_dialogues(connection, list(dict.fromkeys(ids))))
+
     def _put_dialogue(self, connection: Connection, row: Mapping[str, Any]) -> None:
         if self._buried(connection, [self._mark("dialogue", row["id"])]):
             raise StateError("this dialogue was erased", hint="begin a new one, under another id")
         upsert(connection, dialogues, [row])
+
+    def _forget_dialogues(self, connection: Connection, ids: Sequence[str]) -> int:
+        here = (dialogues.c.tenant == self.tenant) & dialogues.c.id.in_(ids)
+        gone = connection.execute(delete(dialogues).where(here)).rowcount
+        now = self._clock()
+        rows = [{"tenant": self.tenant, "mark": self._mark("dialogue", one), "time": now} for one in ids]
+        if rows:
+            upsert(connection, erased, rows)
+        return gone
 
     def _younger(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row, lives in zip(rows, self._living(connection, rows), strict=True) if lives]

@@ -6,16 +6,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from hexarec.core import Dialogue, Message, OptionError, Reply, Words, run
+from hexarec.core import Dialogue, Message, OptionError, Reply
 from hexarec.core.errors import HexarecError
-from hexarec.parts.render import titles
-from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
@@ -24,15 +22,11 @@ from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
-from hexarec.serve.live.asks import Ask
-from hexarec.serve.live.memory import asking
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.talking import Talk, Talked
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
 log = logging.getLogger("hexarec.serve")
-LISTED = {"en": "You may like: {titles}.", "zh": "为您推荐：{titles}。"}
-NOTHING = {"en": "I found nothing for that.", "zh": "没有找到合适的内容。"}
-"""What a pipeline without a conversationalist says."""
 
 
 @router.post(
@@ -60,8 +54,7 @@ class _Talk:
         self._served = tenant.recommender(
             None if body.model in ("", "default") and body.model not in tenant.served else body.model
         )
-        self._degraded: list[dict[str, str]] = []
-        self._spent: dict[str, float] = {}
+        self._made: Talked | None = None
         self._dialogue = self._read()
 
     def _read(self) -> Dialogue:
@@ -78,27 +71,11 @@ class _Talk:
             raise OptionError("the last message is not the user's", hint="end with role user")
         return Dialogue(turns, state, body.user)
 
-    async def reply(self, hear: Any) -> Reply:
-        """The reply within its deadline; a list from the pipeline where no conversation is possible."""
-        settings = self._backend.settings
-        allowed = min(self._body.deadline_ms or 10 * settings.deadline_ms, settings.longest_ms) / 1000
-        end = time.monotonic() + allowed
-        allowed -= min(settings.deadline_ms / 1000, allowed / 4)  # the rest is for the list, if it comes to that
-        made: Reply | None = None
-        if self._served.current.pipeline.converse_ is not None:
-            try:
-                paid = asyncio.to_thread(self._backend.paying, self._caller, self._conversed, hear, allowed)
-                made = await asyncio.wait_for(paid, allowed)
-            except TimeoutError:
-                self._say_degraded("the deadline came before the reply")
-            except HexarecError as error:
-                self._say_degraded(error.message)
-            except Exception as error:  # a state that somebody made up must not end the conversation
-                log.error("a reply failed, request %s", self._request_id, exc_info=error)
-                self._say_degraded(type(error).__name__)
-        if made is None:
-            made = await self._listed(end - time.monotonic())
-            hear(made.words.text)
+    async def reply(self, hear: Callable[[str], object]) -> Reply:
+        """The reply within its deadline, kept where a dialogue was named."""
+        talk = Talk(self._backend, self._tenant, self._caller, self._served, self._request_id)
+        self._made = await talk.reply(self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms)
+        made = self._made.reply
         if self._body.dialogue_id is not None:
             kept = {"user": self._body.user, "state": dict(made.state), "turns": [
                 *({"role": one.role, "text": one.text} for one in self._dialogue.turns),
@@ -106,38 +83,6 @@ class _Talk:
             ]}  # fmt: skip
             await asyncio.to_thread(self._tenant.shelf.put_dialogue, self._body.dialogue_id, self._body.user, kept)
         return made
-
-    def _conversed(self, hear: Any, seconds: float) -> Reply:
-        def emitted(event: Mapping[str, Any]) -> None:
-            if event.get("kind") == "words":
-                hear(str(event["text"]))
-
-        with run(
-            seconds=max(seconds - 0.05, 0.05), tenant=self._tenant.name, emit=emitted, complain=self._say_degraded
-        ) as work, asking([] if self._body.user is None else [self._body.user]) as kept:  # fmt: skip
-            reply = self._served.current.pipeline.converse([self._dialogue])[0]
-            self._spent = work.ledger.snapshot()
-        self._backend.metrics.cached.inc(kept.hits)
-        return reply
-
-    def _say_degraded(self, why: str) -> None:
-        self._degraded.append({"stage": "converse", "method": "pipeline", "why": why})
-
-    async def _listed(self, seconds: float) -> Reply:
-        """The pipeline's list for what was said, in our own words, within these seconds."""
-        said = self._dialogue.turns[-1].text
-        ask = Ask(user=self._body.user, text=said, k=5)
-        made = await answered(
-            self._backend, self._caller, ask, self._request_id, pipeline=self._served.current.name,
-            deadline_ms=max(min(int(1000 * seconds), self._backend.settings.deadline_ms), 1),
-        )  # fmt: skip
-        self._degraded += made.given.degraded
-        lang = "zh" if any("\u4e00" <= one <= "\u9fff" for one in said) else "en"
-        catalog = self._tenant.catalog
-        rows = catalog.rows(made.given.items)
-        names = titles(catalog, rows[rows >= 0], lang)
-        text = LISTED[lang].format(titles=("、" if lang == "zh" else "; ").join(names)) if names else NOTHING[lang]
-        return Reply(Words(text, lang, status="template"), made.given.items, "recommend", self._dialogue.state)
 
     # ----------------------------------------------------------------- shapes
     def _about(self, kind: str) -> dict[str, Any]:
@@ -148,10 +93,11 @@ class _Talk:
         catalog = self._tenant.catalog
         items = [{"item_id": one, "title": catalog[one].title} for one in reply.items if one in catalog.items]
         return {"items": items, "act": reply.act, "state": dict(reply.state), "status": reply.words.status,
-                "degraded": self._degraded}  # fmt: skip
+                "degraded": list(self._made.degraded) if self._made else []}  # fmt: skip
 
     def _usage(self) -> dict[str, int]:
-        read, written = int(self._spent.get("tokens_in", 0)), int(self._spent.get("tokens_out", 0))
+        spent = self._made.spent if self._made else {}
+        read, written = int(spent.get("tokens_in", 0)), int(spent.get("tokens_out", 0))
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def whole(self, reply: Reply) -> dict[str, Any]:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request
 
-from hexarec.core import Lists, StateError, run
-from hexarec.core.errors import DeadlineError
 from hexarec.serve.backend import Backend
+from hexarec.serve.explaining import explained as worked_out
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, backend_of, needs
 from hexarec.serve.http.shapes import Explanation
-from hexarec.serve.http.told import on_sale, past
+from hexarec.serve.http.told import past
 from hexarec.serve.keys import Caller
-from hexarec.serve.live.asks import Ask, past_of, queries_of
-from hexarec.serve.live.memory import asking, owners_of
-from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.live.asks import Ask
 
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 
@@ -32,46 +27,5 @@ async def explain(request: Request, caller: MayRecommend, body: Explanation) -> 
 
 async def explained(backend: Backend, caller: Caller, body: Explanation) -> dict[str, Any]:
     """The explanation within its deadline. Raises MissingError, StateError without an explainer, DeadlineError."""
-    served = backend.service.tenant(caller.tenant).recommender(body.pipeline)
-    on_sale(served.current.catalog, body.item_id)
     ask = Ask(user=body.user_id, history=past(body.history), lang=body.lang, k=1)
-    settings = backend.settings
-    seconds = min(body.deadline_ms or settings.deadline_ms, settings.longest_ms) / 1000
-    try:
-        paid = asyncio.to_thread(backend.paying, caller, _worked_out, served, ask, body.item_id, seconds)
-        made = await asyncio.wait_for(paid, seconds)
-    except TimeoutError:
-        raise DeadlineError("the deadline came before the explanation", hint="give a larger deadline_ms") from None
-    backend.metrics.cached.inc(made["usage"]["cached"])
-    return made
-
-
-def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dict[str, Any]:
-    generation = served.current
-    explainer = generation.pipeline.explain_
-    if explainer is None:
-        raise StateError(f"pipeline {generation.name} has no explainer", hint="fill the slot [explain]")
-    catalog = generation.catalog
-    stored = served.histories([ask.user] if ask.user is not None else [], [])
-    known = [event for event in past_of(ask, stored) if event.item != item]  # an item is no reason for itself
-    queries = queries_of(catalog, [ask], [known], time.time(), generation.like)
-    shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
-    complaints: list[str] = []
-    limits = run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append)
-    with limits, asking(owners_of([ask])) as kept:
-        reasons = explainer.explain(queries, shown, generation.pipeline)[0]
-    words = reasons.items[0]
-    evidence = reasons.evidence[0] if reasons.evidence else ()
-    return {
-        "item_id": item,
-        "text": words.text,
-        "status": words.status,
-        "faithful": not any(claim.verdict == "contradicted" for claim in words.claims),
-        "claims": [{"text": claim.text, "verdict": claim.verdict} for claim in words.claims],
-        "evidence": [
-            {"kind": one.kind, "items": [catalog.items.ids[row] for row in one.items], "detail": one.detail}
-            for one in evidence
-        ],
-        "usage": {"cached": kept.hits},
-        "degraded": [{"stage": "explain", "method": type(explainer).__name__, "why": one} for one in complaints],
-    }
+    return await worked_out(backend, caller, ask, body.item_id, pipeline=body.pipeline, deadline_ms=body.deadline_ms)

@@ -16,9 +16,10 @@ from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, request_id_of, tenant_of
 from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar, UserId
-from hexarec.serve.http.told import ask_of, filter_of, on_sale, past, recommended
+from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.live.catalogs import on_sale
 
 router = APIRouter(route_class=StrictRoute, tags=["lists"])
 

@@ -9,6 +9,7 @@ from hexarec.serve.keys import Caller
 from hexarec.serve.page.routes import (
     ab,
     audit,
+    chat,
     data,
     experiments,
     home,
@@ -35,6 +36,7 @@ class Page:
 PAGES = (
     Page("home", "/", "read", "use", home),
     Page("playground", "/playground", "read", "use", playground),
+    Page("chat", "/chat", "read", "use", chat),
     Page("methods", "/methods", "read", "compare", methods),
     Page("experiments", "/experiments", "read", "compare", experiments),
     Page("data", "/data", "read", "run", data),

@@ -72,6 +72,9 @@
     if (told) say(told.textContent);
   });
   document.addEventListener("htmx:load", (event) => ready(event.detail.elt));
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.matches("form[data-clears]") && event.detail.successful) event.detail.elt.reset();
+  });
 
   /* ------------------------------------------------------------ server-sent events
      <div data-follow="/jobs/1/events" hx-get="/jobs/1/state" hx-trigger="told">: every event named "told" makes htmx

@@ -93,10 +93,11 @@ def _with(card: Card, i: int, given: Any, catalog: Catalog, lang: str) -> Card:
     return Card(
         card.id, card.title, card.text, card.facts, i + 1, given.scores[i], sources,
         reason["text"] if reason else "", reason["status"] if reason else "",
-        tuple(_why(one, catalog, lang) for one in reason["evidence"]) if reason else (),
+        tuple(why_of(one, catalog, lang) for one in reason["evidence"]) if reason else (),
     )  # fmt: skip
 
 
-def _why(evidence: Mapping[str, Any], catalog: Catalog, lang: str) -> Why:
+def why_of(evidence: Mapping[str, Any], catalog: Catalog, lang: str) -> Why:
+    """A piece of evidence as the page shows it."""
     rows = [int(row) for row in catalog.rows(list(evidence["items"])) if row >= 0]
     return Why(str(evidence["kind"]), tuple(titles(catalog, rows, lang)), str(evidence["detail"]))
