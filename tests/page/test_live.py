@@ -264,7 +264,7 @@ def test_an_experiment_is_read_and_stopped(open_page):
     page.get_by_role("link", name="home", exact=True).click()
     page.locator("#effects tbody tr").first.wait_for()
     assert "new" in page.locator("#effects tbody").first.inner_text()
-    assert page.locator("#course canvas").is_visible()
+    page.locator("#course canvas").wait_for()
     page.get_by_role("button", name="Stop").click()
     page.locator("#state .state.warn").wait_for()
     page.get_by_role("button", name="Ship new").click()
