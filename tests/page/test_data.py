@@ -259,6 +259,53 @@ def test_a_packed_file_that_holds_too_much_is_refused(fresh, monkeypatch):
     assert answer.status_code == 422 and "unpacked, it has more than" in answer.text
 
 
+def test_uploads_that_wait_are_few(fresh, monkeypatch):
+    client, backend = fresh
+    monkeypatch.setattr(uploads, "MOST_WAITING", 2)
+    first, _ = uploaded(client, ("a.csv", CSV)), uploaded(client, ("b.csv", CSV))
+    answer = sent(client, ("c.csv", CSV))
+    assert answer.status_code == 422 and "2 uploads wait already" in answer.text
+    assert len(uploads.waiting(backend.service.tenant("default"))) == 2
+    client.post(f"{first}/drop", data={})
+    uploaded(client, ("c.csv", CSV))
+
+
+def test_refused_rows_go_when_somebody_is_erased(fresh):
+    client, backend = fresh
+    job = client.post(uploaded(client, ("log.csv", CSV)), data=MAPPING).headers["location"]
+    assert Runner(backend.service).one()
+    made = client.get(f"{job}/file")
+    assert made.status_code == 200 and made.headers["content-type"] == "application/x-ndjson"
+
+    from hexarec.serve.erase import erased
+
+    tenant = backend.service.tenant("default")
+    assert erased(tenant, "u1", scrub=False)["files of jobs"] == 1
+    assert client.get(f"{job}/file").status_code == 404
+    assert not list((tenant.folder.parent.parent / "jobs").rglob("*.jsonl"))
+
+
+def test_who_is_erased_while_files_are_read_stays_away(fresh, monkeypatch):
+    from hexarec.serve.erase import erased
+
+    client, backend = fresh
+    tenant = backend.service.tenant("default")
+    job = client.post(uploaded(client, ("log.csv", CSV)), data=MAPPING).headers["location"]
+    whole = uploads.Upload.read
+
+    def read(self, how, **more):
+        made = whole(self, how, **more)
+        erased(tenant, "u1", scrub=False)
+        return made
+
+    monkeypatch.setattr(uploads.Upload, "read", read)
+    monkeypatch.setattr(uploads.Upload, "files", property(lambda self: []))  # the erasure has removed them
+    assert Runner(backend.service).one()
+    assert tenant.shelf.job(job.removeprefix("/jobs/")).state == "done"
+    assert tenant.shelf.user("u1") is None and "u1" not in tenant.shelf.people("u1")
+    assert tenant.shelf.people("u2") and client.get(f"{job}/file").status_code == 404
+
+
 def test_uploads_do_not_stay(fresh):
     client, backend = fresh
     tenant = backend.service.tenant("default")

@@ -217,6 +217,10 @@ def test_two_runs_side_by_side(page_client, home, backend):
     tenant = backend.service.tenant()
     runs = [run_of(tenant, home, f"run-{name}") for name in ("asking", "near")]
     assert [column.system for column in comparison_of(runs).columns][1::2] == ["asking", "near"]
+    assert comparison_of(runs).same
+    manifest = {**runs[1].report.manifest, "questions": "of another seed"}  # as many users, but other ones
+    other = replace(runs[1], report=replace(runs[1].report, manifest=manifest))
+    assert not comparison_of([runs[0], other]).same
 
 
 def test_runs_of_other_questions_are_told_apart(page_client):

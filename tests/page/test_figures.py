@@ -50,6 +50,12 @@ def test_json():
     assert told["series"][0]["values"] == [0.1, None, 0.3] and told["series"][1]["low"] == []
 
 
+@pytest.mark.parametrize("kind", ["line", "points", "bars"])
+def test_a_value_without_an_interval_is_drawn(kind):
+    one = Series("a", (0.5, 0.6), (None, 0.5), (None, 0.7), kind)
+    assert Figure("some", "Some", Axis("n"), Axis("y"), (0, 1), (one,)).svg().count("<svg") == 1
+
+
 def test_csv_and_table_hold_the_same_numbers():
     rows = list(csv.reader(io.StringIO(LINE.csv())))
     assert rows[0] == ["cost ($)", "llmrank", "llmrank low", "llmrank high", "ease"]

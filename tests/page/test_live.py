@@ -87,6 +87,10 @@ def test_the_window_slides_and_knows_its_quantiles():
     now[0] += 1_800
     recent.request("a", "/v1/items", 200, 0.001)
     assert recent.window("a").requests == 102
+    minutes = recent.window("a").minutes
+    assert [one[1] for one in minutes] == [101, *[0] * 29, 1]  # a quiet minute is no line between two busy ones
+    assert minutes[0][0] == 60.0 * (1_000_000 // 60) and minutes[-1][0] - minutes[0][0] == 1_800
+    assert recent.window("nobody").minutes == ()
     now[0] += 1_900  # the first minute has left
     assert recent.window("a").requests == 1 and recent.window("nobody").requests == 0
     for seconds in (0.0, 1e-9, 1e9):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hexarec.eval.simulation import MEASURES
 from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.jobs.simulating import CURVES
@@ -89,3 +90,10 @@ def test_a_run_is_watched(open_page):
     page = open_page(where, viewport=PHONE, touch=True)
     page.locator("#figure-stay canvas").wait_for()
     wide_enough(page)
+
+
+def test_one_visit_has_no_interval():
+    curves = {"a": {"visits": [1, 2], "values": {name: [1.0, 3.0] for name in MEASURES}, "said": []}}
+    (line,) = figures_of(curves, lambda key, **_: key)[0].series
+    assert line.values == [1.0, 2.0] and line.low[0] is None and line.high[0] is None
+    assert line.low[1] == pytest.approx(2.0 - 1.96) and line.high[1] == pytest.approx(2.0 + 1.96)

@@ -152,7 +152,7 @@ class Experiment:
 
     def manifest(self, asked: Round) -> dict[str, Any]:
         """All that is needed to tell this run from another."""
-        told: dict[str, Any] = {"seeds": list(self.seeds), "k": self.k, "title": asked.title}
+        told: dict[str, Any] = {"seeds": list(self.seeds), "k": self.k, "title": asked.title, "questions": asked.key}
         if asked.leaked:
             total = len(asked.truth.items)
             told["truth in training"] = f"{asked.leaked:,} of {total:,} pairs stand in the training log"

@@ -64,7 +64,8 @@ class RouteLine:
 
 @dataclass(frozen=True)
 class Window:
-    """The window as it is now. Minutes are (unix seconds, requests, lists, degraded lists), oldest first.
+    """The window as it is now. Minutes are (unix seconds, requests, lists, degraded lists), oldest first,
+    also those in which nothing happened; none where nothing ever did.
 
     reasons: (stage, why, lists). Tokens are those of language models; cached ones were read from a cache of prompts.
     """
@@ -135,7 +136,8 @@ class Recent:
         with self._lock:
             now = int(self._clock() // 60)
             kept = [one for one in self._minutes.get(tenant, ()) if one.number > now - MINUTES]
-            return _window(kept, max(self.started, 60.0 * (now - MINUTES + 1)))
+            since = max(self.started, 60.0 * (now - MINUTES + 1))
+            return _window(kept, since, now)
 
     def _now(self, tenant: str) -> _Minute:
         number = int(self._clock() // 60)
@@ -159,7 +161,7 @@ def _quantile(bins: Iterable[int], share: float) -> float:
     return float("nan")
 
 
-def _window(minutes: list[_Minute], since: float) -> Window:
+def _window(minutes: list[_Minute], since: float, now: int) -> Window:
     routes: dict[str, _Times] = {}
     sums: Counter[str] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
@@ -172,9 +174,12 @@ def _window(minutes: list[_Minute], since: float) -> Window:
         RouteLine(name, one.n, _quantile(one.bins, 0.5), _quantile(one.bins, 0.95), one.refused, one.failed)
         for name, one in sorted(routes.items(), key=lambda pair: (-pair[1].n, pair[0]))
     )
+    kept = {one.number: one for one in minutes}
+    first = min([int(since // 60), *kept])
+    each = (kept.get(number) or _Minute(number) for number in range(first, now + 1)) if kept else ()
     by_minute = tuple(
         (60.0 * one.number, sum(t.n for t in one.routes.values()), one.sums["lists"], one.sums["degraded"])
-        for one in minutes
+        for one in each
     )
     told = tuple((stage, why, n) for (stage, why), n in reasons.most_common(12))
     return Window(

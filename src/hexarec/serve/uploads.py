@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from hexarec.core.errors import DataError, OptionError
 from hexarec.data.importer import ImportResult, import_data
-from hexarec.serve.errors import MissingError
+from hexarec.serve.errors import ConflictError, MissingError
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 KEPT = 86_400.0
 """Seconds for which an upload waits."""
 MOST_FILES = 8
+MOST_WAITING = 20
+"""Uploads of a tenant that may wait at a time, so that they do not fill the disk."""
 SAMPLE = 500
 """Lines of each file that a preview reads."""
 UNPACKED = 512_000_000
@@ -105,8 +107,13 @@ def _home(tenant: Tenant) -> Path:
 
 
 def kept(tenant: Tenant, files: Mapping[str, IO[bytes]]) -> Upload:
-    """Keep files aside, whole or not at all. Raises DataError for no file, or one that cannot be unpacked."""
+    """Keep files aside, whole or not at all. Raises DataError for no file, or one that cannot be unpacked.
+
+    Raises ConflictError where too many wait already.
+    """
     swept(tenant, time.time())
+    if (n := len(_folders(tenant))) >= MOST_WAITING:
+        raise ConflictError(f"{n} uploads wait already", hint="import or remove some of them")
     if not files:
         raise DataError("no file was sent", hint="choose a CSV, JSON lines or Parquet file, or those of a known format")
     id = secrets.token_hex(12)
@@ -169,7 +176,8 @@ def _folders(tenant: Tenant) -> list[Path]:
 # ------------------------------------------------------------------------------------------------------- samples
 def _sampled(path: Path, out: Path) -> None:
     """The first lines of a file of lines, the first rows of a Parquet file, else the whole file."""
-    zipped = path.read_bytes()[:2] == b"\x1f\x8b"
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
     name = path.name.lower().removesuffix(".gz")
     if zipped:
         _check_size(path)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OF_USERS = ("data", "lists", "run")
 """Folders in which a job keeps what it knows of users."""
+REJECTS = "rejects.jsonl"
+"""Where an import keeps the rows that it refused."""
 KEPT = 7 * 86_400.0
 """Seconds for which a job that failed or was cancelled keeps what it needs to go on."""
 
@@ -58,8 +60,8 @@ def swept(tenant: Tenant, now: float) -> int:
 def without_erased(tenant: Tenant) -> int:
     """Take the erased out of the results of jobs; delete what unfinished jobs copied and what waits for an import.
 
-    Files changed. Out of a result goes whoever was erased since its job began: who came back before that is in it
-    rightly.
+    Refused rows are deleted whole: nobody can tell whose they are. Files changed. Out of a result goes whoever was
+    erased since its job began: who came back before that is in it rightly.
     """
     changed, folder = uploads.swept(tenant, time.time(), older=-1.0), folders_of(tenant)
     for scratch in folder.iterdir() if folder.is_dir() else ():
@@ -71,6 +73,9 @@ def without_erased(tenant: Tenant) -> int:
                 changed += 1
         for result in scratch.glob("*.parquet"):
             changed += _without_erased(tenant, result)
+        if (scratch / REJECTS).is_file():
+            (scratch / REJECTS).unlink(missing_ok=True)
+            changed += 1
     return changed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from hexarec.core import track
 from hexarec.serve import uploads
+from hexarec.serve.jobs.files import REJECTS
 from hexarec.serve.live.imports import taken_in
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
-REJECTS = "rejects.jsonl"
-
 
 def imported(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     """Import an upload and remove it. Raises DataError for files of which nothing can be used."""
     upload = uploads.found(tenant, str(args.get("upload", "")))
-    how = uploads.Reading.of(args)
+    how, began = uploads.Reading.of(args), time.time()
     for _ in track([0], "read"):
         made = upload.read(how)
     name = str(args.get("name") or upload.name)
@@ -29,14 +29,16 @@ def imported(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[str
     for path in upload.files:
         with path.open("rb") as file:
             key.update(hashlib.file_digest(file, "sha256").digest())
-    counts = taken_in(tenant, replace(made.dataset, name=name), key.hexdigest())
+    counts = taken_in(tenant, replace(made.dataset, name=name), key.hexdigest(), began)
     report = made.report
     told = {
         "format": report.format, "accepted": report.accepted, "rejected": sum(report.rejected.values()), **counts,
         "report": report.sentences(),
     }  # fmt: skip
-    if len(report.rejects):
-        report.write_rejects(scratch / REJECTS)
-        told["file"] = REJECTS
+    with tenant.erasing:
+        erased = any(at >= began for _, at in tenant.shelf.tombstones())
+        if len(report.rejects) and not erased:  # a refused row may be theirs
+            report.write_rejects(scratch / REJECTS)
+            told["file"] = REJECTS
     uploads.dropped(upload)
     return told

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 RESUMABLE = ("failed", "cancelled", "paused")
 ENDED = frozenset({"done", *RESUMABLE})
 """States that do not change by themselves."""
+FILE_TYPES = {".parquet": "application/vnd.apache.parquet", ".jsonl": "application/x-ndjson"}
+"""Media types of what jobs make, by the ending of the file."""
 LOOK = 0.3
 """Seconds between two looks at a job that is followed."""
 

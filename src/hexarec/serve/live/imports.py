@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
 
-def taken_in(tenant: Tenant, data: Dataset, key: str) -> dict[str, int]:
+def taken_in(tenant: Tenant, data: Dataset, key: str, since: float) -> dict[str, int]:
     """Store a data set in one transaction; how many items, users, and events by verdict.
 
-    key: of the files, so that the same ones are not counted twice. Items that only events name leave known items as
+    key: of the files, so that the same ones are not counted twice. since: when they were read: who was erased after
+    that stays away. Items that only events name leave known items as
     they are, users who state nothing leave known users so. Name, language and like rule of earlier data stay.
     """
     told = tenant.settings
@@ -31,6 +32,6 @@ def taken_in(tenant: Tenant, data: Dataset, key: str) -> dict[str, int]:
         "simulated": told.get("simulated", False) or data.simulated,
     }  # fmt: skip
     for _ in track([0], "write"):
-        verdicts = tenant.shelf.take_in(items, users, lambda: event_rows(data, key), settings, work.check)
+        verdicts = tenant.shelf.take_in(items, users, lambda: event_rows(data, key), settings, work.check, since)
     tenant.refresh()
     return {"items": len(items), "users": len(users), "events": verdicts["new"], "known_before": verdicts["same"]}

@@ -134,8 +134,10 @@ class Figure:
                 ax.bar(x, y, width, color=colour, label=one.name)
             else:
                 ax.plot(x, y, "o" if one.kind == "points" else "-", color=colour, label=one.name)
-            if one.low:
-                low, high = [one.low[k] for k in known], [one.high[k] for k in known]
+            ranged = [i for i, k in enumerate(known) if one.low and one.low[k] is not None and one.high[k] is not None]
+            if ranged:
+                x = [x[i] for i in ranged]
+                low, high = ([part[known[i]] for i in ranged] for part in (one.low, one.high))
                 if one.kind == "line":
                     ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
                 else:

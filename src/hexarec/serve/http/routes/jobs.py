@@ -74,9 +74,9 @@ async def follow(request: Request, caller: MayRead, job_id: JobId) -> StreamingR
 
 @router.get("/v1/jobs/{job_id}/file", openapi_extra=needs("jobs"), response_class=FileResponse)
 def file(request: Request, caller: MayJobs, job_id: JobId) -> FileResponse:
-    """The file that a finished job has made, as Parquet."""
+    """The file that a finished job has made: Parquet, or the refused rows of an import as JSON lines."""
     path = orders.file_of(tenant_of(request, caller), job_id)
-    return FileResponse(path, media_type="application/vnd.apache.parquet", filename=path.name)
+    return FileResponse(path, media_type=orders.FILE_TYPES[path.suffix], filename=path.name)
 
 
 @router.post("/v1/jobs/{job_id}/resume", openapi_extra=needs("jobs"), status_code=202, response_model=answers.Job)

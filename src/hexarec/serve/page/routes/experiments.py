@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from hexarec.core import OptionError
 from hexarec.serve.errors import ConflictError, MissingError
+from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.figures import Figure
 from hexarec.serve.page.render import page, piece
@@ -90,11 +91,10 @@ def state(request: Request, caller: PageRead, run_id: RunId) -> Response:
 @router.post("/experiments/{run_id}/cancel")
 def cancel(request: Request, caller: PageJobs, run_id: RunId, form: PageForm) -> Response:
     """End a run that waits or goes on."""
-    run, shelf = _run(request, caller, run_id), tenant_of(request, caller).shelf
+    run = _run(request, caller, run_id)
     if run.job is None:
         raise ConflictError(f"{run.name} is a folder: there is nothing to cancel")
-    shelf.cancel_job(run.job.id)
-    shelf.audit(caller.name, "cancel job", run.job.id, request_id_of(request))
+    orders.cancelled(tenant_of(request, caller), run.job.id, caller.name, request_id_of(request))
     return RedirectResponse(f"/experiments/{run.id}", 303)
 
 

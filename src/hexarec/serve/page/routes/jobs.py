@@ -99,9 +99,9 @@ async def events(request: Request, caller: PageRead, job_id: JobId) -> Response:
 
 @router.get("/jobs/{job_id}/file")
 def file(request: Request, caller: PageJobs, job_id: JobId) -> Response:
-    """What the job has made, as Parquet."""
+    """What the job has made: Parquet, or the refused rows of an import as JSON lines."""
     path = orders.file_of(tenant_of(request, caller), job_id)
-    return FileResponse(path, media_type="application/vnd.apache.parquet", filename=path.name)
+    return FileResponse(path, media_type=orders.FILE_TYPES[path.suffix], filename=path.name)
 
 
 @router.post("/jobs/{job_id}/cancel")

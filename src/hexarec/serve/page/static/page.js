@@ -78,7 +78,9 @@
 
   /* ------------------------------------------------------------ server-sent events
      <div data-follow="/jobs/1/events" hx-get="/jobs/1/state" hx-trigger="told">: every event named "told" makes htmx
-     fetch anew; "text" adds its data to the element [data-follow-text] inside; "end" tells once more and closes. */
+     fetch anew; "text" adds its data to the element [data-follow-text] inside; "end" tells once more and closes. Where
+     the server refuses the stream, as when too many follow, it is told as well and tried again for a while. */
+  const TRIES = 20, AGAIN = 5000;
   function follow(element) {
     if (element.following) return;
     const source = element.following = new EventSource(element.dataset.follow);
@@ -88,6 +90,12 @@
       if (gone()) return;
       const place = element.querySelector("[data-follow-text]");
       if (place) place.append(document.createTextNode(JSON.parse(event.data)));
+    });
+    source.addEventListener("error", () => {
+      if (source.readyState !== EventSource.CLOSED || gone()) return;
+      htmx.trigger(element, "told");
+      element.refused = (element.refused ?? 0) + 1;
+      if (element.refused < TRIES) setTimeout(() => { element.following = null; if (element.isConnected) follow(element); }, AGAIN);
     });
     source.addEventListener("end", () => { source.close(); if (element.isConnected) htmx.trigger(element, "told"); });
   }

@@ -47,7 +47,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Drill:
-    """One user of a run. truth: what was liked afterwards; why: a reason when there are no lists."""
+    """One user of a run. truth: what was liked afterwards; sides: by system."""
 
     user: str
     truth: Sequence[Item]

@@ -136,9 +136,11 @@ def comparison_of(runs: Sequence[Run]) -> Comparison:
         columns += [Column(place, run, name, name == best, rows[name]) for name in shown]
     metrics = dict.fromkeys(name for column in columns for name in column.row.values if "[" not in name)
     lines = {name: [column.row.values.get(name) for column in columns] for name in metrics}
-    titles = {run.report.title for run in known if run.report is not None}
-    keys = {str(run.report.manifest.get("data_key")) for run in known if run.report is not None}
-    return Comparison(known, columns, lines, _differing(known), len(titles) == len(keys) == 1)
+    asked = {
+        (run.report.title, *(str(run.report.manifest.get(name)) for name in ("data_key", "questions")))
+        for run in known if run.report is not None
+    }  # fmt: skip
+    return Comparison(known, columns, lines, _differing(known), len(asked) == 1)
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[str]]:

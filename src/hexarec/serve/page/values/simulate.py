@@ -82,12 +82,14 @@ def _running(name: str, curve: Mapping[str, Any], measure: str, places: Sequence
 
 
 def _interval(values: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:
-    """Mean and 95 % interval of the known values."""
+    """Mean and 95 % interval of the known values; of one value there is no interval."""
     known = [one for one in values if one is not None]
     if not known:
         return None, None, None
     mean = sum(known) / len(known)
-    spread = sum((one - mean) ** 2 for one in known) / max(len(known) - 1, 1)
+    if len(known) < 2:
+        return mean, None, None
+    spread = sum((one - mean) ** 2 for one in known) / (len(known) - 1)
     half = Z * math.sqrt(spread / len(known))
     return mean, mean - half, mean + half
 
