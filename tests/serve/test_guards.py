@@ -161,6 +161,18 @@ ORIGINS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "site, dest, want",
+    [("cross-site", "image", 403), ("same-site", "iframe", 403), ("cross-site", "empty", 403),
+     ("cross-site", "document", 200), ("same-origin", "image", 200), ("none", "document", 200)],
+)  # fmt: skip
+def test_pictures_and_frames_of_another_site(bare, site, dest, want):
+    headers = {"sec-fetch-site": site, "sec-fetch-dest": dest}
+    assert bare.get("/v1/items", headers=headers).status_code == want
+    if dest == "empty":  # a listed origin names itself
+        assert bare.get("/v1/items", headers={**headers, "origin": "https://shop.example"}).status_code == 200
+
+
 @pytest.mark.parametrize("origin, want", ORIGINS.items())
 def test_origins(bare, origin, want):
     answer = bare.post("/v1/recommend", json={}, headers={"origin": origin})

@@ -91,8 +91,17 @@ class Guards:
             raise Refused(503, "overloaded", "too many requests are being answered", "ask again in a second")
 
     def _check_origin(self, scope: Scope, headers: Mapping[bytes, bytes], origin: str) -> None:
-        """A page of another site may only call when its origin is listed: no forged request from a browser."""
-        if not origin or origin in self._origins:
+        """A page of another site may only call when its origin is listed: no forged request from a browser.
+
+        A picture or a frame names no origin, but browsers say that another site wants it: what it asks for would cost
+        as much as an honest request. A link that somebody follows is one.
+        """
+        if origin in self._origins:
+            return
+        if not origin:
+            foreign = headers.get(b"sec-fetch-site", b"") in (b"cross-site", b"same-site")
+            if foreign and headers.get(b"sec-fetch-dest", b"") != b"document":
+                raise Refused(403, "wrong_origin", "another site may not load this", "[serve] origins lists origins")
             return
         own = {f"{scheme}://{headers.get(b'host', b'').decode('latin-1')}" for scheme in ("http", "https")}
         if origin not in own:
