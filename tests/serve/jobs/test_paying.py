@@ -11,7 +11,7 @@ from tests.serve.jobs.stages import kind_that, stepping
 
 from hexarec.core import current
 from hexarec.data.worlds import world
-from hexarec.serve.jobs.files import folder_of
+from hexarec.serve.jobs.files import KEPT, folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.keys import made_key
@@ -77,7 +77,7 @@ def test_a_job_pauses_when_the_budget_ends_and_goes_on_from_there(tenant, runner
     assert not runner.one(), "it does not go on by itself"
     assert tenant.shelf.job_lines(paused.id)[-1][1].startswith("paused: the budget of")
     tenant.shelf.put_key(replace(key, tokens=10_000, dollars=100.0))
-    assert tenant.shelf.resume_job(paused.id) and not tenant.shelf.resume_job(paused.id)
+    assert tenant.shelf.resume_job(paused.id).state == "waiting"
     assert runner.one()
     ended = tenant.shelf.job(paused.id)
     assert (
@@ -133,7 +133,7 @@ def test_work_that_lasts_into_tomorrow_is_saved(tenant):
 def test_cancelling_a_paused_job(tenant, runner, working):
     working(spending(50, 5))
     paused = asked(tenant, runner, key_of(tenant, tokens=60))
-    assert tenant.shelf.cancel_job(paused.id).state == "cancelled" and not tenant.shelf.resume_job(paused.id)
+    assert tenant.shelf.cancel_job(paused.id).state == "cancelled" and not runner.one()
 
 
 def test_a_running_job_cannot_be_resumed(tenant, runner, working):
@@ -144,7 +144,7 @@ def test_a_running_job_cannot_be_resumed(tenant, runner, working):
     thread = threading.Thread(target=runner.one)
     thread.start()
     eventually(lambda: tenant.shelf.job(job.id).done)
-    assert not tenant.shelf.resume_job(job.id)
+    assert tenant.shelf.resume_job(job.id).state == "running"
     tenant.shelf.cancel_job(job.id)
     thread.join(10)
 
@@ -185,7 +185,7 @@ def test_a_key_whose_budget_is_used_up_starts_no_job(tmp_path):
         assert tenant.shelf.jobs() == []
 
 
-def test_cancelling_a_paused_job_removes_its_folder(tmp_path, monkeypatch):
+def test_a_paused_job_that_is_cancelled_keeps_its_folder_for_a_week(tmp_path, monkeypatch):
     backend = backend_over(tmp_path / "home", world("checkerboard").data, RANKED)
     tenant, runner = backend.service.tenant(), Runner(backend.service, beat=0.02)
     monkeypatch.setitem(KINDS, "fit", kind_that(KINDS["fit"], spending(50, 5)))
@@ -194,4 +194,6 @@ def test_cancelling_a_paused_job_removes_its_folder(tmp_path, monkeypatch):
     assert folder_of(tenant, paused.id).is_dir()
     with TestClient(make_app(backend), base_url=URL) as api:
         assert api.delete(f"/v1/jobs/{paused.id}", headers=admin).json()["state"] == "cancelled"
-    assert not folder_of(tenant, paused.id).exists()
+        ended = tenant.shelf.job(paused.id).ended
+        assert swept(tenant, ended + KEPT - 1.0) == 0 and folder_of(tenant, paused.id).is_dir()
+        assert swept(tenant, ended + KEPT + 1.0) == 1 and not folder_of(tenant, paused.id).exists()

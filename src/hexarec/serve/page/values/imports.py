@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.data.formats import sources
 from hexarec.data.formats.guess import KEYS
 from hexarec.data.formats.plain import read_table
+from hexarec.serve.page.figures import comma_separated
 from hexarec.serve.uploads import Reading, Upload
 
 ROWS = 8
@@ -132,14 +131,5 @@ def _events(data: Dataset) -> list[Event]:
 def rejects_csv(upload: Upload, how: Reading) -> str:
     """Every refused row with file, line, column, reason and value. Raises DataError for files that cannot be read."""
     made = upload.read(how).report.rejects
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["file", "line", "column", "reason", "value"])
-    for row in made.select("_file", "_line", "column", "reason", "value").iter_rows():
-        writer.writerow([_cell(one) for one in row])
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A word that a spreadsheet would take for a formula is quoted."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    columns = ("_file", "_line", "column", "reason", "value")
+    return comma_separated([name.removeprefix("_") for name in columns], list(made.select(columns).iter_rows()))
