@@ -14,12 +14,10 @@ from hexarec.serve.limits import Limits
 from hexarec.serve.observe import Metrics
 from hexarec.serve.recent import Recent
 from hexarec.serve.service import Service
-from hexarec.serve.settings import Settings
+from hexarec.serve.settings import OWN, Settings
 
 T = TypeVar("T")
 log = logging.getLogger("hexarec.serve")
-OWN = "default"
-"""The tenant of callers on this machine while there are no keys."""
 
 
 class Backend:

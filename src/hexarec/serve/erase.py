@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from hexarec.eval.diff import without_lists_of
 from hexarec.serve.jobs.files import without_erased
 from hexarec.serve.live.enriched import KIND as ENRICHED
 from hexarec.serve.live.publish import KIND, forgotten, removed
+from hexarec.serve.settings import OWN, RUNS
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -31,12 +33,24 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
         names = {one.name for one in tenant.shelf.names(KIND)}
         counts["saved pipelines"] = sum(forgotten(tenant.shelf, tenant.folder, name, everybody) for name in names)
         counts["files of jobs"] = without_erased(tenant)
+        counts["runs beside"] = _without_in_runs(tenant, frozenset(everybody))
         _remove_abandoned(tenant)
         counts["homes set aside by a restore"] = _remove_set_aside(tenant)
     tenant.refresh()
     if scrub:
         tenant.shelf.scrub()
     return counts
+
+
+def _without_in_runs(tenant: Tenant, erased: frozenset[str]) -> int:
+    """Delete the lists of runs beside the store that asked about them; how many. Only the own tenant sees such runs.
+
+    The ids of a run need not be those of the store. What is lost can be measured again, what is kept could be read.
+    """
+    place = tenant.folder.parent.parent / RUNS
+    if tenant.name != OWN or not place.is_dir():
+        return 0
+    return sum(without_lists_of(one, erased.__contains__) for one in place.iterdir() if one.is_dir())
 
 
 def _remove_set_aside(tenant: Tenant) -> int:

@@ -11,6 +11,12 @@ from typing import Any
 from hexarec.core import OptionError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+OWN = "default"
+"""The tenant of callers on this machine while there are no keys."""
+RUNS = "runs"
+"""The folder in the home whose runs the page shows beside those of jobs."""
+OF_PAGE, TALK_SECONDS = "page-", 30 * 86_400.0
+"""How the ids of the page's dialogues begin, and how long the browser and the store keep one that rests."""
 
 
 @dataclass(frozen=True)

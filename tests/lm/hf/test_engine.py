@@ -1,6 +1,7 @@
 """The engine against the plain model: one forward a candidate, no packing, no cache, whole logits."""
 
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from hexarec.core import Cancel, run
 from hexarec.core.errors import CancelledError, CapabilityError, DeadlineError, ModelError, OptionError
 from hexarec.lm.base import SLOT, Choice, JsonSchema, Prompt, Trie, Turn
+from hexarec.lm.hf import worker
 from hexarec.lm.hf.engine import HF
 from hexarec.lm.hf.weights import load
 from hexarec.parts.train.kinds import PrefixTuning, PromptTuning
@@ -492,3 +494,24 @@ def test_a_slot_character_in_a_text_without_vectors_is_text(llama_dir):
     vectors = np.ones((1, 64), np.float32)
     turn = Prompt(turns=(Turn("user", f"liked {SLOT}?"),), vectors=vectors)
     assert np.abs(engine.label([turn], ["Yes", "No"]) - row).max() > 1e-4
+
+
+class LateOnce(Future):
+    """A future whose answer comes just after the first look has given up."""
+
+    looks = 0
+
+    def result(self, timeout=None):
+        made = super().result()
+        type(self).looks += 1
+        if type(self).looks == 1:
+            raise TimeoutError
+        return made
+
+
+def test_an_answer_that_comes_right_after_a_look_is_an_answer(engine, monkeypatch):
+    prompts = [Prompt.plain(f"{HISTORY}Heat? Answer Yes or No:")]
+    wanted = engine.label(prompts, ["Yes", "No"])
+    task = worker._Task
+    monkeypatch.setattr(worker, "_Task", lambda *given: task(*given, done=LateOnce()))
+    assert np.array_equal(engine.label(prompts, ["Yes", "No"]), wanted) and LateOnce.looks == 2

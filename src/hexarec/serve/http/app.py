@@ -24,6 +24,8 @@ from hexarec.serve.tools import ToolsOverHttp
 
 ABOUT = """Lists, rankings, conversations and vectors from pipelines of hexarec; events in, experiments on top.
 Errors have one shape; `x-scope` says what a key needs."""
+ANSWERS = ("/v1/", "/mcp", "/api/")
+"""Where the addresses of the API begin; the others are the page and what operators ask."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Error, "description": text}
@@ -120,7 +122,7 @@ class _Counted:
             self.metrics.requests.labels(route, method, str(status[0])).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             caller = scope.get("state", {}).get("caller")
-            if caller is not None:
+            if caller is not None and route.startswith(ANSWERS):  # a page that looks is no traffic
                 self.recent.request(caller.tenant, route, status[0], seconds)
             access.info("request", extra={"fields": {
                 "route": route, "method": method, "status": status[0], "ms": round(1000 * seconds, 2),

@@ -22,6 +22,7 @@ from hexarec.serve.jobs.progress import Progress
 from hexarec.serve.jobs.refits import queue_refits
 from hexarec.serve.limits import Limits
 from hexarec.serve.purse import Purse
+from hexarec.serve.settings import OF_PAGE, TALK_SECONDS
 from hexarec.serve.store.rows import JobRow, KeyRow
 
 if TYPE_CHECKING:
@@ -279,6 +280,8 @@ class Runner:
         self._swept = time.monotonic()
         try:
             for name in self._service.store.tenants():
-                swept(self._service.tenant(name), time.time())
+                tenant, now = self._service.tenant(name), time.time()
+                swept(tenant, now)
+                tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)
         except (HexarecError, OSError) as error:
-            log.warning("folders of old jobs could not be deleted: %s", error)
+            log.warning("old jobs and talks could not be deleted: %s", error)

@@ -15,6 +15,7 @@ from typing import Any
 from hexarec.core import Dialogue, Message, OptionError
 from hexarec.parts.group import HOWS, How
 from hexarec.parts.talk import Talk
+from hexarec.serve.settings import OF_PAGE
 from hexarec.serve.store.shelf import Shelf
 
 COOKIE = "hexarec_talk"
@@ -187,4 +188,4 @@ def noted(talk: Talk, item: str, act: str) -> Talk:
 
 
 def _id(token: str, key: str = "") -> str:
-    return f"page-{token}" + (f"-{key}" if key else "")
+    return f"{OF_PAGE}{token}" + (f"-{key}" if key else "")

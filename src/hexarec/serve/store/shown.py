@@ -80,6 +80,12 @@ class Shown(Access):
         """Delete dialogues for good: a reply still under way cannot bring one back. How many there were."""
         return self._write(lambda connection: self._forget_dialogues(connection, list(dict.fromkeys(ids))))
 
+    def sweep_dialogues(self, beginning: str, before: float) -> int:
+        """Delete dialogues without a user whose id begins so and which rest since then; how many."""
+        old = dialogues.c.id.startswith(beginning, autoescape=True) & (dialogues.c.time < before)
+        gone = delete(dialogues).where(dialogues.c.tenant == self.tenant, dialogues.c.user.is_(None), old)
+        return self._write(lambda connection: int(connection.execute(gone).rowcount))
+
     def _put_dialogue(self, connection: Connection, row: Mapping[str, Any]) -> None:
         if self._buried(connection, [self._mark("dialogue", row["id"])]):
             raise StateError("this dialogue was erased", hint="begin a new one, under another id")

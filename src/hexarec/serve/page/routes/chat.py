@@ -52,6 +52,7 @@ from hexarec.serve.page.values.chat import (
 )
 from hexarec.serve.page.values.lists import why_of
 from hexarec.serve.page.words import language_of
+from hexarec.serve.settings import TALK_SECONDS
 from hexarec.serve.store.rows import EventRow
 from hexarec.serve.talking import Talk
 
@@ -62,7 +63,6 @@ LONGEST, LONGEST_NAME = 2_000, 40
 PATIENCE_MS = 60_000
 SLOT = '[converse]\nuse = "chatrec"\nlm = "gguf:smollm2"\nbackend = "none"'
 """What makes a pipeline talk."""
-MONTH = 30 * 86_400.0
 Place = Annotated[int, Query(ge=0, le=10**6)]
 Short = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$")]
 
@@ -92,7 +92,7 @@ def _shown(request: Request, tenant: Tenant, room: Room) -> dict[str, Any]:
 
 
 def _kept(request: Request, response: Response, room: Room) -> Response:
-    kept_in_cookie(response, request, talks.COOKIE, room.token, MONTH, secret=True)
+    kept_in_cookie(response, request, talks.COOKIE, room.token, TALK_SECONDS, secret=True)
     return response
 
 

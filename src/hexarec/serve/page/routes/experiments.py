@@ -22,6 +22,7 @@ from hexarec.serve.page.values.plots import compared, figures_of
 from hexarec.serve.page.values.progress import Watched, watched
 from hexarec.serve.page.values.runs import Run, headline, lines_of, run_of
 from hexarec.serve.page.words import language_of
+from hexarec.serve.settings import RUNS
 
 router: APIRouter = page_router()
 RunId = Annotated[str, Path(pattern=r"^(job|run)-[A-Za-z0-9_.-]{1,200}$")]
@@ -38,7 +39,7 @@ def listed(request: Request, caller: PageRead) -> Response:
     """Every run."""
     home = backend_of(request).settings.home
     lines = lines_of(tenant_of(request, caller), home)
-    return page(request, "experiments/experiments.html", lines=lines, folder=str(home / "runs"), most=MOST)
+    return page(request, "experiments/experiments.html", lines=lines, folder=str(home / RUNS), most=MOST)
 
 
 @router.get("/experiments/compare")

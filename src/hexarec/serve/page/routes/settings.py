@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from hexarec.core import OptionError
-from hexarec.serve.backend import OWN
 from hexarec.serve.keyring import issued, known, replaced, revoked
 from hexarec.serve.keys import ROLES, SCOPES, Caller
 from hexarec.serve.page.render import page, piece
@@ -31,6 +30,7 @@ from hexarec.serve.page.values.settings import (
     wanted_key,
 )
 from hexarec.serve.passes import is_pass, new_session
+from hexarec.serve.settings import OWN
 
 router: APIRouter = page_router()
 KeyId = Annotated[str, Path(pattern=r"^[a-z0-9]{1,64}$")]

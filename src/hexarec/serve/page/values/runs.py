@@ -11,10 +11,10 @@ from pathlib import Path
 from hexarec.core import DataError
 from hexarec.eval.floors import FLOORS, LABEL_FLOORS, TEXT_FLOORS
 from hexarec.eval.report import Report, Value, read_report
-from hexarec.serve.backend import OWN
 from hexarec.serve.errors import MissingError
 from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.settings import OWN, RUNS
 from hexarec.serve.store.rows import JobRow
 
 JOBS, FOLDERS = 200, 100
@@ -95,7 +95,7 @@ def run_of(tenant: Tenant, home: Path, id: str) -> Run:
 
 def _folders(home: Path) -> list[Path]:
     """Run folders under home/runs that hold a report, newest first."""
-    place = home / "runs"
+    place = home / RUNS
     found = [one for one in place.iterdir() if PLAIN.fullmatch(one.name)] if place.is_dir() else []
     inside = [one for one in found if one.is_dir() and not one.is_symlink() and (one / "report.json").is_file()]
     return sorted(inside, key=lambda one: -(one / "report.json").stat().st_mtime)[:FOLDERS]

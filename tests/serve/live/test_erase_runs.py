@@ -1,0 +1,32 @@
+"""Runs beside the store, and talks that nobody can reach: both are gone when they must be."""
+
+from hexarec.classic import ItemKNN
+from hexarec.data.worlds import world
+from hexarec.eval.experiment import Experiment
+from hexarec.eval.tasks import Ranking
+from hexarec.serve.erase import erased
+from hexarec.serve.settings import OF_PAGE
+from serve.conftest import backend_over
+
+
+def test_an_erasure_takes_lists_out_of_runs_beside_the_store_and_leaves_the_report(tmp_path):
+    data = world("checkerboard").data
+    backend = backend_over(tmp_path / "home", data)
+    tenant = backend.service.tenant()
+    folder = tmp_path / "home" / "runs" / "one"
+    Experiment(Ranking(data, "last"), {"knn": ItemKNN()}, k=5).run(folder)
+    assert list((folder / "cells").iterdir())
+    assert erased(tenant, "somebody else")["runs beside"] == 0 and (folder / "cells").is_dir()
+    assert erased(tenant, str(data.users.ids.ids[0]))["runs beside"] == 1
+    assert not (folder / "cells").exists() and (folder / "report.json").is_file()
+
+
+def test_talks_without_a_user_end_with_the_cookie_of_their_browser(tmp_path):
+    shelf = backend_over(tmp_path / "home", world("checkerboard").data).service.tenant().shelf
+    for id, user in ((f"{OF_PAGE}one", None), (f"{OF_PAGE}two", "u1"), ("pageant", None), ("other", None)):
+        shelf.put_dialogue(id, user, {"turns": []})
+    assert shelf.sweep_dialogues(OF_PAGE, 0.0) == 0
+    assert shelf.sweep_dialogues(OF_PAGE, 1e12) == 1
+    assert [shelf.dialogue(one) is None for one in (f"{OF_PAGE}one", f"{OF_PAGE}two", "pageant", "other")] == [
+        True, False, False, False
+    ]  # fmt: skip
