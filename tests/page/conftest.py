@@ -26,6 +26,12 @@ FLAGS = [
 ]  # fmt: skip
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
+LOOKS = (
+    ("en", "light"), ("zh", "dark"), pytest.param("en", "dark", marks=pytest.mark.slow),
+    pytest.param("zh", "light", marks=pytest.mark.slow),
+)  # fmt: skip
+"""Every word and every colour once; the other two pairs are slow."""
+
 
 @pytest.fixture(scope="module")
 def data():

@@ -16,7 +16,7 @@ from hexarec.serve.store.rows import ItemRow
 from serve.conftest import URL, backend_over
 from serve.running import listening
 
-from .conftest import PHONE, axe_clean, wide_enough
+from .conftest import LOOKS, PHONE, axe_clean, wide_enough
 
 GOOD = [f"u{i % 7},i{i % 11},{1_600_000_000 + 1_000 * i},{1 + i % 5}" for i in range(60)]
 BAD = ["u1,,1600000000,5", "u2,i3,yesterday,4", "u3,i3,1600000000,many"]
@@ -373,8 +373,7 @@ def test_search_as_one_types(open_page):
     page.locator("#item").wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("lang, theme", LOOKS)
 def test_pages_in_a_browser(open_page, lang, theme):
     page = open_page("/data", lang=lang, theme=theme)
     page.locator("#figure-lorenz canvas").wait_for()

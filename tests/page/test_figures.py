@@ -15,7 +15,7 @@ from hexarec.serve.page.figures import Axis, Figure, Series
 from serve.conftest import backend_over
 from serve.running import listening
 
-from .conftest import axe_clean
+from .conftest import LOOKS, axe_clean
 
 FORMULAS = Path(__file__).parent.parent / "serve" / "corpora" / "formulas.jsonl"
 LINE = Figure(
@@ -139,8 +139,7 @@ def site(tmp_path_factory, data):
     render.ENVIRONMENT.loader = usual
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("lang, theme", LOOKS)
 def test_in_a_browser(open_page, lang, theme):
     page = open_page("/figures", lang=lang, theme=theme)
     for one in ALL:

@@ -14,7 +14,7 @@ from hexarec.serve.page.words import LANGUAGES, word
 from serve.conftest import backend_over
 from serve.running import listening
 
-from .conftest import PHONE, axe_clean, wide_enough
+from .conftest import LOOKS, PHONE, axe_clean, wide_enough
 
 
 def started(client, **form):
@@ -148,8 +148,7 @@ def test_run_watch_cancel_and_resume(open_page, own, worker, monkeypatch):
     eventually(lambda: own.followers == set())
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("lang, theme", LOOKS)
 def test_pages_in_a_browser(open_page, own, lang, theme):
     shelf = own.service.tenant("default").shelf
     one = shelf.add_job("fit", {"pipeline": "default"}, id="shown")

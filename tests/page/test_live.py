@@ -18,7 +18,7 @@ from hexarec.serve.store.rows import EventRow, ShownRow, UserRow
 from serve.conftest import URL, backend_over
 from serve.running import listening
 
-from .conftest import PHONE, axe_clean, wide_enough
+from .conftest import LOOKS, PHONE, axe_clean, wide_enough
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
 N = 600
@@ -249,8 +249,7 @@ def site(tmp_path_factory, data):
         yield url
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("lang, theme", LOOKS)
 def test_pages_in_a_browser(open_page, lang, theme):
     for path, ready in (("/live", "#figure-drift canvas"), ("/ab", "#experiments tbody"),
                         ("/ab/home", "#figure-course canvas"), ("/audit", "#figure-exposure canvas")):  # fmt: skip
