@@ -36,7 +36,7 @@ demo: $(VENV)/.ready ## set up, fetch the embedded models, fit, evaluate, show l
 	$(VENV)/bin/hexarec demo
 
 test: $(TEST)/.ready $(TEST)/.browser ## set up and run the tests (no network, no embedded models)
-	$(TEST)/bin/python -m pytest -n 2 --dist loadfile
+	$(TEST)/bin/python -m pytest -n 3 --dist loadfile
 
 check: $(TEST)/.ready ## lint, types, layers, spelling, generated docs
 	$(TEST)/bin/ruff check .

@@ -82,11 +82,10 @@ def test_a_run_is_watched(open_page):
     page.locator("#figure-satisfaction canvas").wait_for()
     axe_clean(page)
     where = page.url
-    for lang, theme in (("zh", "dark"), ("zh", "light"), ("en", "dark")):
-        page = open_page(where, lang=lang, theme=theme)
-        page.locator("#figure-stay canvas").wait_for()
-        axe_clean(page)
-        axe_clean(open_page("/simulate", lang=lang, theme=theme))
+    page = open_page(where, lang="zh", theme="dark")
+    page.locator("#figure-stay canvas").wait_for()
+    axe_clean(page)
+    axe_clean(open_page("/simulate", lang="zh", theme="dark"))
     page = open_page(where, viewport=PHONE, touch=True)
     page.locator("#figure-stay canvas").wait_for()
     wide_enough(page)
