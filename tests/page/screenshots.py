@@ -29,6 +29,7 @@ from serve.running import listening  # noqa: E402
 MORE: dict[str, str] = {
     "home-list": "/?like=Alien&like=Solaris&like=Stalker",
     "home-unknown": "/?like=Alein&like=Nothing+of+the+kind",
+    "playground-list": "/playground?user=u0001&pipeline=default&other=baseline",
     "settings-audit": "/settings/audit",
     "settings-server": "/settings/server",
     "methods-one": "/methods/llmrank",
