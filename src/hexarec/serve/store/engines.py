@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from hexarec.serve.store import errors
 
 BUSY_MS = 30_000
 READERS = 8
-_TRIES = 40
 _WRITERS_TAKE_TURNS = 7_246_311_923  # the advisory lock of PostgreSQL under which every process writes
 _FORMS = "give a path, sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
@@ -85,18 +83,14 @@ def _pragmas(pragmas: tuple[str, ...]) -> Any:
 
 def checkpoint(engine: Engine) -> None:
     """Bring SQLite's log into its file, and empty it unless somebody reads it. Raises StateError."""
-    for left in reversed(range(_TRIES)):
+    try:
+        raw: Any = engine.raw_connection()
         try:
-            raw: Any = engine.raw_connection()
-            try:
-                raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                return
-            finally:
-                raw.close()
-        except (sqlite3.Error, SQLAlchemyError) as error:
-            if not left or "locked" not in str(error):
-                raise errors.typed(error) from error
-            time.sleep(0.05)  # a look that another thread is about to end
+            raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            raw.close()
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise errors.typed(error) from error
 
 
 def _of_postgresql(url: URL) -> tuple[Engine, Engine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ try:
     from hexarec.serve.store.access import read
     from hexarec.serve.store.checks import checked_name
     from hexarec.serve.store.engines import as_url, checkpoint, engines
+    from hexarec.serve.store.errors import BusyError
     from hexarec.serve.store.keys import find_key
     from hexarec.serve.store.migrate import migrate
     from hexarec.serve.store.rows import KeyRow
@@ -71,9 +73,11 @@ class Store:
     def close(self) -> None:
         """Write what waits, empty SQLite's log into its file, and let go of the connections."""
         self._writer.close()
+        self._reader.dispose()
         try:
             if self._writing.dialect.name == "sqlite" and self._writer.stopped is None:
-                checkpoint(self._writing)
+                with contextlib.suppress(BusyError):  # somebody still looks: the next opening reads the log
+                    checkpoint(self._writing)
         finally:
             self._dispose()
 
