@@ -13,7 +13,8 @@ from fastapi.routing import APIRoute
 
 from hexarec.core.errors import DataError
 from hexarec.serve.addresses import with_slashes
-from hexarec.serve.http.callers import admitted, backend_of
+from hexarec.serve.http.callers import admitted
+from hexarec.serve.request import backend_of
 
 DEPTH = 64
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

@@ -7,15 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
-from hexarec.serve.backend import Backend
 from hexarec.serve.keys import SCOPES, Caller
-from hexarec.serve.live.tenant import Tenant
-
-
-def backend_of(request: Request) -> Backend:
-    """The server's backend."""
-    made: Backend = request.app.state.backend
-    return made
+from hexarec.serve.request import backend_of
 
 
 def admitted(request: Request, scope: str) -> Caller:
@@ -58,14 +51,3 @@ MayAdmin = Annotated[Caller, Depends(caller_with("admin"))]
 def needs(scope: str) -> dict[str, Any]:
     """What a route says of its scope in /openapi.json."""
     return {"x-scope": scope}
-
-
-def tenant_of(request: Request, caller: Caller) -> Tenant:
-    """The caller's tenant."""
-    return backend_of(request).service.tenant(caller.tenant)
-
-
-def request_id_of(request: Request) -> str:
-    """The id that the answer carries."""
-    made: str = request.state.request_id
-    return made

@@ -10,21 +10,14 @@ from fastapi import Depends, HTTPException, Request, Response
 from starlette.datastructures import FormData, UploadFile
 
 from hexarec.core import OptionError
-from hexarec.serve.backend import Backend
 from hexarec.serve.keys import SCOPES, Caller
-from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.passes import viewer
+from hexarec.serve.request import backend_of
 
 COOKIE = "hexarec_session"
 MOST_FIELDS = 500
 FREE = frozenset({"read", "admin"})
 """Scopes whose pages only look or change settings; the others count as calls of the key, as in the API."""
-
-
-def backend_of(request: Request) -> Backend:
-    """The server's backend."""
-    made: Backend = request.app.state.backend
-    return made
 
 
 def viewer_of(request: Request) -> Caller | None:
@@ -80,17 +73,6 @@ async def form_of(request: Request) -> FormData:
 
 PageForm = Annotated[FormData, Depends(form_of)]
 """The fields; put it behind the caller, so that nothing of a stranger is read."""
-
-
-def tenant_of(request: Request, caller: Caller) -> Tenant:
-    """The caller's tenant."""
-    return backend_of(request).service.tenant(caller.tenant)
-
-
-def request_id_of(request: Request) -> str:
-    """The id that the answer carries."""
-    made: str = request.state.request_id
-    return made
 
 
 def kept_in_cookie(response: Response, request: Request, name: str, value: str, seconds: float, secret: bool) -> None:

@@ -19,10 +19,11 @@ from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
 from hexarec.serve.http.answers import Completion
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRecommend, backend_of, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.talking import Talk, Talked
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])

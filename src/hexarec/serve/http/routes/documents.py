@@ -11,12 +11,13 @@ from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import Activate, Name, PromptBody
 from hexarec.serve.live.prompts import KIND as PROMPT
 from hexarec.serve.live.prompts import prompts_of
 from hexarec.serve.live.publish import KIND as PIPELINE
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import Versioned
 
 router = APIRouter(route_class=StrictRoute, tags=["documents"])

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from hexarec.core.errors import DataError
 from hexarec.serve.errors import ConflictError
 from hexarec.serve.http.bodies import StrictRoute, strict_json
-from hexarec.serve.http.callers import MayEvents, backend_of, needs, tenant_of
+from hexarec.serve.http.callers import MayEvents, needs
 from hexarec.serve.http.faults import Refused
 from hexarec.serve.http.shapes import BatchVerdicts, Error, Events, NewEvent, Verdicts
+from hexarec.serve.request import backend_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 
 router = APIRouter(route_class=StrictRoute, tags=["events"])

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Path, Request
 from hexarec.serve import trials
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayExperiments, MayRead, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayExperiments, MayRead, needs
 from hexarec.serve.http.routes.documents import told
 from hexarec.serve.http.shapes import Move, Name, NewExperiment
+from hexarec.serve.request import request_id_of, tenant_of
 
 router = APIRouter(route_class=StrictRoute, tags=["experiments"])
 NameInPath = Annotated[Name, Path()]

@@ -10,11 +10,12 @@ from hexarec.serve.backend import Backend
 from hexarec.serve.explaining import explained as worked_out
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRecommend, backend_of, needs
+from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Explanation
 from hexarec.serve.http.told import past
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.request import backend_of
 
 router = APIRouter(route_class=StrictRoute, tags=["explanations"])
 

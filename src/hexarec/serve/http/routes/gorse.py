@@ -24,21 +24,12 @@ from hexarec.serve.answering import answered
 from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import (
-    MayAdmin,
-    MayEvents,
-    MayRead,
-    MayRecommend,
-    MayWrite,
-    backend_of,
-    needs,
-    request_id_of,
-    tenant_of,
-)
+from hexarec.serve.http.callers import MayAdmin, MayEvents, MayRead, MayRecommend, MayWrite, needs
 from hexarec.serve.http.routes.events import counted, in_time
 from hexarec.serve.http.routes.items import found, stored
 from hexarec.serve.http.shapes import MOST_ITEMS, Attributes, Id, Number, Text, UserId
 from hexarec.serve.live.asks import Ask
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 
 NEVER = 1e11

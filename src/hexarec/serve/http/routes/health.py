@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import hexarec
 from hexarec.core.errors import HexarecError
-from hexarec.serve.http.callers import backend_of
+from hexarec.serve.request import backend_of
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("hexarec.serve")

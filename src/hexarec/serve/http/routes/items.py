@@ -12,10 +12,11 @@ from pydantic import Field
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRead, MayWrite, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import MOST_ITEMS, Id, ItemBody, ItemPatch, Strict
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import ItemRow
 
 router = APIRouter(route_class=StrictRoute, tags=["items"])

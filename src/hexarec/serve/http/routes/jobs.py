@@ -12,11 +12,12 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayJobs, MayRead, backend_of, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayJobs, MayRead, needs
 from hexarec.serve.http.shapes import Id, NewJob
 from hexarec.serve.jobs import orders
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import eta
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.store.rows import JobRow
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])

@@ -10,11 +10,12 @@ from pydantic import StringConstraints
 
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayAdmin, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayAdmin, needs
 from hexarec.serve.http.shapes import NewKey
 from hexarec.serve.keyring import issued, replaced, revoked
 from hexarec.serve.limits import day_of
 from hexarec.serve.passes import is_pass
+from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import KeyRow
 
 router = APIRouter(route_class=StrictRoute, tags=["keys"])

@@ -14,12 +14,13 @@ from hexarec.serve.answering import answered
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayRead, MayRecommend, needs
 from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar, UserId
 from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.catalogs import on_sale
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 
 router = APIRouter(route_class=StrictRoute, tags=["lists"])
 

@@ -15,10 +15,11 @@ from hexarec.lm.base import Encoder
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayRead, MayRecommend, backend_of, needs, tenant_of
+from hexarec.serve.http.callers import MayRead, MayRecommend, needs
 from hexarec.serve.http.shapes import Embeddings
 from hexarec.serve.live.encoders import encoders_of
 from hexarec.serve.live.registry import registered
+from hexarec.serve.request import backend_of, tenant_of
 
 router = APIRouter(route_class=StrictRoute, tags=["models"])
 

@@ -14,8 +14,9 @@ from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http import answers
 from hexarec.serve.http.bodies import StrictRoute
-from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs, request_id_of, tenant_of
+from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import MOST_ITEMS, UserBody, UserId
+from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import UserRow
 
 router = APIRouter(route_class=StrictRoute, tags=["users"])

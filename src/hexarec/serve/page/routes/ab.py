@@ -13,9 +13,10 @@ from fastapi.responses import RedirectResponse
 from hexarec.serve import trials
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageExperiments, PageForm, PageRead, request_id_of, tenant_of
+from hexarec.serve.page.session import PageExperiments, PageForm, PageRead
 from hexarec.serve.page.values.ab import course_figure, listed, told, trial_of
 from hexarec.serve.page.words import language_of, word
+from hexarec.serve.request import request_id_of, tenant_of
 
 router: APIRouter = page_router()
 Named = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]

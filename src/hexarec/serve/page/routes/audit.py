@@ -12,10 +12,11 @@ from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageRead, backend_of, tenant_of
+from hexarec.serve.page.session import PageRead
 from hexarec.serve.page.values.audit import DAYS, audit_figures, audit_of
 from hexarec.serve.page.values.settings import audit_page
 from hexarec.serve.page.words import language_of, word
+from hexarec.serve.request import backend_of, tenant_of
 
 router: APIRouter = page_router()
 Form = Literal["json", "svg", "csv"]

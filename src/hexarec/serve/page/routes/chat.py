@@ -31,15 +31,7 @@ from hexarec.serve.live.together import Member, together
 from hexarec.serve.page import talks
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import from_htmx, page_router
-from hexarec.serve.page.session import (
-    PageForm,
-    PageRead,
-    PageRecommend,
-    backend_of,
-    kept_in_cookie,
-    request_id_of,
-    tenant_of,
-)
+from hexarec.serve.page.session import PageForm, PageRead, PageRecommend, kept_in_cookie
 from hexarec.serve.page.talks import Line, Person, Room
 from hexarec.serve.page.values.chat import (
     bubble_of,
@@ -52,6 +44,7 @@ from hexarec.serve.page.values.chat import (
 )
 from hexarec.serve.page.values.lists import why_of
 from hexarec.serve.page.words import language_of
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.settings import TALK_SECONDS
 from hexarec.serve.store.rows import EventRow
 from hexarec.serve.talking import Talk

@@ -19,7 +19,7 @@ from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageForm, PageRead, PageWrite, backend_of, request_id_of, tenant_of
+from hexarec.serve.page.session import PageForm, PageRead, PageWrite
 from hexarec.serve.page.values.data import (
     health_figures,
     health_of,
@@ -37,6 +37,7 @@ from hexarec.serve.page.values.imports import (
     rejects_csv,
 )
 from hexarec.serve.page.words import language_of, word
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 
 router: APIRouter = page_router()
 Written = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]

@@ -15,13 +15,14 @@ from hexarec.serve.keys import Caller
 from hexarec.serve.page.figures import Figure
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageForm, PageJobs, PageRead, backend_of, request_id_of, tenant_of
+from hexarec.serve.page.session import PageForm, PageJobs, PageRead
 from hexarec.serve.page.values.drill import drill, lists_of, users_like
 from hexarec.serve.page.values.leaders import comparison_of, table_csv, table_of
 from hexarec.serve.page.values.plots import compared, figures_of
 from hexarec.serve.page.values.progress import Watched, watched
 from hexarec.serve.page.values.runs import Run, headline, lines_of, run_of
 from hexarec.serve.page.words import language_of
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.settings import RUNS
 
 router: APIRouter = page_router()

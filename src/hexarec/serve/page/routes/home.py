@@ -15,10 +15,11 @@ from hexarec.serve.live.search import grounder_of
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageRead, PageRecommend, backend_of, request_id_of, tenant_of
+from hexarec.serve.page.session import PageRead, PageRecommend
 from hexarec.serve.page.values.home import health
 from hexarec.serve.page.values.lists import Card, Shown, cards_of, shown
 from hexarec.serve.page.words import language_of
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 
 router: APIRouter = page_router()

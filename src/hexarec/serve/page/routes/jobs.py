@@ -15,8 +15,9 @@ from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageForm, PageJobs, PageRead, backend_of, request_id_of, tenant_of
+from hexarec.serve.page.session import PageForm, PageJobs, PageRead
 from hexarec.serve.page.values.jobs import PAGES, job_lines, startable, told, wanted
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 
 router: APIRouter = page_router()
 JobId = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]

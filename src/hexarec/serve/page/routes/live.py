@@ -11,9 +11,10 @@ from hexarec.serve.exposure import drift
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageRead, backend_of, tenant_of
+from hexarec.serve.page.session import PageRead
 from hexarec.serve.page.values.live import DAYS, drift_figure, spending, traffic_figure
 from hexarec.serve.page.words import language_of, word
+from hexarec.serve.request import backend_of, tenant_of
 
 router: APIRouter = page_router()
 Form = Literal["json", "svg", "csv"]

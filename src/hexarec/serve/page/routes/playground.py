@@ -16,14 +16,7 @@ from hexarec.serve.live.search import grounder_of
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import (
-    PageForm,
-    PageRead,
-    PageRecommend,
-    backend_of,
-    request_id_of,
-    tenant_of,
-)
+from hexarec.serve.page.session import PageForm, PageRead, PageRecommend
 from hexarec.serve.page.values.lists import cards_of
 from hexarec.serve.page.values.playground import (
     LENGTH,
@@ -40,6 +33,7 @@ from hexarec.serve.page.values.playground import (
 )
 from hexarec.serve.page.values.waterfall import moves_of
 from hexarec.serve.page.words import language_of
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 
 router: APIRouter = page_router()

@@ -12,10 +12,11 @@ from starlette.datastructures import FormData
 from hexarec.serve.errors import LimitError
 from hexarec.serve.page.render import THEME, THEMES, page
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import COOKIE, PageForm, backend_of, kept_in_cookie, request_id_of, viewer_of
+from hexarec.serve.page.session import COOKIE, PageForm, kept_in_cookie, viewer_of
 from hexarec.serve.page.words import COOKIE as LANGUAGE
 from hexarec.serve.page.words import LANGUAGES
 from hexarec.serve.passes import closed, opened_by
+from hexarec.serve.request import backend_of, request_id_of
 
 router: APIRouter = page_router()
 YEAR = 365 * 86_400.0

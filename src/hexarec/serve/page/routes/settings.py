@@ -12,15 +12,7 @@ from hexarec.serve.keyring import issued, known, replaced, revoked
 from hexarec.serve.keys import ROLES, SCOPES, Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import (
-    COOKIE,
-    PageAdmin,
-    PageForm,
-    backend_of,
-    kept_in_cookie,
-    request_id_of,
-    tenant_of,
-)
+from hexarec.serve.page.session import COOKIE, PageAdmin, PageForm, kept_in_cookie
 from hexarec.serve.page.values.settings import (
     LIMITS,
     audit_page,
@@ -30,6 +22,7 @@ from hexarec.serve.page.values.settings import (
     wanted_key,
 )
 from hexarec.serve.passes import is_pass, new_session
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.settings import OWN
 
 router: APIRouter = page_router()

@@ -15,9 +15,10 @@ from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
-from hexarec.serve.page.session import PageForm, PageJobs, PageRead, backend_of, request_id_of, tenant_of
+from hexarec.serve.page.session import PageForm, PageJobs, PageRead
 from hexarec.serve.page.values.simulate import DEFAULTS, KIND, figures_of, models, run_of, runs, wanted
 from hexarec.serve.page.words import language_of, word
+from hexarec.serve.request import backend_of, request_id_of, tenant_of
 from hexarec.serve.store.rows import JobRow
 
 router: APIRouter = page_router()
