@@ -71,7 +71,7 @@ class Store:
         return find_key(self._reader, id)
 
     def close(self) -> None:
-        """Write what waits, empty SQLite's log into its file, and let go of the connections."""
+        """Write what waits, let go of the connections, and empty SQLite's log into its file unless somebody looks."""
         self._writer.close()
         self._reader.dispose()
         try:
