@@ -190,13 +190,20 @@ def classic(home: Path, duration: float) -> dict[str, Any]:
         print(name, made[name], flush=True)
     before = server.rss
     peak = float(made["saturated"]["a second"])
-    load = asyncio.run(Load(server.port, 900).run(bodies(), "/v1/recommend", 10 * peak, duration))
-    made["ten times too much"] = load.told(duration) | {"megabytes more": round(server.rss - before, 1)}
+    for name, times in (("three times too much", 3), ("ten times too much", 10)):
+        load = asyncio.run(Load(server.port, 900).run(bodies(), "/v1/recommend", times * peak, duration))
+        made[name] = load.told(duration) | {"megabytes more": round(server.rss - before, 1)}
+        print(name, made[name], flush=True)
     time.sleep(1.0)
     load = asyncio.run(Load(server.port, 32).run(bodies(), "/v1/recommend", 100.0, 5.0))
     made["a second later, 100 a second"] = load.told(5.0)
     made["event to changed answer"] = asyncio.run(_freshness(server.port))
     made["stopped in s"] = round(server.stop(), 2)
+    server = Server(home, workers=2)
+    asyncio.run(Load(server.port, 8).run(bodies(), "/v1/recommend", 0, 6.0))
+    load = asyncio.run(Load(server.port, 32).run(bodies(), "/v1/recommend", 0, duration))
+    made["two processes, saturated"] = load.told(duration)
+    server.stop()
     return made
 
 

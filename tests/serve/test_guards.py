@@ -2,15 +2,25 @@
 
 import asyncio
 import json
+import pickle
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from hexarec.serve.http import guards
 from hexarec.serve.http.app import make_app
+from hexarec.serve.http.connections import Connection, Door
 from hexarec.serve.http.guards import SAFE_HEADERS, Guards
 from hexarec.serve.settings import Settings
 
@@ -297,25 +307,28 @@ def test_metrics_have_no_words_of_callers(bare):
     assert "very" not in told and '"/v1/items/{item_id}"' in told and 'method="other"' in told
 
 
-def test_a_real_server_closes_slow_connections(tmp_path):
-    """Half a request, sent and left: the connection is closed, and others are answered meanwhile."""
-    import socket
-    import threading
-
-    import uvicorn
-
-    from hexarec.serve.http.connections import patient
-
-    app = make_app(backend_over(tmp_path / "home"))
+@contextmanager
+def behind_the_door(app):
+    """The port of a real server whose connections are ours."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http=patient(0.5), ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http=Connection, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.02)
     try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def test_a_real_server_closes_slow_connections(tmp_path):
+    """Half a request, sent and left: the connection is closed, and others are answered meanwhile."""
+    app = make_app(backend_over(tmp_path / "home", read_seconds=0.5))
+    with behind_the_door(app) as port:
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
         for i, one in enumerate(slow):
             one.sendall(
@@ -327,7 +340,7 @@ def test_a_real_server_closes_slow_connections(tmp_path):
                 time.sleep(0.6)  # between two requests a connection may rest as long as keep-alive says
         for one in slow:
             one.settimeout(2.0)
-            assert one.recv(100) == b"" or True
+            assert one.recv(100) == b""
             one.close()
         started = time.monotonic()
         with socket.create_connection(("127.0.0.1", port)) as drip:
@@ -338,6 +351,46 @@ def test_a_real_server_closes_slow_connections(tmp_path):
                     drip.sendall(b"x: y\r\n")
                     time.sleep(0.1)
         assert time.monotonic() - started < 2.5
-    finally:
-        server.should_exit = True
-        thread.join(10)
+
+
+def test_one_too_many_is_refused_by_the_connection_and_may_ask_again():
+    held, refused = threading.Event(), []
+
+    @asynccontextmanager
+    async def life(app):
+        yield {"door": Door(5.0, 2, lambda: refused.append(1))}
+
+    async def slow(request):
+        while request.url.path == "/held" and not held.is_set():
+            await asyncio.sleep(0.01)
+        return PlainTextResponse("answered")
+
+    app = Starlette(routes=[Route("/{rest}", slow, methods=["GET", "POST"])], lifespan=life)
+    with behind_the_door(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with ThreadPoolExecutor(2) as pool:
+            inside = [pool.submit(httpx.get, f"http://127.0.0.1:{port}/held", timeout=10) for _ in range(2)]
+            while httpx.get(f"http://127.0.0.1:{port}/look").status_code == 200:
+                time.sleep(0.01)  # until both are inside
+            before = len(refused)
+            told = client.post("/any", content=b"x" * 200_000)  # its body is thrown away
+            assert told.status_code == 503 and told.json()["error"]["type"] == "overloaded"
+            assert told.json()["error"]["request_id"] == told.headers["x-request-id"]
+            assert told.headers["retry-after"] == "1" and told.headers.get("connection") != "close"
+            again = client.head("/any")
+            assert again.status_code == 503 and again.content == b""
+            assert client.get("/any").status_code == 503  # nothing of the head's body stands in its way
+            assert client.get("/any", headers={"connection": "close"}).status_code == 503
+            assert len(refused) == before + 4
+            asks = b"GET /any HTTP/1.1\r\nhost: x\r\n\r\n" * 3
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as piped:  # several without waiting
+                piped.sendall(asks)
+                got = b""
+                while got.count(b"HTTP/1.1 503") < 3:
+                    got += piped.recv(65_536)
+            held.set()
+            assert [one.result().text for one in inside] == ["answered"] * 2
+        assert client.get("/any").text == "answered"
+
+
+def test_connections_can_be_handed_to_the_other_processes_of_a_server():
+    assert pickle.loads(pickle.dumps(Connection)) is Connection  # uvicorn starts them anew and sends them this

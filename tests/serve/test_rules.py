@@ -136,7 +136,7 @@ def test_events_within_the_window_count(served):
     served.shelf.add_events(late)
     watch = Watch()
     assert watch.look(served, 300.0) == []
-    served.shelf.add_events([replace(one, id=f"in{n}", time=30.0) for n, one in enumerate(late)])
+    served.shelf.add_events([one._replace(id=f"in{n}", time=30.0) for n, one in enumerate(late)])
     assert watch.look(served, 310.0) == ["home"]
 
 

@@ -38,6 +38,7 @@ class Metrics:
         self.events = Counter("hexarec_events", "Events received", ("verdict",), **more)
         self.shown = Counter("hexarec_shown", "Lists shown", **more)
         self.lost = Counter("hexarec_unlogged", "Shown lists that could not be logged", **more)
+        self.overload = Counter("hexarec_overload", "Requests refused unread because too many were answered", **more)
         self.waiting = Gauge("hexarec_waiting", "Questions that wait", **more)
 
     def text(self) -> bytes:

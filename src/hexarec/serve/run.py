@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from hexarec.core import OptionError
 from hexarec.serve.backend import Backend
 from hexarec.serve.http.app import make_app
-from hexarec.serve.http.connections import patient
+from hexarec.serve.http.connections import Connection
 from hexarec.serve.observe import log_to
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings
@@ -81,6 +81,17 @@ def one_heap() -> None:
         ctypes.CDLL(None).mallopt(ARENAS, 1)
 
 
+def one_thread_a_product() -> None:
+    """Let numpy multiply matrices in the thread that asks.
+
+    Those of a batch of questions are small; a second thread for them would wait for the next one at full speed, and
+    take the core that reads and writes requests.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
+
+
 def _check_free(settings: Settings) -> None:
     """Raise OptionError when somebody else listens there already."""
     import errno
@@ -104,11 +115,12 @@ def listen(settings: Settings) -> None:
     import uvicorn
 
     _check_free(settings)
+    one_thread_a_product()
     log_to(sys.stderr)
     common = {
         "host": settings.host, "port": settings.port, "log_config": None, "access_log": False, "server_header": False,
         "h11_max_incomplete_event_size": 65_536, "timeout_keep_alive": 15, "ws": "none",
-        "http": patient(settings.read_seconds),
+        "http": Connection,
         "timeout_graceful_shutdown": max(int(settings.stop_seconds), 1), "backlog": 2_048,
     }  # fmt: skip
     if settings.workers == 1:
@@ -130,6 +142,7 @@ def from_environment() -> FastAPI:
     from hexarec.serve.settings import settings_of
 
     one_heap()
+    one_thread_a_product()
     log_to(sys.stderr)
     told = json.loads(os.environ[SETTINGS])
     origin = told.pop("origin")

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import hexarec
 from hexarec.serve.backend import Backend
 from hexarec.serve.http import faults
+from hexarec.serve.http.connections import Door
 from hexarec.serve.http.guards import Guards
 from hexarec.serve.http.routes import ROUTERS, gorse
 from hexarec.serve.http.shapes import Error
@@ -44,7 +45,7 @@ def make_app(backend: Backend) -> FastAPI:
     """The API over a backend; the backend starts and ends with the application."""
 
     @contextlib.asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Door]]:
         backend.start()
         runner = Runner(backend.service) if backend.settings.background else None
         if runner is not None:
@@ -52,7 +53,9 @@ def make_app(backend: Backend) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             for enter in app.state.entered:
                 await stack.enter_async_context(enter())
-            yield
+            settings = backend.settings
+            most = settings.calls + settings.waiting
+            yield {"door": Door(settings.read_seconds, most, backend.metrics.overload.inc)}
         if runner is not None:
             runner.close(backend.settings.stop_seconds)
         backend.close()

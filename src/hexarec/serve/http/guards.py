@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hexarec.serve.addresses import SLASH
+from hexarec.serve.http.connections import OVERLOAD
 from hexarec.serve.http.faults import Refused, told
 from hexarec.serve.settings import LOOPBACK, Settings
 
@@ -88,7 +89,9 @@ class Guards:
         if len(scope["path"]) > 4_096 or len(scope["query_string"]) > 16_384:
             raise Refused(414, "too_long", "the address is too long")
         if self._running > self.settings.calls + self.settings.waiting:
-            raise Refused(503, "overloaded", "too many requests are being answered", "ask again in a second")
+            if "door" in scope["state"]:
+                scope["state"]["door"].refused()
+            raise OVERLOAD
 
     def _check_origin(self, scope: Scope, headers: Mapping[bytes, bytes], origin: str) -> None:
         """A page of another site may only call when its origin is listed: no forged request from a browser.
@@ -192,10 +195,9 @@ async def _refuse(send: Send, refused: Refused, request_id: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
+        # who is refused for want of time keeps the connection: to open another costs more than the refusal
+        (b"retry-after", b"1") if refused.status_code == 503 else (b"connection", b"close"),
     ]
-    if refused.status_code == 503:
-        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": refused.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -80,15 +80,13 @@ def queries_of(
     catalog: Catalog, asks: Sequence[Ask], pasts: Sequence[Sequence[EventRow]], now: float, like: float | None = None
 ) -> Queries:
     """The asks as one batch, in their order. Events of items the catalog lacks are left out."""
-    rows = [catalog.rows([event.item for event in past]) for past in pasts]
-    kept = [
-        [event for event, row in zip(past, found, strict=True) if row >= 0]
-        for past, found in zip(pasts, rows, strict=True)
-    ]
-    flat = [event for past in kept for event in past]
+    every = [event for past in pasts for event in past]
+    rows = catalog.rows([event.item for event in every])
+    asker = np.repeat(np.arange(len(asks)), [len(past) for past in pasts])
+    flat = [event for event, row in zip(every, rows.tolist(), strict=True) if row >= 0]
     history = History(
-        offsets_of(np.array([len(past) for past in kept], np.int64)),
-        np.concatenate([found[found >= 0] for found in rows]).astype(np.int32),
+        offsets_of(np.bincount(asker[rows >= 0], minlength=len(asks))),
+        rows[rows >= 0],
         np.array([event.time for event in flat], np.float64),
         np.array([_KIND.get(event.kind, _KIND["click"]) for event in flat], np.int8),
         np.array([np.nan if event.value is None else event.value for event in flat], np.float32),

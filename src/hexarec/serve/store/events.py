@@ -96,12 +96,13 @@ class Events(Access):
         self, who: str, ids: Sequence[str], most: int, source: str | None, before: float
     ) -> dict[str, list[EventRow]]:
         found: dict[str, list[Any]] = defaultdict(list)
+        place = EventRow._fields.index(who)
         for some in chunks(list(dict.fromkeys(ids)), _AT_ONCE):
             size = 1 << (len(some) - 1).bit_length()  # few sizes, so that every statement is compiled once
             asked = {f"who{n}": some[n] if n < len(some) else None for n in range(size)}
             values = {"tenant": self.tenant, "most": most, "source": source, "before": before, **asked}
             for row in self._rows(_newest(who, source is None, size), values):
-                found[getattr(row, who)].append(row)
+                found[row[place]].append(row)
         return {one: [EventRow(*row[:-1]) for row in sorted(rows, key=_WHEN)] for one, rows in found.items()}
 
     def _checked(self, event: EventRow) -> dict[str, Any]:

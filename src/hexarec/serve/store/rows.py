@@ -1,18 +1,17 @@
-"""What the store keeps, as values: one frozen dataclass per kind of row. Times are unix seconds UTC."""
+"""What the store keeps, as values: one frozen class per kind of row. Times are unix seconds UTC."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["new", "same", "conflict", "erased"]
 """Of an event that was sent: written now; already there with equal content; there with other content, not written; of a
 user who was erased after it, not written."""
 
 
-@dataclass(frozen=True)
-class EventRow:
+class EventRow(NamedTuple):  # a tuple, because a question reads hundreds of them
     """One event. `id` is made by the client and counts once for ever. `user` or `session` is given.
 
     kind is one of core.KINDS. timed: whether the client said the time; the time of arrival is no part of the content.
