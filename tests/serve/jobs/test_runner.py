@@ -8,11 +8,12 @@ from tests.serve.jobs.conftest import eventually
 from tests.serve.jobs.stages import kind_that, stepping
 
 from hexarec.core import OptionError, current
-from hexarec.serve.jobs import runner as module
+from hexarec.serve.jobs import work as module
 from hexarec.serve.jobs.files import KEPT, folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.progress import Progress, eta
-from hexarec.serve.jobs.runner import TRIES, Runner
+from hexarec.serve.jobs.runner import Runner
+from hexarec.serve.jobs.work import TRIES
 from hexarec.serve.store.rows import JobRow
 
 
