@@ -15,7 +15,7 @@ from hexarec.core import Budget, Cancel, run
 from hexarec.core.errors import BudgetError, CancelledError, DataError, HexarecError, StateError
 from hexarec.serve.jobs.files import pruned
 from hexarec.serve.jobs.kinds import KINDS
-from hexarec.serve.jobs.progress import Progress
+from hexarec.serve.jobs.progress import Progress, eta, stage_of
 from hexarec.serve.limits import Limits
 from hexarec.serve.purse import Purse
 from hexarec.serve.store.rows import JobRow, KeyRow
@@ -31,6 +31,8 @@ LINES = 200
 """Phases that a job's log names at most."""
 ENDINGS = 8
 """Tries to write how a job ended, while the store is busy or down."""
+TOLD = 30.0
+"""Seconds between two lines of the server's log on one job."""
 
 
 @dataclass(eq=False)
@@ -45,6 +47,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self._over = threading.Event()
+        self._begun = self._told_at = time.monotonic()
         self._lines = 0
         self._lost = self._stopped = False
         self._limits = Limits(self.tenant.shelf)
@@ -60,10 +63,12 @@ class Work:
     def work(self, scratch: Path) -> None:
         """Do the job and write how it ended; what it needs no more is deleted."""
         self._say(f"{self.worker} begins, try {self.job.attempts}")
+        self._tell("job begins", attempt=self.job.attempts)
         self._beater.start()
         state, result, error = self._outcome(scratch)
         self._over.set()
         self._beater.join()
+        self._tell("job ended", state=state)
         for turn in range(ENDINGS):
             try:
                 self._end(state, result, error, scratch)
@@ -188,3 +193,20 @@ class Work:
             if row.cancel:
                 self._stopped = False
                 self.cancel.set()
+            self._tell_progress(row)
+
+    def _tell_progress(self, row: JobRow) -> None:
+        """How far the job is, in the server's log, when the last line of it is old enough."""
+        if time.monotonic() - self._told_at < TOLD:
+            return
+        self._told_at, left = time.monotonic(), eta(row)
+        share = round(row.done / row.total, 4) if row.total else None
+        self._tell(
+            "job progress", stage=stage_of(row.phase), share=share, eta_s=None if left is None else round(left, 1)
+        )
+
+    def _tell(self, what: str, **more: Any) -> None:
+        """A line of the server's log: numbers and words of ours, no name that somebody gave."""
+        job, seconds = self.job, round(time.monotonic() - self._begun, 1)
+        fields = {"job": job.id, "tenant": self.tenant.name, "kind": job.kind, "seconds": seconds, **more}
+        log.info(what, extra={"fields": fields})
