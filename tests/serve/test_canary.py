@@ -15,10 +15,12 @@ from hexarec.serve import observe
 from hexarec.serve.http.app import make_app
 from hexarec.serve.http.routes import users
 from hexarec.serve.jobs import work
+from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.keys import made_key
 
 from .conftest import URL, backend_over
+from .jobs.stages import kind_that, stepping
 from .test_access import called
 
 MAIL, SAID = "canary.person@canary.example", "canary-words-of-a-prompt-5c1e"
@@ -112,9 +114,12 @@ def test_nothing_leaks(tmp_path, seen, monkeypatch, capsys):
             "/v1/jobs",
             json={"kind": "fit", "args": {"config": {"retrieve": [{"use": "popular", "name": SAID}]}}},
         )
+        Runner(backend.service).one()
         with monkeypatch.context() as often:
             often.setattr(work, "TOLD", 0.0)
-            Runner(backend.service, beat=0.005).one()
+            often.setitem(KINDS, "fit", kind_that(KINDS["fit"], stepping(50, 0.02, f"fit {SAID}")))
+            ask("POST", "/v1/jobs", json={"kind": "fit", "args": {}})
+            Runner(backend.service, beat=0.05).one()
         with monkeypatch.context() as broken:
             broken.setattr(users, "told", lambda row: (_ for _ in ()).throw(RuntimeError(f"{MAIL} {SAID} {secret}")))
             client.put(f"/v1/users/{MAIL}", json={"attributes": {"a": SAID}}, headers=head)
