@@ -11,7 +11,7 @@ from tests.serve.jobs.conftest import eventually
 from tests.serve.jobs.stages import kind_that, stepping
 
 import hexarec
-from hexarec.core import OptionError, current
+from hexarec.core import OptionError, StateError, current
 from hexarec.serve.jobs import work as module
 from hexarec.serve.jobs.files import KEPT, folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
@@ -244,6 +244,66 @@ def test_tenants_take_turns(tenant, runner, working):
     assert runner.one() and runner.one()
     assert other.shelf.job(late.id).state == "done"
     assert [job.state for job in tenant.shelf.jobs()] == ["waiting", "waiting", "done"]
+
+
+def test_a_tenant_that_cannot_be_opened_keeps_no_other_from_its_jobs(tenant, runner, working, monkeypatch):
+    """Also a worker that has just started, and begins with the first name."""
+    working(stepping(1, 0.0))
+    for name in ("a", "z"):
+        tenant.service.tenant(name).shelf.put_users([])
+    job = tenant.shelf.add_job("fit", {})
+    opened = tenant.service.tenant
+
+    def tenant_of(name="default"):
+        if name in ("a", "z"):
+            raise StateError("its settings are damaged")
+        return opened(name)
+
+    monkeypatch.setattr(tenant.service, "tenant", tenant_of)
+    assert runner.one() and tenant.shelf.job(job.id).state == "done" and not runner.one()
+    seen = []
+    runner._for_each("no", lambda one: seen.append(one.name))
+    assert seen == ["default"]
+
+
+def test_a_disk_that_refuses_the_folder_of_a_job_fails_the_job_and_not_the_runner(tenant, runner, working):
+    working(stepping(1, 0.0))
+    folder = folder_of(tenant, "x").parent
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file where the folder should be")
+    job = tenant.shelf.add_job("fit", {})
+    assert runner.one()
+    ended = tenant.shelf.job(job.id)
+    assert ended.state == "failed" and ended.error.startswith("the disk or the network refused")
+    folder.unlink()
+    tenant.shelf.resume_job(job.id)
+    assert runner.one() and tenant.shelf.job(job.id).state == "done"
+
+
+def test_a_folder_that_cannot_be_emptied_makes_no_done_job_a_failed_one(tenant, runner, working, monkeypatch):
+    working(stepping(1, 0.0))
+    monkeypatch.setattr(module, "pruned", lambda *_: (_ for _ in ()).throw(OSError(16, "busy", "/secret")))
+    job = tenant.shelf.add_job("fit", {})
+    assert runner.one() and tenant.shelf.job(job.id).state == "done"
+
+
+def test_a_fault_in_a_round_ends_no_runner(tenant, working, monkeypatch):
+    working(stepping(1, 0.0))
+    rounds = []
+    runner = Runner(tenant.service, poll=0.01, beat=0.02)
+    usual = runner.one
+
+    def one():
+        rounds.append(1)
+        if len(rounds) < 3:
+            raise RuntimeError("a fault of ours")
+        return usual()
+
+    monkeypatch.setattr(runner, "one", one)
+    job = tenant.shelf.add_job("fit", {})
+    runner.start()
+    assert eventually(lambda: tenant.shelf.job(job.id).state == "done")
+    runner.close()
 
 
 def test_the_budget_of_a_job_holds(tenant, runner, working):

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hexarec.core.errors import HexarecError
@@ -61,56 +62,74 @@ class Runner:
             self._thread.join(seconds)
 
     def work(self) -> None:
-        """Take jobs until stopped."""
+        """Take jobs until stopped; a fault of ours ends no more than the round it happens in."""
         while not self._stop.is_set():
-            self._look_for_refits()
-            self._sweep()
-            if not self.one():
+            try:
+                self._look_for_refits()
+                self._sweep()
+                worked = self.one()
+            except Exception:
+                log.exception("a round of jobs failed")
+                worked = False
+            if not worked:
                 self._stop.wait(self._poll)
 
     def one(self) -> bool:
-        """Work on one waiting job, if there is one; tenants take turns."""
-        try:
-            names = self._service.store.tenants()
-            for name in [*(one for one in names if one > self._last), *(one for one in names if one <= self._last)]:
+        """Work on one waiting job, if there is one; tenants take turns, and one that fails keeps none from the next."""
+        for name in self._names():
+            try:
                 tenant = self._service.tenant(name)
                 job = tenant.shelf.claim_job(self.worker, tuple(KINDS), self._stale)
-                if job is not None:
-                    self._last = name
-                    self._work_on(tenant, job)
-                    return True
+            except HexarecError as error:
+                log.warning("no job of tenant %s could be taken: %s", name, error.message)
+                continue
+            if job is not None:
+                self._last = name
+                self._work_on(tenant, job)
+                return True
+        return False
+
+    def _names(self) -> list[str]:
+        """The tenants, beginning behind the one that was served last; none while the store cannot say."""
+        try:
+            names = self._service.store.tenants()
         except HexarecError as error:
             log.warning("no job could be taken: %s", error.message)
-        return False
+            return []
+        return [*(one for one in names if one > self._last), *(one for one in names if one <= self._last)]
 
     def _work_on(self, tenant: Tenant, job: JobRow) -> None:
         working = self._now = Work(tenant, job, self.worker, self._every)
         if self._stop.is_set():
             working.stop()
-        scratch = folder_of(tenant, job.id)
-        scratch.mkdir(parents=True, exist_ok=True)
-        working.work(scratch)
-        self._now = None
+        try:
+            working.work(folder_of(tenant, job.id))
+        finally:
+            self._now = None
 
     def _look_for_refits(self) -> None:
         hours = self._service.settings.refit_hours
         if not hours or time.monotonic() - self._looked < LOOKED:
             return
         self._looked = time.monotonic()
-        try:
-            for name in self._service.store.tenants():
-                queue_refits(self._service.tenant(name), hours, time.time())
-        except HexarecError as error:
-            log.warning("refits could not be queued: %s", error.message)
+        self._for_each("refits could not be queued", lambda tenant: queue_refits(tenant, hours, time.time()))
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept < SWEEP:
             return
         self._swept = time.monotonic()
-        try:
-            for name in self._service.store.tenants():
-                tenant, now = self._service.tenant(name), time.time()
-                swept(tenant, now)
-                tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)
-        except (HexarecError, OSError) as error:
-            log.warning("old jobs and talks could not be deleted: %s", error)
+        self._for_each("old jobs and talks could not be deleted", _swept)
+
+    def _for_each(self, failed: str, act: Callable[[Tenant], object]) -> None:
+        """Do something for every tenant, also behind one for which it fails."""
+        for name in self._names():
+            try:
+                act(self._service.tenant(name))
+            except (HexarecError, OSError) as error:
+                log.warning("tenant %s: %s: %s", name, failed, error)
+
+
+def _swept(tenant: Tenant) -> None:
+    now = time.time()
+    swept(tenant, now)
+    tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)

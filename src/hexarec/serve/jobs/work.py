@@ -84,6 +84,7 @@ class Work:
     def _outcome(self, scratch: Path) -> tuple[str, dict[str, Any] | None, str | None]:
         """(state, result, error) of the work."""
         try:
+            scratch.mkdir(parents=True, exist_ok=True)
             with self._payer() as purse:
                 return "done", purse.paying(self._result, scratch), None
         except CancelledError:
@@ -154,7 +155,14 @@ class Work:
         self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
         shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
         if state == "done":  # what failed or was cancelled may be resumed
-            pruned(scratch, None if result is None else result.get("file") or result.get("folder"))
+            self._prune(scratch, None if result is None else result.get("file") or result.get("folder"))
+
+    def _prune(self, scratch: Path, result: str | None) -> None:
+        """Delete what the job needs no more; what cannot be deleted makes no job that is done a failed one."""
+        try:
+            pruned(scratch, result)
+        except OSError as error:
+            log.warning("job %s: its folder could not be emptied: %s", self.job.id, error.strerror)
 
     def _hear(self, event: dict[str, Any]) -> None:
         self._progress.hear(event)
