@@ -94,6 +94,12 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    @property
+    def cpu(self) -> float:
+        """Milliseconds of processor time used so far."""
+        told = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return 1000 * (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> float:
         """Stop it as an operator would; seconds until it has ended."""
         started = time.monotonic()
@@ -260,20 +266,27 @@ def cache(home: Path, questions: int = 200, seconds: float = 0.05) -> dict[str, 
         for user in range(questions, questions + 20):  # warm
             asked(without, user, 0), asked(kept, user, 0)
         pairs = np.zeros((questions, 2))
+        used = [[one.cpu for one in servers]]
         for user in range(questions):
             for column in (0, 1) if user % 2 else (1, 0):
                 pairs[user, column] = asked(servers[column], user, 0)
+        used.append([one.cpu for one in servers])
         again = np.array([asked(kept, user, 1) for user in range(questions)])
+        used.append([one.cpu for one in servers])
         for one in servers:
             httpx_of[one].close()
             one.stop()
     added = pairs[:, 1] - pairs[:, 0]
     low, high = np.percentile(added[rng(0, "cache").integers(0, questions, (2_000, questions))].mean(1), [2.5, 97.5])
-    columns = {"asked, nothing kept": pairs[:, 0], "asked and kept": pairs[:, 1], "kept before": again}
+    spent = np.diff(used, axis=0) / questions
+    columns = {
+        "asked, nothing kept": (pairs[:, 0], spent[0, 0]), "asked and kept": (pairs[:, 1], spent[0, 1]),
+        "kept before": (again, spent[1, 1]),
+    }  # fmt: skip
     made: dict[str, Any] = {
-        name: {"p50 ms": round(float(np.median(one)), 2), "p99 ms": round(float(np.percentile(one, 99)), 2)}
-        for name, one in columns.items()
-    }
+        name: {"p50 ms": round(float(np.median(one)), 2), "p99 ms": round(float(np.percentile(one, 99)), 2),
+               "processor ms": round(float(cpu), 2)} for name, (one, cpu) in columns.items()
+    }  # fmt: skip
     made["a miss adds, ms"] = {"median": round(float(np.median(added)), 2), "mean": round(float(added.mean()), 2),
                                "of 95 %": [round(float(low), 2), round(float(high), 2)]}  # fmt: skip
     return made
