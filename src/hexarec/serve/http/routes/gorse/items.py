@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -23,7 +24,7 @@ from hexarec.serve.http.routes.gorse.shapes import (
     moment_of,
     seconds_of,
 )
-from hexarec.serve.http.routes.items import found, stored
+from hexarec.serve.http.routes.items import changed, found, stored
 from hexarec.serve.http.shapes import MOST_ITEMS
 from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import ItemRow
@@ -63,7 +64,7 @@ def item(request: Request, caller: MayRead, item_id: ItemInPath) -> Item:
 @router.patch("/item/{item_id}", openapi_extra=needs("write"))
 def patch_item(request: Request, caller: MayWrite, item_id: ItemInPath, body: ItemPatch) -> Success:
     """Change some fields of an item; labels and categories as a whole."""
-    stored(request, caller, [_patched(found(tenant_of(request, caller), item_id), body)])
+    changed(request, caller, item_id, partial(_patched, patch=body))
     return Success(RowAffected=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -63,13 +64,7 @@ def user(request: Request, caller: MayRead, user_id: UserInPath) -> User:
 @router.patch("/user/{user_id}", openapi_extra=needs("write"))
 def patch_user(request: Request, caller: MayWrite, user_id: UserInPath, body: UserPatch) -> Success:
     """Change some fields of a user, labels as a whole; who is known by events only states them first."""
-    shelf = tenant_of(request, caller).shelf
-    old = shelf.user(user_id) or UserRow(user_id, {})
-    labels = dict(old.attributes)
-    comment = labels.pop("comment", None)
-    if body.Labels is not None:
-        labels = attributes_of(body.Labels)
-    shelf.put_users([replace(old, attributes=_joined(labels, comment if body.Comment is None else body.Comment))])
+    tenant_of(request, caller).shelf.change_user(user_id, partial(_patched, patch=body))
     return Success(RowAffected=1)
 
 
@@ -81,6 +76,14 @@ def delete_user(request: Request, caller: MayAdmin, user_id: UserInPath) -> Succ
     tenant.shelf.audit(caller.name, "erase user", "one user", request_id_of(request))
     tenant.shelf.scrub()
     return Success(RowAffected=counts["users"])
+
+
+def _patched(old: UserRow, patch: UserPatch) -> UserRow:
+    labels = dict(old.attributes)
+    comment = labels.pop("comment", None)
+    if patch.Labels is not None:
+        labels = attributes_of(patch.Labels)
+    return replace(old, attributes=_joined(labels, comment if patch.Comment is None else patch.Comment))
 
 
 def _user(row: UserRow) -> User:
