@@ -4,7 +4,7 @@ time from an event to a changed answer, overload, and memory over time.
 The server is a process of its own; the load generator below (asyncio, keep-alive connections, requests sent at fixed
 times whether or not answers came) runs in another on the same machine, so both share its cores.
 
-    python benchmarks/serving.py --out docs/results/serving [--soak 600]
+    python benchmarks/serving.py --out docs/results/serving [--soak 600] [--only cache]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ class Server:
         """Megabytes in memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    @property
+    def cpu(self) -> float:
+        """Milliseconds of processor time used so far."""
+        told = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return 1000 * (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> float:
         """Stop it as an operator would; seconds until it has ended."""
@@ -243,6 +250,55 @@ def over_a_model(home: Path, duration: float, seconds: float = 0.2) -> dict[str,
     return made
 
 
+def cache(home: Path, questions: int = 200, seconds: float = 0.05) -> dict[str, Any]:
+    """What the answers kept in the store save and cost: one question after another, each to a server that keeps none
+    and to one that does, by turns the first, over an endpoint that takes 50 ms; then all again to the second server."""
+    import httpx
+
+    def asked(server: Server, user: int, cached: int) -> float:
+        started = time.perf_counter()
+        made = httpx_of[server].post("/v1/recommend", json={"user_id": f"user-{user}", "n": 10}).json()
+        taken = 1000 * (time.perf_counter() - started)
+        assert made["usage"]["cached"] == cached and not made["degraded"], made
+        return taken
+
+    with Stub(latency=Latency(fixed=seconds)) as stub:
+        config = {**MODEL, "rank": {**MODEL["rank"], "lm": f"openai:{stub.url}#stub"}}
+        servers = []
+        for name, megabytes in (("none", 0.0), ("kept", 64.0)):
+            prepared(home / name, config)
+            servers.append(Server(home / name, lm_cache_mb=megabytes))
+        httpx_of = {one: httpx.Client(base_url=f"http://127.0.0.1:{one.port}", timeout=10.0) for one in servers}
+        without, kept = servers
+        for user in range(questions, questions + 20):  # warm
+            asked(without, user, 0), asked(kept, user, 0)
+        pairs = np.zeros((questions, 2))
+        used = [[one.cpu for one in servers]]
+        for user in range(questions):
+            for column in (0, 1) if user % 2 else (1, 0):
+                pairs[user, column] = asked(servers[column], user, 0)
+        used.append([one.cpu for one in servers])
+        again = np.array([asked(kept, user, 1) for user in range(questions)])
+        used.append([one.cpu for one in servers])
+        for one in servers:
+            httpx_of[one].close()
+            one.stop()
+    added = pairs[:, 1] - pairs[:, 0]
+    low, high = np.percentile(added[rng(0, "cache").integers(0, questions, (2_000, questions))].mean(1), [2.5, 97.5])
+    spent = np.diff(used, axis=0) / questions
+    columns = {
+        "asked, nothing kept": (pairs[:, 0], spent[0, 0]), "asked and kept": (pairs[:, 1], spent[0, 1]),
+        "kept before": (again, spent[1, 1]),
+    }  # fmt: skip
+    made: dict[str, Any] = {
+        name: {"p50 ms": round(float(np.median(one)), 2), "p99 ms": round(float(np.percentile(one, 99)), 2),
+               "processor ms": round(float(cpu), 2)} for name, (one, cpu) in columns.items()
+    }  # fmt: skip
+    made["a miss adds, ms"] = {"median": round(float(np.median(added)), 2), "mean": round(float(added.mean()), 2),
+                               "of 95 %": [round(float(low), 2), round(float(high), 2)]}  # fmt: skip
+    return made
+
+
 def soak(home: Path, duration: float) -> dict[str, Any]:
     """Memory while 100 questions and 20 events a second come in, in megabytes over time."""
     prepared(home, CLASSIC)
@@ -278,15 +334,23 @@ def main() -> None:
     told.add_argument("--out", type=Path)
     told.add_argument("--seconds", type=float, default=15.0, help="of each load")
     told.add_argument("--soak", type=float, default=0.0, help="seconds of the soak; 0 leaves it out")
+    told.add_argument("--only", choices=("classic", "over a model", "cache"), help="measure this alone")
     asked = told.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        made = {"classic": classic(Path(folder) / "classic", asked.seconds)}
-        print(json.dumps(made["classic"], indent=1), flush=True)
-        made["over a model"] = over_a_model(Path(folder) / "model", asked.seconds)
-        print(json.dumps(made["over a model"], indent=1), flush=True)
-        if asked.soak:
-            made["soak"] = soak(Path(folder) / "soak", asked.soak)
-            print(json.dumps(made["soak"], indent=1), flush=True)
+    made = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "classic": lambda: classic(folder / "classic", asked.seconds),
+            "over a model": lambda: over_a_model(folder / "model", asked.seconds),
+            "cache": lambda: cache(folder / "cache"),
+        }
+        if asked.only:
+            parts = {asked.only: parts[asked.only]}
+        elif asked.soak:
+            parts["soak"] = lambda: soak(folder / "soak", asked.soak)
+        for part, measured in parts.items():
+            made[part] = measured()
+            print(json.dumps({part: made[part]}, indent=1), flush=True)
     if asked.out:
         asked.out.with_suffix(".json").write_text(json.dumps(made, indent=1) + "\n")
 

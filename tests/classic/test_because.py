@@ -32,3 +32,19 @@ def test_a_sentence_is_shown_only_when_it_names_the_film_that_was_liked_and_what
     shown = Lists(CATALOG.key, np.array([0, 1]), np.array([1], np.int32), np.array([1.0], np.float32))
     words = stage.explain(QUERY, shown, None)[0].items[0]
     assert words.status == status and (words.text == said) == (status == "ok")
+
+
+def grounds(liked, item):
+    """What the reason for an item rests on for somebody who liked these, and its sentence."""
+    queries = Queries.one(CATALOG, history=[Event("", one, float(n), "like") for n, one in enumerate(liked)])
+    shown = Lists.of(CATALOG.key, [CATALOG.rows([item]).tolist()])
+    made = Because().fit(DATA).explain(queries, shown, None)[0]
+    kinds = [(one.kind, CATALOG.ids(np.array(one.items, np.int64))) for one in made.evidence[0]]
+    return kinds, made.items[0].text
+
+
+def test_an_item_that_was_met_is_no_reason_for_itself():
+    """A list may show what was met already; the item shares everything with itself."""
+    kinds, said = grounds(["ran", "land", "her"], "her")
+    assert kinds[0] == ("history", ["land"]) and "Because you liked La La Land" in said
+    assert [kind for kind, _ in grounds(["her"], "her")[0]] == ["popularity"]

@@ -104,6 +104,20 @@ def test_estimate_of_a_pipeline_counts_its_reasons_too(tmp_path):
     assert made["n"] == 100 and made["calls"] > 100
 
 
+def test_estimate_of_the_pipeline_of_a_file_with_a_bench(bench):
+    """A bench fits on its training part, once a seed, and words no reasons; `hexarec fit` does otherwise."""
+    made = answer("estimate", "-c", bench, "--queries", 7)["systems"]
+    assert {name: one["n"] for name, one in made.items()} == {"pipeline": 7}
+    assert made["pipeline"]["calls"] == 7
+    assert "of a bench" in fails("estimate", "-c", bench, "--queries", 7, "--seeds", "0,1")
+
+
+def test_estimate_without_a_bench_takes_no_options_of_one(tmp_path):
+    config = written(tmp_path, PIPELINE)
+    assert answer("estimate", "-c", config)["systems"]["pipeline"]["n"] == 1_000
+    assert "write [bench]" in fails("estimate", "-c", config, "--max-users", 5)
+
+
 def test_estimate_works_before_a_model_is_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("HEXAREC_MODELS", str(tmp_path / "none"))
     config = written(tmp_path, PIPELINE.replace("fake:overlap", "gguf:smollm2"))

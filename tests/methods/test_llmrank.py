@@ -139,7 +139,7 @@ def test_orders_are_pairwise_distinct_over_rounds_and_users():
     assert all(sorted(order) == list(range(48, 58)) for order in orders)
 
 
-def test_orders_follow_the_seed_the_moment_and_the_user_and_nothing_else():
+def test_orders_follow_the_seed_the_user_and_the_history_and_not_the_moment():
     def orders(queries, seed=0):
         ranker = LLMRank(Overlap(), backend="list").fit(DATA, seed=seed)
         return [note["orders"] for note in ranker.rank(queries, candidates(queries)).notes]
@@ -148,7 +148,25 @@ def test_orders_follow_the_seed_the_moment_and_the_user_and_nothing_else():
     assert orders(QUERIES) == base and orders(QUERIES.take(np.array([4]))) == [base[4]]
     assert orders(QUERIES, seed=1)[0] != base[0]
     assert orders(replace(QUERIES, seed=QUERIES.seed + 1))[0] != base[0]
-    assert orders(replace(QUERIES, now=QUERIES.now + 60))[0] != base[0]
+    assert orders(replace(QUERIES, now=QUERIES.now + 60)) == base
+    assert orders(QUERIES.with_history(QUERIES.history.last(2)))[0] != base[0]
+    everybody = np.zeros(len(QUERIES), np.int64)
+    same = QUERIES.with_history(QUERIES.history.take(everybody))
+    assert len({str(one) for one in orders(same)}) == len(QUERIES)
+
+
+def test_the_same_question_on_a_catalog_in_another_order_is_the_same_prompt():
+    """A server that reads its items anew may number them anew."""
+
+    def asked(catalog):
+        lm = Recording()
+        ranker = LLMRank(lm, backend="list").fit(replace(world("cold").data, catalog=catalog))
+        queries = Queries.one(catalog, user="u", history=["a", "b"])
+        ranker.rank(queries, Lists.of(catalog.key, [catalog.rows(["c", "d", "e", "f", "g"]).tolist()]))
+        return lm.asked
+
+    items = [Item(name, f"Title of {name}") for name in "abcdefg"]
+    assert asked(Catalog.of(items)) == asked(Catalog.of(items[::-1]))
 
 
 def test_the_prompt_shows_the_options_in_the_order_the_notes_say():

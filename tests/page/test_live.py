@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from hexarec.core import rng
+from hexarec.metrics.assignment import assign
 from hexarec.metrics.reference import Reference, Tags
 from hexarec.metrics.runs import measure
 from hexarec.serve import trials
@@ -34,7 +35,7 @@ def simulated(tenant, kind="ab", tau=0.1, *, lost=0, n=N):
     tenant.shelf.put_users([UserRow(f"u{i:03d}", {"plan": "paid" if i % 3 else "free"}) for i in range(n)])
     shown, events = [], []
     for i in range(n):
-        arm = trials.assign("s", f"u{i:03d}", ["control", "new"], [0.5, 0.5], "")
+        arm = assign("s", f"u{i:03d}", ["control", "new"], [0.5, 0.5], "")
         if arm == "new" and i < lost:
             continue
         some = [items[int(one)] for one in draw.permutation(len(items))[:5]]

@@ -1,5 +1,6 @@
 """`hexarec` as a process of its own, running the code that is tested."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,25 @@ import hexarec
 
 SOURCE = str(Path(hexarec.__file__).resolve().parents[1])
 ENTRY = "from hexarec.cli.main import main; main()"
+PIPELINE = """
+[data]
+path = "world:checkerboard"
+
+[[retrieve]]
+use = "itemknn"
+
+[[retrieve]]
+use = "popular"
+
+[explain]
+use = "because"
+"""
+
+
+def config(**serve):
+    """The text of a configuration over a tiny world; `serve` are settings of its server."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in serve.items()]
+    return "\n".join([PIPELINE, "[serve]", *lines, ""]) if serve else PIPELINE
 
 
 def environment(**more):

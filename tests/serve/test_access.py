@@ -1,6 +1,7 @@
 """Who may do what: every role at every route of both tenants, and nothing of one tenant shows at the other."""
 
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -300,3 +301,20 @@ def test_tools_show_no_deleted_item(served):
                    client.post("/v1/similar", json={"item_id": "gone"}, headers=head),
                    client.post("/v1/explanations", json={"item_id": "gone"}, headers=head)):  # fmt: skip
         assert "was here" not in answer.text and ("no item" in answer.text or "error" in answer.text)
+
+
+def test_events_that_tools_record_are_counted(served):
+    client, backend = served
+    head = key_for(backend, "events")
+
+    def counted(verdict):
+        found = re.search(
+            rf'^hexarec_events_total{{verdict="{verdict}"}} (.*)$', client.get("/metrics").text, re.MULTILINE
+        )
+        return float(found[1]) if found else 0.0
+
+    before = counted("new"), counted("same")
+    for _ in range(3):
+        told = {"item_id": "i001", "kind": "like", "user_id": "counted", "event_id": "counted"}
+        assert called(client, head, "tools/call", name="record_feedback", arguments=told).is_success
+    assert (counted("new"), counted("same")) == (before[0] + 1, before[1] + 2)

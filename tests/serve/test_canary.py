@@ -14,10 +14,13 @@ from hexarec.data.worlds import world
 from hexarec.serve import observe
 from hexarec.serve.http.app import make_app
 from hexarec.serve.http.routes import users
+from hexarec.serve.jobs import work
+from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.keys import made_key
 
 from .conftest import URL, backend_over
+from .jobs.stages import kind_that, stepping
 from .test_access import called
 
 MAIL, SAID = "canary.person@canary.example", "canary-words-of-a-prompt-5c1e"
@@ -112,6 +115,11 @@ def test_nothing_leaks(tmp_path, seen, monkeypatch, capsys):
             json={"kind": "fit", "args": {"config": {"retrieve": [{"use": "popular", "name": SAID}]}}},
         )
         Runner(backend.service).one()
+        with monkeypatch.context() as often:
+            often.setattr(work, "TOLD", 0.0)
+            often.setitem(KINDS, "fit", kind_that(KINDS["fit"], stepping(50, 0.02, f"fit {SAID}")))
+            ask("POST", "/v1/jobs", json={"kind": "fit", "args": {}})
+            Runner(backend.service, beat=0.05).one()
         with monkeypatch.context() as broken:
             broken.setattr(users, "told", lambda row: (_ for _ in ()).throw(RuntimeError(f"{MAIL} {SAID} {secret}")))
             client.put(f"/v1/users/{MAIL}", json={"attributes": {"a": SAID}}, headers=head)
@@ -130,7 +138,7 @@ def test_nothing_leaks(tmp_path, seen, monkeypatch, capsys):
     assert len([one for one in failed if one.status_code >= 400]) >= 15 and "hexarec.request_id" in told["traces"]
     hits = [(name, word) for name, text in told.items() for word in (MAIL, SAID, hidden) if word in text]
     assert hits == []
-    assert [name for name in ("log",) if "request" not in told[name]] == []
+    assert [word for word in ("request", "job begins", "job progress", "job ended") if word not in told["log"]] == []
     files = [path.read_bytes() for path in home.rglob("*") if path.is_file()]
     assert all(word.encode() not in raw for raw in files for word in (hidden, MAIL))
     everything = sum(map(len, told.values())) + sum(map(len, files))

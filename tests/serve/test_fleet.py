@@ -4,27 +4,11 @@ import time
 
 import httpx
 import pytest
-from tests.serve.processes import said, started
+from tests.serve.processes import config, said, started
 from tests.serve.running import free_port
 from tests.serve.store.postgres import Server, Unavailable
 
 from hexarec.serve.client import ApiError, Client
-
-CONFIG = """
-[data]
-path = "world:checkerboard"
-
-[[retrieve]]
-use = "itemknn"
-
-[[retrieve]]
-use = "popular"
-
-[serve]
-home = "{home}"
-store = "{store}"
-background = false
-"""
 
 
 @pytest.fixture
@@ -51,7 +35,9 @@ def eventually(true, folder, seconds=60):
 
 @pytest.mark.slow
 def test_two_servers_and_a_worker_are_one(tmp_path, postgres):
-    (tmp_path / "hexarec.toml").write_text(CONFIG.format(home=tmp_path / "home", store=postgres.create("fleet")))
+    (tmp_path / "hexarec.toml").write_text(
+        config(home=str(tmp_path / "home"), store=postgres.create("fleet"), background=False)
+    )
     ports = [free_port(), free_port()]
     first = started("serve", "--port", ports[0], cwd=tmp_path)
     one, two = (Client(f"http://127.0.0.1:{port}", retries=0) for port in ports)

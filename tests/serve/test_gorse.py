@@ -17,6 +17,14 @@ def api(tmp_path):
         yield client
 
 
+def eventually(true, seconds=10.0):
+    """Wait until it is; what follows the store looks several times a second."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def feedback(**more):
     return {"FeedbackType": "like", "UserId": "bob", "ItemId": "i001", "Timestamp": "2020-02-02T20:20:20Z", **more}
 
@@ -101,6 +109,96 @@ def test_categories_and_offsets(api):
     found = api.get("/api/recommend/bob", params={"category": "sea"}).json()
     assert set(found) == {"sea0", "sea1", "sea2"}
     assert api.get("/api/recommend/bob", params={"category": "sea", "offset": 1}).json() == found[1:]
+
+
+@pytest.mark.parametrize("path", ["popular", "latest", "recommend/bob?category=", "item/i001/neighbors"])
+def test_no_item_has_a_category_that_nobody_gave(api, path):
+    answer = api.get(f"/api/{path}{'' if path.endswith('=') else '/'}sea")
+    assert answer.status_code == 200 and answer.json() == []
+
+
+def test_a_patch_changes_what_it_names(api):
+    api.post("/api/item", json=ITEM)
+
+    def patched(**more):
+        assert api.patch("/api/item/new%2F1", json=more).json() == {"RowAffected": 1}
+        return api.get("/api/item/new%2F1").json()
+
+    assert patched() == ITEM == patched(IsHidden=None, Categories=None, Timestamp=None, Labels=None, Comment=None)
+    assert patched(Labels={"genres": ["Sea"]}) == ITEM | {"Labels": {"genres": ["Sea"]}}
+    assert patched(Labels=ITEM["Labels"], Comment="Another") == ITEM | {"Comment": "Another"}
+    assert patched(Categories=[])["Categories"] == [] and patched(Categories=["sea"])["Labels"] == ITEM["Labels"]
+    assert patched(Timestamp="2021-01-01T00:00:00Z")["Timestamp"] == "2021-01-01T00:00:00Z"
+    assert patched(Comment="")["Comment"] == ""
+    assert api.patch("/api/item/nothing", json={"Comment": "x"}).status_code == 404
+    assert api.patch("/api/item/new%2F1", json={"Timestamp": "soon"}).status_code == 422
+
+
+@pytest.mark.parametrize("at", [ITEM["Timestamp"], "0001-01-01T00:00:00Z"])
+def test_an_item_that_is_hidden_and_shown_again_keeps_its_time(api, at):
+    def offered():
+        return "new/1" in api.get("/api/recommend/bob", params={"n": 100}).json()
+
+    api.post("/api/item", json=ITEM | {"Timestamp": at})
+    assert offered()
+    api.patch("/api/item/new%2F1", json={"IsHidden": True})
+    assert api.get("/api/item/new%2F1").json() == ITEM | {"IsHidden": True, "Timestamp": at} and not offered()
+    stored = api.get("/v1/items/new%2F1").json()
+    same = {name: stored[name] for name in ("title", "text", "attributes", "titles", "texts", "since")}
+    assert api.put("/v1/items/new%2F1", json=same).status_code == 200, "what we tell can be sent back"
+    api.patch("/api/item/new%2F1", json={"IsHidden": False})
+    assert api.get("/api/item/new%2F1").json() == ITEM | {"Timestamp": at} and offered()
+
+
+def test_a_patch_of_a_user_keeps_the_rest(api):
+    api.put("/v1/users/bob", json={"attributes": {"age": 30.0, "comment": "a friend"}, "lang": "zh"})
+    assert api.patch("/api/user/bob", json={"Labels": ["sea"]}).json() == {"RowAffected": 1}
+    assert api.shelf.user("bob") == UserRow("bob", {"labels": ["sea"], "comment": "a friend"}, "zh")
+    api.patch("/api/user/bob", json={"Comment": ""})
+    assert api.shelf.user("bob") == UserRow("bob", {"labels": ["sea"]}, "zh")
+    api.patch("/api/user/known-by-events", json={"Comment": "new here"})
+    assert api.get("/api/user/known-by-events").json()["Comment"] == "new here"
+
+
+def test_neighbours_are_like_the_item_and_never_it(api):
+    found = api.get("/api/item/i001/neighbors", params={"n": 5}).json()
+    alike = api.post("/v1/similar", json={"item_id": "i001", "n": 5}).json()["items"]
+    assert found == [{"Id": one["item_id"], "Score": one["score"]} for one in alike] and len(found) == 5
+    assert "i001" not in [one["Id"] for one in found]
+    assert api.get("/api/item/i001/neighbors", params={"n": 3, "offset": 2}).json() == found[2:]
+    api.post("/api/items", json=[{**ITEM, "ItemId": "sea"}])
+    assert [one["Id"] for one in api.get("/api/item/i001/neighbors/sea", params={"n": 5}).json()] == ["sea"]
+    assert api.get("/api/item/nothing/neighbors").status_code == 404
+
+
+def test_popular_items_are_those_with_most_events(api):
+    before = api.get("/api/popular", params={"n": 100}).json()
+    assert [one["Score"] for one in before] == sorted((one["Score"] for one in before), reverse=True)
+    last = before[-1]["Id"]
+    api.post("/api/items", json=[{**ITEM, "ItemId": "sea"}, {**ITEM, "ItemId": "unmet"}])
+    api.post("/api/feedback", json=[feedback(UserId=f"p{n}", ItemId=one) for n in range(200) for one in (last, "sea")])
+    eventually(lambda: api.get("/api/popular").json()[0] == {"Id": last, "Score": before[-1]["Score"] + 200})
+    found = api.get("/api/popular", params={"n": 100}).json()
+    assert "unmet" not in [one["Id"] for one in found]
+    assert api.get("/api/popular", params={"n": 2, "offset": 1}).json() == found[1:3]
+    assert api.get("/api/popular/sea").json() == [{"Id": "sea", "Score": 200}]
+    assert api.get("/api/popular", params={"category": "sea"}).json() == [{"Id": "sea", "Score": 200}]
+    assert last not in [one["Id"] for one in api.get("/api/popular", params={"user-id": "p1", "n": 100}).json()]
+    api.patch(f"/api/item/{last}", json={"IsHidden": True})
+    assert last not in [one["Id"] for one in api.get("/api/popular", params={"n": 100}).json()]
+
+
+def test_latest_items_are_those_with_the_newest_times(api):
+    assert api.get("/api/latest").json() == []
+    dated = {"old": "2001-01-01T00:00:00Z", "new": "2021-01-01T00:00:00Z", "coming": "2500-01-01T00:00:00Z"}
+    api.post("/api/items", json=[{**ITEM, "ItemId": one, "Timestamp": at} for one, at in dated.items()])
+    assert api.get("/api/latest").json() == [{"Id": "new", "Score": 1609459200}, {"Id": "old", "Score": 978307200}]
+    api.patch("/api/item/old", json={"Categories": ["rare"]})
+    assert [one["Id"] for one in api.get("/api/latest/rare").json()] == ["old"]
+    api.post("/api/feedback", json=[feedback(ItemId="new")])
+    assert [one["Id"] for one in api.get("/api/latest", params={"user-id": "bob"}).json()] == ["old"]
+    api.delete("/api/item/old")
+    assert [one["Id"] for one in api.get("/api/latest").json()] == ["new"]
 
 
 def test_users_are_kept_and_erased(api):

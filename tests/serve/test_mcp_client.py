@@ -48,6 +48,8 @@ async def everything(client, data, may_write):
         again = {"item_id": items[1], "kind": "like", "user_id": "m", "event_id": "e"}
         assert value_of(kept)["verdict"] == "new"
         assert value_of(await client.call_tool("record_feedback", again))["verdict"] == "same"
+        other = await client.call_tool("record_feedback", again | {"kind": "hide"})
+        assert other.is_error and "exists with other content" in other.content[0].text
     page = await client.read_resource(f"item://{items[2]}")
     assert json.loads(page.contents[0].text)["title"] == data.catalog.titles[2]
     for name, args in (("recommend", {}), ("similar_items", {"item_id": "no such"}), ("recommend", {"n": 1_000, "user_id": "u"}),

@@ -1,6 +1,7 @@
 """Experiments on live traffic: assignment, outcomes, guardrails, interleaving, stop and ship."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from tests.serve.conftest import CLASSIC, URL, TestClient, backend_over, make_ap
 from hexarec.core import rng
 from hexarec.metrics.assignment import assign
 from hexarec.serve import trials
+from hexarec.serve.errors import MissingError
 from hexarec.serve.policies import outcomes_of
+from hexarec.serve.store.rows import EventRow, ShownRow
+from hexarec.serve.trials import readings
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
-ANALYSE = trials.analyse
+ANALYSE = readings.analyse
 RANDOM = {"retrieve": [{"use": "random"}]}
 
 
@@ -122,7 +126,7 @@ def test_an_assignment_that_leaks_stops_the_reading(served):
     body = dict(trials.of(served.tenant, "home").body)
     for i in range(300):
         arm = "control" if rng(1, "leak", i).random() < 0.7 else "new"
-        row = trials.ShownRow(f"r{i}", body["started"] + 1, "p", "p@1", ("i001",), (1.0,), user=f"u{i}",
+        row = ShownRow(f"r{i}", body["started"] + 1, "p", "p@1", ("i001",), (1.0,), user=f"u{i}",
                               experiment="home", arm=arm)  # fmt: skip
         served.tenant.shelf.log_shown_soon([row]).result(5)
     effect = trials.read(served.tenant, "home", body["started"] + 10)["effects"]["new"]
@@ -156,8 +160,8 @@ def counted(served, monkeypatch, body, shown_rows, outcomes):
         seen.update(wanted=values.tolist(), before=before)
         return ANALYSE(values, group, over=over, before=before, **rest)
 
-    monkeypatch.setattr(trials, "analyse", analyse)
-    trials._effects(served.tenant, body, shown_rows, outcomes)
+    monkeypatch.setattr(readings, "analyse", analyse)
+    readings._effects(served.tenant, body, shown_rows, outcomes)
     return seen
 
 
@@ -165,10 +169,10 @@ def test_the_covariate_is_from_before_the_start_whatever_came_after(served, monk
     create(served)
     move(served, "running")
     body = dict(trials.of(served.tenant, "home").body)
-    rows = [trials.EventRow(f"b{i}", "i001", body["started"] - 100 + i, "click", "busy") for i in range(3)]
-    rows += [trials.EventRow(f"a{i}", "i001", body["started"] + i, "click", "busy") for i in range(600)]
+    rows = [EventRow(f"b{i}", "i001", body["started"] - 100 + i, "click", "busy") for i in range(3)]
+    rows += [EventRow(f"a{i}", "i001", body["started"] + i, "click", "busy") for i in range(600)]
     served.tenant.shelf.add_events(rows)
-    row = trials.ShownRow("r", body["started"] + 1, "p", "p@1", ("i001",), (1.0,), user="busy", experiment="home",
+    row = ShownRow("r", body["started"] + 1, "p", "p@1", ("i001",), (1.0,), user="busy", experiment="home",
                           arm="new")  # fmt: skip
     assert counted(served, monkeypatch, body, [row], {})["before"].tolist() == [3.0]
 
@@ -211,11 +215,11 @@ def test_equal_arms_are_not_told_apart_and_swapping_flips_the_sign(served):
         shown_rows, outcomes = [], {}
         for i in range(40):
             teams = tuple("a" if (i + place) % 2 else "b" for place in range(4))
-            row = trials.ShownRow(f"q{i}", 1.0, "p", "p", ("w", "x", "y", "z"), (None,) * 4, user=f"u{i}", teams=teams)
+            row = ShownRow(f"q{i}", 1.0, "p", "p", ("w", "x", "y", "z"), (None,) * 4, user=f"u{i}", teams=teams)
             shown_rows.append(row)
-            outcomes[row.request] = [trials.EventRow(f"e{i}", "x", 2.0, "click", f"u{i}")] if i % 3 else []
+            outcomes[row.request] = [EventRow(f"e{i}", "x", 2.0, "click", f"u{i}")] if i % 3 else []
         body = trials.of(served.tenant, name).body
-        found.append(trials._preference(body, shown_rows, outcomes)["preference"]["value"])
+        found.append(readings._preference(body, shown_rows, outcomes)["preference"]["value"])
         move(served, "stopped", name)
     assert found[0] == pytest.approx(-found[1])
 
@@ -305,10 +309,10 @@ def test_a_history_is_what_it_was_when_the_list_was_shown(served, data, monkeypa
 
     monkeypatch.setattr(policies, "HISTORY", 5)
     shelf, ids = served.tenant.shelf, data.catalog.items.ids
-    row = trials.ShownRow("r", 100.5, "default", "default@1", (ids[0],), (1.0,), user="many", session="v")
-    shelf.log_shown_soon([row, trials.replace(row, request="later", time=150.5)]).result(5)
-    shelf.add_events([trials.EventRow(f"m{n}", ids[n % 24], float(n), user="many") for n in range(60, 200)])
-    shelf.add_events([trials.EventRow(f"v{n}", ids[23], float(n), session="v") for n in range(99, 110)])
+    row = ShownRow("r", 100.5, "default", "default@1", (ids[0],), (1.0,), user="many", session="v")
+    shelf.log_shown_soon([row, replace(row, request="later", time=150.5)]).result(5)
+    shelf.add_events([EventRow(f"m{n}", ids[n % 24], float(n), user="many") for n in range(60, 200)])
+    shelf.add_events([EventRow(f"v{n}", ids[23], float(n), session="v") for n in range(99, 110)])
     made = outcomes_of(served.tenant, "default", days=1.0, now=1_000.0)
     first, later = (made.queries.history.item[slice(*made.queries.history.offsets[i : i + 2])] for i in range(2))
     assert first.tolist() == [n % 24 for n in (96, 97, 98, 99)] + [23, 100 % 24, 23]
@@ -320,6 +324,6 @@ def test_experiments_are_known_while_the_store_cannot_be_read(served, monkeypatc
     move(served, "running")
     tenant = served.tenant
     tenant.documents("experiment")
-    monkeypatch.setattr(tenant.shelf, "names", lambda kind: (_ for _ in ()).throw(trials.MissingError("down")))
+    monkeypatch.setattr(tenant.shelf, "names", lambda kind: (_ for _ in ()).throw(MissingError("down")))
     tenant._documents["experiment"] = (-10.0, tenant._documents["experiment"][1])
     assert [one.name for one in trials.running(tenant)] == ["home"]

@@ -37,12 +37,10 @@ def values_of(catalog: Catalog, row: int, fields: Sequence[str]) -> list[str]:
 def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> list[Grounds]:
     """For each item shown to question i the history item that supports it, and up to `most` shared values.
 
-    Without a liked history the one ground is popularity.
+    An item is no ground for itself. Without another that was liked the one ground is popularity.
     """
     part = slice(*queries.history.offsets[i : i + 2])
     past = queries.history.item[part][queries.history.liked[part]][-how.last :].tolist()
-    if not past:
-        return [(Evidence("popularity"),) for _ in items]
     own = {row: set(values_of(queries.catalog, row, how.fields)) for row in past}
     return [
         _grounds(own, past, int(item), set(values_of(queries.catalog, int(item), how.fields)), how) for item in items
@@ -53,8 +51,11 @@ def _grounds(own: Mapping[int, set[str]], past: Sequence[int], item: int, values
     def rarity(value: str) -> float:
         return how.rarity_.get(value, 0.0)
 
+    others = [row for row in reversed(past) if row != item]
+    if not others:
+        return (Evidence("popularity"),)
     # newest first, so that among equals the freshest memory is named
-    support = max(reversed(past), key=lambda row: sum(map(rarity, sorted(own[row] & values))))
+    support = max(others, key=lambda row: sum(map(rarity, sorted(own[row] & values))))
     shared = sorted(own[support] & values, key=lambda value: (-rarity(value), value))[: how.most]
     made = [Evidence("attribute", (support, item), value) for value in shared]
     return (Evidence("history", (support,)), *made)

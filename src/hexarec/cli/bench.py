@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hexarec.eval.estimate import Estimate
 
 RUNS = Path("runs")
+LISTS = 1_000
+"""Lists of a pipeline whose cost is told where nobody says how many."""
 TaskOption = Annotated[str | None, typer.Option("--task", help="What is measured: ranking, labels or text.")]
 PairsOption = Annotated[
     str | None, typer.Option("--pairs", help="Labelled pairs of the task labels: user, history, item, label.")
@@ -103,7 +105,10 @@ def run_folder(out: Path | None, stem: str, resume: bool) -> Path:
 def estimate(
     config: Config = Path(CONFIG),
     data: Data = None,
-    queries: Annotated[int, typer.Option(min=1, help="Lists to be made, where the file has no [bench].")] = 1_000,
+    queries: Annotated[
+        int | None,
+        typer.Option(min=1, help="Lists of the pipeline itself; by default the bench, or 1,000 where there is none."),
+    ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Questions that are played through.")] = 5,
     only: Annotated[str | None, typer.Option(help="Systems of the bench, by comma.")] = None,
     max_users: Annotated[int | None, typer.Option(min=1, help="Questions of the bench.")] = None,
@@ -117,16 +122,23 @@ def estimate(
     """Say what a bench, or fitting and asking a pipeline, will cost; no model is asked."""
     from hexarec.cli.progress import working
     from hexarec.cli.shared import say_json
+    from hexarec.core import OptionError
     from hexarec.eval.opening import with_stand_ins
     from hexarec.pipeline.config import read_toml
 
     told, notes = with_stand_ins(read_toml(config))
     more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
+    of_bench = queries is None and "bench" in told
+    if not of_bench and (only or any(more.values())):
+        raise OptionError(
+            "--only, --max-users, --seeds, --task and --pairs are of a bench, and the pipeline itself is estimated",
+            hint="leave out --queries" if "bench" in told else f"write [bench] into {config}",
+        )
     with working():
-        if "bench" in told:
+        if of_bench:
             made = _bench_costs(told, config, data, more, names_of(only), sample, speed)
         else:
-            made = _pipeline_costs(told, config, data, queries, sample, speed, seed)
+            made = _pipeline_costs(told, config, data, queries or LISTS, sample, speed, seed)
     if json_:
         say_json({"systems": {name: vars(one) for name, one in made.items()}, "notes": notes})
     else:

@@ -11,7 +11,7 @@ from hexarec.cli.shared import CONFIG, BudgetCalls, BudgetTokens, BudgetUsd, Con
 
 SOURCE = "source.json"
 HEAD = """# hexarec.toml: the data, the pipeline, and what is compared. Change it, then:
-#   hexarec estimate                      what fitting and asking will cost
+#   hexarec estimate --queries 1000       what fitting and asking will cost; without --queries, what the bench will
 #   hexarec fit --out model               fit the pipeline and keep it
 #   hexarec recommend model --user ID     a list with reasons
 #   hexarec bench --max-users 500         measure it beside the floors

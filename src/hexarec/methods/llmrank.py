@@ -143,14 +143,15 @@ class LLMRank:
         return replace(candidates.scored(scores, "llmrank"), notes=notes)
 
     def _questions(self, queries: Queries, candidates: Lists) -> list[Question]:
-        names = queries.user_ids()
+        names, ids = queries.user_ids(), queries.catalog.items.ids
         out = []
         for i in range(len(queries)):
             rows = candidates[i].items
             options = tuple(titles(queries.catalog, rows, queries.lang[i]))
             past = queries.history.item[slice(*queries.history.offsets[i : i + 2])]
-            # the same nobody with another history is another question
-            words = (names[i], str(float(queries.now[i])), self.prompts.id, digest(past, rows))
+            # not the moment: the same question asked again is the same prompt, which a cache of answers knows; and ids,
+            # because rows change when a catalog is read anew
+            words = (names[i], self.prompts.id, digest(ids[past], ids[rows]))
             seed = int(queries.seed[i]) + self.seed_
             out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
         return out

@@ -28,7 +28,7 @@ class Backend:
         self.metrics = Metrics()
         self.recent = Recent()
         self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
-        self.followers: set[object] = set()  # streams that follow a job; half of [serve] calls at most
+        self.followers: set[tuple[str, object]] = set()  # streams that follow a job, each with its tenant
         self.aside = ThreadPoolExecutor(8, "aside")  # for lists, so that no long talk keeps them from a thread
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()

@@ -21,7 +21,7 @@ from hexarec.core import OptionError
 from hexarec.core.errors import HexarecError
 from hexarec.serve.answering import answered
 from hexarec.serve.backend import Backend
-from hexarec.serve.errors import ForbiddenError
+from hexarec.serve.errors import ConflictError, ForbiddenError
 from hexarec.serve.http import faults
 from hexarec.serve.http.routes.explanations import explained
 from hexarec.serve.http.shapes import MOST_ITEMS, Explanation, Id, Name, Text, UserId
@@ -120,8 +120,11 @@ class Tools:
             event_id or secrets.token_hex(12), item_id, time.time(), kind, user_id, request=request_id, timed=False
         )
         shelf = self._backend.service.tenant(caller.tenant).shelf
-        verdicts = await asyncio.wrap_future(shelf.add_events_soon([row]))
-        return {"event_id": row.id, "verdict": verdicts[0]}
+        (verdict,) = await asyncio.wrap_future(shelf.add_events_soon([row]))
+        self._backend.metrics.events.labels(verdict).inc()
+        if verdict == "conflict":
+            raise ConflictError(f"event {row.id!r} exists with other content", hint="make a new id for another event")
+        return {"event_id": row.id, "verdict": verdict}
 
     async def list_pipelines(self) -> list[dict[str, Any]]:
         """The pipelines in service."""

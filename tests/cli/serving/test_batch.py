@@ -4,28 +4,15 @@ import polars as pl
 import pytest
 from tests.cli.calls import call, fails, written
 from tests.serve.jobs.vectors import letters
+from tests.serve.processes import config
 
 from hexarec.pipeline.save import load
-
-CONFIG = """
-[data]
-path = "world:checkerboard"
-
-[[retrieve]]
-use = "itemknn"
-
-[[retrieve]]
-use = "popular"
-
-[explain]
-use = "because"
-"""
 
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call("fit", "-c", written(tmp_path, CONFIG), "--out", tmp_path / "model")
+    call("fit", "-c", written(tmp_path, config()), "--out", tmp_path / "model")
     return tmp_path / "model"
 
 

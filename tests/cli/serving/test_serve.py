@@ -9,33 +9,18 @@ import time
 import httpx
 import pytest
 from tests.cli.calls import call, fails, written
-from tests.serve.processes import said, started
+from tests.serve.processes import config, said, started
 from tests.serve.running import free_port
 
 from hexarec.cli.serving import page_of
 from hexarec.serve.client import Client
 from hexarec.serve.settings import Settings
 
-CONFIG = """
-[data]
-path = "world:checkerboard"
-
-[[retrieve]]
-use = "itemknn"
-
-[[retrieve]]
-use = "popular"
-
-[serve]
-home = "home"
-stop_seconds = 5.0
-"""
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, CONFIG)
+    written(tmp_path, config(home="home", stop_seconds=5.0))
     return tmp_path
 
 

@@ -2,6 +2,9 @@
 
 import threading
 
+import pytest
+
+from hexarec.core import StateError
 from hexarec.serve.live.asks import Ask
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
@@ -73,6 +76,9 @@ def test_files_of_old_versions_go_and_that_of_the_active_one_stays(tenant):
     versions = tenant.shelf.versions("pipeline", "p")
     there = [(tenant.folder / version.body["path"]).is_dir() for version in versions]
     assert there == [False] * 2 + [True] * KEPT
+    with pytest.raises(StateError, match="files of pipeline p 1 are gone"):
+        tenant.activate("p", 1)
+    assert tenant.shelf.get("pipeline", "p").version == KEPT + 2 == tenant.recommender("p").current.version
     tenant.activate("p", 3)
     assert pruned(tenant.shelf, tenant.folder, "p", 1) == 3
     assert (tenant.folder / versions[2].body["path"]).is_dir()

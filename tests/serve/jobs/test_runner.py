@@ -1,18 +1,23 @@
 """The runner: progress, cancel, giving back, taking over, failing with a reason."""
 
+import ast
+import logging
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.serve.jobs.conftest import eventually
 from tests.serve.jobs.stages import kind_that, stepping
 
-from hexarec.core import OptionError, current
-from hexarec.serve.jobs import runner as module
+import hexarec
+from hexarec.core import OptionError, StateError, current
+from hexarec.serve.jobs import work as module
 from hexarec.serve.jobs.files import KEPT, folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
-from hexarec.serve.jobs.progress import Progress, eta
-from hexarec.serve.jobs.runner import TRIES, Runner
+from hexarec.serve.jobs.progress import STAGES, Progress, eta, stage_of
+from hexarec.serve.jobs.runner import Runner
+from hexarec.serve.jobs.work import TRIES
 from hexarec.serve.store.rows import JobRow
 
 
@@ -241,6 +246,66 @@ def test_tenants_take_turns(tenant, runner, working):
     assert [job.state for job in tenant.shelf.jobs()] == ["waiting", "waiting", "done"]
 
 
+def test_a_tenant_that_cannot_be_opened_keeps_no_other_from_its_jobs(tenant, runner, working, monkeypatch):
+    """Also a worker that has just started, and begins with the first name."""
+    working(stepping(1, 0.0))
+    for name in ("a", "z"):
+        tenant.service.tenant(name).shelf.put_users([])
+    job = tenant.shelf.add_job("fit", {})
+    opened = tenant.service.tenant
+
+    def tenant_of(name="default"):
+        if name in ("a", "z"):
+            raise StateError("its settings are damaged")
+        return opened(name)
+
+    monkeypatch.setattr(tenant.service, "tenant", tenant_of)
+    assert runner.one() and tenant.shelf.job(job.id).state == "done" and not runner.one()
+    seen = []
+    runner._for_each("no", lambda one: seen.append(one.name))
+    assert seen == ["default"]
+
+
+def test_a_disk_that_refuses_the_folder_of_a_job_fails_the_job_and_not_the_runner(tenant, runner, working):
+    working(stepping(1, 0.0))
+    folder = folder_of(tenant, "x").parent
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("a file where the folder should be")
+    job = tenant.shelf.add_job("fit", {})
+    assert runner.one()
+    ended = tenant.shelf.job(job.id)
+    assert ended.state == "failed" and ended.error.startswith("the disk or the network refused")
+    folder.unlink()
+    tenant.shelf.resume_job(job.id)
+    assert runner.one() and tenant.shelf.job(job.id).state == "done"
+
+
+def test_a_folder_that_cannot_be_emptied_makes_no_done_job_a_failed_one(tenant, runner, working, monkeypatch):
+    working(stepping(1, 0.0))
+    monkeypatch.setattr(module, "pruned", lambda *_: (_ for _ in ()).throw(OSError(16, "busy", "/secret")))
+    job = tenant.shelf.add_job("fit", {})
+    assert runner.one() and tenant.shelf.job(job.id).state == "done"
+
+
+def test_a_fault_in_a_round_ends_no_runner(tenant, working, monkeypatch):
+    working(stepping(1, 0.0))
+    rounds = []
+    runner = Runner(tenant.service, poll=0.01, beat=0.02)
+    usual = runner.one
+
+    def one():
+        rounds.append(1)
+        if len(rounds) < 3:
+            raise RuntimeError("a fault of ours")
+        return usual()
+
+    monkeypatch.setattr(runner, "one", one)
+    job = tenant.shelf.add_job("fit", {})
+    runner.start()
+    assert eventually(lambda: tenant.shelf.job(job.id).state == "done")
+    runner.close()
+
+
 def test_the_budget_of_a_job_holds(tenant, runner, working):
     def spends(tenant, args, scratch):
         current().check_budget(tokens=100)
@@ -281,3 +346,49 @@ def test_the_time_left_is_that_of_the_phase():
     assert eta(row, now=800.0) == 0.0, "a clock that went back"
     for unknown in ({"done": 0}, {"total": None}, {"since": None}, {"state": "waiting"}):
         assert eta(JobRow(**{**vars(row), **unknown}), now=1_000.0) is None
+
+
+@pytest.fixture
+def told(caplog, monkeypatch):
+    """The fields of the server's log lines about jobs."""
+    server = logging.getLogger("hexarec.serve")
+    monkeypatch.setattr(server, "propagate", True)
+    caplog.set_level(logging.INFO, server.name)
+    return lambda: [(one.getMessage(), one.fields) for one in caplog.records if hasattr(one, "fields")]
+
+
+def test_the_servers_log_tells_how_far_a_long_job_is(tenant, runner, working, told, monkeypatch):
+    monkeypatch.setattr(module, "TOLD", 0.3)
+    working(stepping(40, 0.04, "fit somebody@example.org"))
+    job = tenant.shelf.add_job("fit", {})
+    runner.one()
+    lines = told()
+    assert lines[0][0] == "job begins" and lines[-1][0] == "job ended" and lines[-1][1]["state"] == "done"
+    far = [fields for what, fields in lines if what == "job progress"]
+    assert 2 <= len(far) <= 1 + lines[-1][1]["seconds"] / 0.3, "often enough, and not with every beat"
+    assert all((one["job"], one["kind"], one["stage"]) == (job.id, "fit", "fit") for one in far)
+    shares = [one["share"] for one in far]
+    assert shares == sorted(shares) and 0 < shares[0] < shares[-1] <= 1 and all(one["eta_s"] >= 0 for one in far)
+    assert "somebody" not in str(lines)
+
+
+def test_a_job_that_counts_no_steps_is_told_of_too(tenant, runner, working, told, monkeypatch):
+    monkeypatch.setattr(module, "TOLD", 0.1)
+    working(lambda tenant, args, scratch: time.sleep(0.5) or {})
+    tenant.shelf.add_job("fit", {})
+    runner.one()
+    far = [fields for what, fields in told() if what == "job progress"]
+    assert far and all((one["stage"], one["share"], one["eta_s"]) == ("other", None, None) for one in far)
+
+
+def test_every_piece_of_work_has_a_word_that_may_be_logged():
+    """Labels of `track` in the package: names in them are left out of the log, so a word of ours must be there."""
+    labels = []
+    for path in sorted(Path(hexarec.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "track":
+                given = node.args[1]
+                parts = given.values if isinstance(given, ast.JoinedStr) else [given]
+                labels.append(" ".join(str(one.value) for one in parts if isinstance(one, ast.Constant)))
+    assert len(labels) > 15
+    assert [one for one in labels if one and stage_of(one) not in STAGES] == []

@@ -59,6 +59,15 @@ def test_the_same_question_is_answered_from_the_store(served):
     assert asked(served, user_id=known)["usage"]["calls"] == 1
 
 
+def test_a_method_that_shuffles_asks_the_same_question_again(served):
+    """What it draws follows from the question, not from the moment."""
+    config = {**RANKED, "rank": {**RANKED["rank"], "shuffle": True, "rounds": 3}}
+    served.backend.service.tenant().fit("shuffled", config)
+    first, again = (asked(served, user_id="u1", pipeline="shuffled") for _ in range(2))
+    assert first["usage"]["calls"] == 3 and again["items"] == first["items"]
+    assert (again["usage"]["calls"], again["usage"]["cached"]) == (0, 3)
+
+
 def test_a_new_event_is_another_question(served):
     asked(served, user_id="u1")
     served.post("/v1/events", json={"event_id": "e", "user_id": "u1", "item_id": "i001", "type": "like"})

@@ -18,6 +18,7 @@ from hexarec.serve.live import publish
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.open import open_store
+from hexarec.serve.store.rows import ItemRow
 
 CONFIG = {"retrieve": [{"use": "ials", "factors": 4, "sweeps": 1}, {"use": "popular"}]}
 ARMS = {"arms": {"control": "default", "new": "default"}}
@@ -217,3 +218,29 @@ def test_erasures_of_everybody_at_once(servers):
     acts = [lambda i=i, user=user: erased(servers[i % 2], user, scrub=False) for i, user in enumerate(users)]
     assert [one for one in at_once(*acts) if isinstance(one, Exception)] == []
     assert not set(users) & saved_users(servers[0])
+
+
+def test_changes_of_one_item_and_one_user_at_once_all_count(shelves):
+    """Eight writers, each on a field of its own, four on either server."""
+    first = shelves[0]
+    first.put_items([ItemRow("a", "A", attributes={"kept": True})])
+
+    def writer(number):
+        shelf, name = shelves[number % 2], f"field{number}"
+
+        def more(old):
+            return replace(old, attributes={**old.attributes, name: old.attributes.get(name, 0) + 1})
+
+        def act():
+            for _ in range(5):
+                shelf.change_item("a", more)
+                shelf.change_user("u", more)
+
+        return act
+
+    assert at_once(*(writer(number) for number in range(8))) == [None] * 8
+    wanted = {f"field{number}": 5 for number in range(8)}
+    assert first.item("a").attributes == wanted | {"kept": True} and first.user("u").attributes == wanted
+    assert first.change_item("nothing", lambda old: old) is None
+    first.delete_item("a")
+    assert first.change_item("a", lambda old: old) is None

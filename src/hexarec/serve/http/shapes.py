@@ -1,4 +1,4 @@
-"""Requests and answers of the API as types; /openapi.json is made from them."""
+"""Requests of the API as types, and its one error; /openapi.json is made from them and from `answers`."""
 
 from __future__ import annotations
 
@@ -267,7 +267,6 @@ class NewKey(Strict):
     dollars: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
 
-# ------------------------------------------------------------------------------------------------------- answers
 class ErrorBody(BaseModel):
     """What went wrong, and what mends it."""
 
@@ -282,72 +281,3 @@ class Error(BaseModel):
     """The one shape of every error."""
 
     error: ErrorBody
-
-
-class ListedItem(BaseModel):
-    """One place of a list."""
-
-    item_id: str
-    rank: int
-    score: float | None
-    title: str
-    sources: list[str] = []
-    reason: dict[str, Any] | None = None
-
-
-class Degraded(BaseModel):
-    """A stage that did not do its work."""
-
-    stage: str
-    method: str
-    why: str
-
-
-class Usage(BaseModel):
-    """What the answer cost."""
-
-    calls: int
-    tokens: int
-    usd: float
-    ms: float
-    cached: int = Field(0, description="questions to language models that were answered from the store")
-
-
-class Recommended(BaseModel):
-    """A list."""
-
-    request_id: str
-    pipeline: str
-    version: int
-    variant: str | None = Field(None, description="the arm of an experiment")
-    items: list[ListedItem]
-    degraded: list[Degraded]
-    usage: Usage
-    trace: list[dict[str, Any]] | None = None
-
-
-class Verdicts(BaseModel):
-    """What became of the events that were sent."""
-
-    accepted: int
-    duplicates: int
-    erased: int = Field(description="not stored: they happened before their user was erased")
-    conflicts: list[str]
-
-
-class LineVerdict(BaseModel):
-    """A refused line of a batch."""
-
-    line: int
-    field: str | None = None
-    message: str
-
-
-class BatchVerdicts(BaseModel):
-    """What became of the lines of a batch; the first 1,000 refused ones are named."""
-
-    accepted: int
-    duplicates: int
-    erased: int = Field(description="not stored: they happened before their user was erased")
-    rejected: int
-    errors: list[LineVerdict]

@@ -87,14 +87,18 @@ def file_of(tenant: Tenant, job_id: str) -> Path:
 
 
 def followed(backend: Backend, tenant: Tenant, job_id: str) -> AsyncIterator[JobRow]:
-    """The job each time it has changed, until it has ended or the server stops. Raises OverloadError."""
-    if len(backend.followers) >= backend.settings.calls // 2:
+    """The job each time it has changed, until it has ended or the server stops. Raises OverloadError.
+
+    Half of `[serve] calls` may be streams like this one; every tenant has an equal part of them that no other can take.
+    """
+    own = sum(name == tenant.name for name, _ in backend.followers)
+    if own >= max(backend.settings.calls // 2 // len(backend.service.tenants), 1):
         raise OverloadError("too many follow jobs already", hint=f"GET /v1/jobs/{job_id} now and then")
     return _changes(backend, tenant, job_id)
 
 
 async def _changes(backend: Backend, tenant: Tenant, job_id: str) -> AsyncIterator[JobRow]:
-    me, last = object(), None
+    me, last = (tenant.name, object()), None
     backend.followers.add(me)
     try:
         while not backend.service.stopping:

@@ -10,6 +10,12 @@ from typing import Any
 
 from hexarec.serve.store.rows import JobRow
 
+STAGES = frozenset(
+    "answers check download embed encode enrich epoch experiment fit k1 pages read reading recommend round seed shards "
+    "sweep tune users visits write".split()
+)
+"""What pieces of work may be called where names that somebody gave must not stand."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -66,3 +72,8 @@ def eta(job: JobRow, now: float | None = None) -> float | None:
         return None
     passed = (time.time() if now is None else now) - job.since
     return max(passed * (job.total - job.done) / job.done, 0.0)
+
+
+def stage_of(label: str) -> str:
+    """The first word of a label that is ours; "other" for a label with none. The rest may be anybody's name."""
+    return next((word for word in label.split() if word in STAGES), "other")

@@ -1,29 +1,23 @@
-"""Takes jobs from the store and works on them, with progress, cancel, and another try after a worker died."""
+"""Takes jobs from the store and lets them be worked on, one at a time; another try after a worker died."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from hexarec.core import Budget, Cancel, run
-from hexarec.core.errors import BudgetError, CancelledError, DataError, HexarecError, StateError
-from hexarec.serve.jobs.files import folder_of, pruned, swept
+from hexarec.core.errors import HexarecError
+from hexarec.serve.jobs.files import folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
-from hexarec.serve.jobs.progress import Progress
 from hexarec.serve.jobs.refits import queue_refits
-from hexarec.serve.limits import Limits
-from hexarec.serve.purse import Purse
+from hexarec.serve.jobs.work import BEAT, Work
 from hexarec.serve.settings import OF_PAGE, TALK_SECONDS
-from hexarec.serve.store.rows import JobRow, KeyRow
+from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
@@ -32,174 +26,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("hexarec.serve")
 STALE = 60.0
 """Seconds without a sign of life after which another worker takes a job over."""
-BEAT = 1.0
-TRIES = 3
-"""Workers that may die over a job before it counts as failed."""
-LINES = 200
-"""Phases that a job's log names at most."""
-ENDINGS = 8
-"""Tries to write how a job ended, while the store is busy or down."""
 LOOKED = 10.0
 """Seconds between two looks for pipelines that are due for a refit."""
 SWEEP = 3_600.0
 """Seconds between two looks for folders of jobs that nobody resumed."""
-
-
-@dataclass(eq=False)
-class _Work:
-    """One job being worked on: its progress goes to the store with every beat, a cancel comes back the same way."""
-
-    tenant: Tenant
-    job: JobRow
-    worker: str
-    every: float = BEAT
-    cancel: Cancel = field(default_factory=Cancel)
-
-    def __post_init__(self) -> None:
-        self._over = threading.Event()
-        self._lines = 0
-        self._lost = self._stopped = False
-        self._limits = Limits(self.tenant.shelf)
-        self._key: KeyRow | None = None
-        self._progress = Progress(self._phase_began)
-        self._beater = threading.Thread(target=self._beat, name=f"beat {self.job.id}", daemon=True)
-
-    def stop(self) -> None:
-        """End the work soon and give the job back."""
-        self._stopped = True
-        self.cancel.set()
-
-    def work(self, scratch: Path) -> None:
-        """Do the job and write how it ended; what it needs no more is deleted."""
-        self._say(f"{self.worker} begins, try {self.job.attempts}")
-        self._beater.start()
-        state, result, error = self._outcome(scratch)
-        self._over.set()
-        self._beater.join()
-        for turn in range(ENDINGS):
-            try:
-                self._end(state, result, error, scratch)
-                return
-            except DataError as unfit:
-                state, result, error = "failed", None, f"its result cannot be stored: {unfit.message}"
-            except HexarecError as fault:
-                if not fault.retryable or turn == ENDINGS - 1:
-                    log.warning("job %s could not be ended: %s", self.job.id, fault.message)
-                    return
-                time.sleep(min(0.1 * 2**turn, 5.0))
-
-    def _outcome(self, scratch: Path) -> tuple[str, dict[str, Any] | None, str | None]:
-        """(state, result, error) of the work."""
-        try:
-            with self._payer() as purse:
-                return "done", purse.paying(self._result, scratch), None
-        except CancelledError:
-            return "cancelled", None, None
-        except BudgetError as fault:
-            return "paused" if self._is_of_key(fault) else "failed", None, str(fault)
-        except HexarecError as fault:
-            return "failed", None, str(fault)
-        except OSError as fault:
-            log.exception("job %s failed", self.job.id)
-            return "failed", None, f"the disk or the network refused: {fault.strerror or type(fault).__name__}"
-        except Exception as fault:
-            log.exception("job %s failed", self.job.id)
-            return "failed", None, f"{type(fault).__name__}: a fault of the server; its log tells more"
-
-    @contextlib.contextmanager
-    def _payer(self) -> Iterator[Purse]:
-        """Who pays for models: the key that asked for the job; nobody without one. Raises StateError when it ended."""
-        if self.job.key is None:
-            yield Purse(None, None)
-            return
-        key = self._key = self.tenant.shelf.key(self.job.key)
-        now = time.time()
-        if key is None or any(end is not None and end <= now for end in (key.expires, key.revoked)):
-            raise StateError("the key that asked for this job has ended", hint="start it again with another key")
-        with self._limits.opened(key) as purse:
-            try:
-                yield purse
-            finally:
-                self._save_spent()
-
-    def _is_of_key(self, fault: BudgetError) -> bool:
-        """Whether it is the key's budget of the day that is used up, and not the job's own."""
-        key = self._key
-        limits = () if key is None else ((key.tokens, "tokens"), (key.dollars, "dollars"))
-        return any(most is not None and f"budget of {most:g} {name}" in fault.message for most, name in limits)
-
-    def _save_spent(self) -> None:
-        try:
-            self._limits.save()
-        except HexarecError as error:
-            log.warning("job %s: what it spent could not be saved: %s", self.job.id, error.message)
-
-    def _result(self, scratch: Path) -> dict[str, Any]:
-        if self.job.attempts > TRIES:
-            raise StateError(f"{TRIES} workers died over this job", hint="look at its log and at theirs")
-        kind, args = KINDS[self.job.kind], self.job.args
-        kind.check(args)
-        budget = Budget(tokens=args.get("tokens"), cost=args.get("dollars"))
-        with run(
-            tenant=self.tenant.name, cancel=self.cancel, emit=self._hear, scratch=scratch, budget=budget
-        ) as inner:  # fmt: skip
-            made = dict(kind.work(self.tenant, args, scratch))
-            return {**made, "usage": inner.ledger.snapshot()}
-
-    def _end(self, state: str, result: dict[str, Any] | None, error: str | None, scratch: Path) -> None:
-        shelf, job = self.tenant.shelf, self.job
-        if self._lost:
-            raise StateError("another worker has it")
-        if state == "cancelled" and self._stopped:
-            self._say(f"{self.worker} stops and gives the job back")
-            shelf.give_back_job(job.id, self.worker)
-            return
-        if state == "paused" and error is not None:
-            self._say(f"paused: {error.splitlines()[0]}")
-            shelf.pause_job(job.id, self.worker, error)
-            return
-        self._say(state if error is None else f"{state}: {error.splitlines()[0]}")
-        shelf.end_job(job.id, self.worker, state=state, result=result, error=error)
-        if state == "done":  # what failed or was cancelled may be resumed
-            pruned(scratch, None if result is None else result.get("file") or result.get("folder"))
-
-    def _hear(self, event: dict[str, Any]) -> None:
-        self._progress.hear(event)
-        if event.get("kind") == "note":
-            self._say(str(event["text"]))
-
-    def _phase_began(self, label: str) -> None:
-        self._lines += 1
-        if self._lines <= LINES:
-            self._say(label)
-
-    def _say(self, line: str) -> None:
-        """Add a line to the job's log; a store that cannot take it now ends no job."""
-        try:
-            self.tenant.shelf.job_log(self.job.id, line[:2_000])
-        except HexarecError as error:
-            log.warning("job %s: a line of its log is lost: %s", self.job.id, error.message)
-
-    def _beat(self) -> None:
-        while not self._over.wait(self.every):
-            if self._key is not None:
-                self._save_spent()
-            now = self._progress.now
-            told: dict[str, Any] = {} if now is None else {
-                "phase": now.label[:500], "done": now.done, "total": now.total, "since": now.since,
-            }  # fmt: skip
-            try:
-                row = self.tenant.shelf.beat(self.job.id, self.worker, **told)
-            except HexarecError as error:
-                log.warning("job %s: no sign of life could be given: %s", self.job.id, error.message)
-                if error.retryable:  # the store is busy or down: the next beat tries again
-                    continue
-                self._lost = True
-                self.cancel.set()
-                return
-            if row.cancel:
-                self._stopped = False
-                self.cancel.set()
 
 
 class Runner:
@@ -214,7 +44,7 @@ class Runner:
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.work, name="jobs", daemon=True)
-        self._now: _Work | None = None
+        self._now: Work | None = None
         self._last = ""  # the tenant that was served last: the others come before it
         self._looked = self._swept = float("-inf")
 
@@ -232,56 +62,74 @@ class Runner:
             self._thread.join(seconds)
 
     def work(self) -> None:
-        """Take jobs until stopped."""
+        """Take jobs until stopped; a fault of ours ends no more than the round it happens in."""
         while not self._stop.is_set():
-            self._look_for_refits()
-            self._sweep()
-            if not self.one():
+            try:
+                self._look_for_refits()
+                self._sweep()
+                worked = self.one()
+            except Exception:
+                log.exception("a round of jobs failed")
+                worked = False
+            if not worked:
                 self._stop.wait(self._poll)
 
     def one(self) -> bool:
-        """Work on one waiting job, if there is one; tenants take turns."""
-        try:
-            names = self._service.store.tenants()
-            for name in [*(one for one in names if one > self._last), *(one for one in names if one <= self._last)]:
+        """Work on one waiting job, if there is one; tenants take turns, and one that fails keeps none from the next."""
+        for name in self._names():
+            try:
                 tenant = self._service.tenant(name)
                 job = tenant.shelf.claim_job(self.worker, tuple(KINDS), self._stale)
-                if job is not None:
-                    self._last = name
-                    self._work_on(tenant, job)
-                    return True
-        except HexarecError as error:
-            log.warning("no job could be taken: %s", error.message)
+            except HexarecError as error:
+                log.warning("no job of tenant %s could be taken: %s", name, error.message)
+                continue
+            if job is not None:
+                self._last = name
+                self._work_on(tenant, job)
+                return True
         return False
 
+    def _names(self) -> list[str]:
+        """The tenants, beginning behind the one that was served last; none while the store cannot say."""
+        try:
+            names = self._service.store.tenants()
+        except HexarecError as error:
+            log.warning("no job could be taken: %s", error.message)
+            return []
+        return [*(one for one in names if one > self._last), *(one for one in names if one <= self._last)]
+
     def _work_on(self, tenant: Tenant, job: JobRow) -> None:
-        working = self._now = _Work(tenant, job, self.worker, self._every)
+        working = self._now = Work(tenant, job, self.worker, self._every)
         if self._stop.is_set():
             working.stop()
-        scratch = folder_of(tenant, job.id)
-        scratch.mkdir(parents=True, exist_ok=True)
-        working.work(scratch)
-        self._now = None
+        try:
+            working.work(folder_of(tenant, job.id))
+        finally:
+            self._now = None
 
     def _look_for_refits(self) -> None:
         hours = self._service.settings.refit_hours
         if not hours or time.monotonic() - self._looked < LOOKED:
             return
         self._looked = time.monotonic()
-        try:
-            for name in self._service.store.tenants():
-                queue_refits(self._service.tenant(name), hours, time.time())
-        except HexarecError as error:
-            log.warning("refits could not be queued: %s", error.message)
+        self._for_each("refits could not be queued", lambda tenant: queue_refits(tenant, hours, time.time()))
 
     def _sweep(self) -> None:
         if time.monotonic() - self._swept < SWEEP:
             return
         self._swept = time.monotonic()
-        try:
-            for name in self._service.store.tenants():
-                tenant, now = self._service.tenant(name), time.time()
-                swept(tenant, now)
-                tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)
-        except (HexarecError, OSError) as error:
-            log.warning("old jobs and talks could not be deleted: %s", error)
+        self._for_each("old jobs and talks could not be deleted", _swept)
+
+    def _for_each(self, failed: str, act: Callable[[Tenant], object]) -> None:
+        """Do something for every tenant, also behind one for which it fails."""
+        for name in self._names():
+            try:
+                act(self._service.tenant(name))
+            except (HexarecError, OSError) as error:
+                log.warning("tenant %s: %s: %s", name, failed, error)
+
+
+def _swept(tenant: Tenant) -> None:
+    now = time.time()
+    swept(tenant, now)
+    tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)

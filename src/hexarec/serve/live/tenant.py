@@ -18,7 +18,7 @@ from hexarec.serve.live.enriched import with_kept
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.memory import Memory
 from hexarec.serve.live.prompts import with_prompts
-from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
+from hexarec.serve.live.publish import KEPT, KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
 from hexarec.serve.live.recommender import Recommender
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
@@ -163,7 +163,14 @@ class Tenant:
                 forgotten(self.shelf, self.folder, name, gone)
 
     def activate(self, name: str, version: int) -> Versioned:
-        """Serve another version from now on; the one before last is at hand and costs nothing."""
+        """Serve another version from now on; the one before last is at hand and costs nothing.
+
+        Raises StateError for any other whose files are gone: it would be the active one, and served by nobody.
+        """
+        there, served = self.shelf.get(KIND, name, version), self._recommenders.get(name)
+        at_hand = served is not None and served.previous is not None and served.previous.version == version
+        if not at_hand and there is not None and not (self.folder / str(there.body["path"])).is_dir():
+            raise StateError(f"the files of pipeline {name} {version} are gone", hint=f"the newest {KEPT} keep theirs")
         made = self.shelf.activate(KIND, name, version)
         with self._lock:
             served = self._recommenders.get(name)

@@ -17,7 +17,7 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
-from hexarec.serve.http.answers import Completion
+from hexarec.serve.http.answers.chat import Completion
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Chat, ChatMessage

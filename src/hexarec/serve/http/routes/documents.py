@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 
 from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import documents as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import Activate, Name, PromptBody

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from hexarec.core.errors import DataError
 from hexarec.serve.errors import ConflictError
+from hexarec.serve.http.answers.events import BatchVerdicts, Verdicts
 from hexarec.serve.http.bodies import StrictRoute, strict_json
 from hexarec.serve.http.callers import MayEvents, needs
 from hexarec.serve.http.faults import Refused
-from hexarec.serve.http.shapes import BatchVerdicts, Error, Events, NewEvent, Verdicts
+from hexarec.serve.http.shapes import Error, Events, NewEvent
 from hexarec.serve.request import backend_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 

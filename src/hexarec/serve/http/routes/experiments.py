@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from hexarec.serve import trials
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import experiments as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayExperiments, MayRead, needs
 from hexarec.serve.http.routes.documents import told

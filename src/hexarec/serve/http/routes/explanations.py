@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from hexarec.serve.backend import Backend
 from hexarec.serve.explaining import explained as worked_out
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import explanations as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Explanation

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 
 from hexarec.serve.errors import MissingError
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import items as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import MOST_ITEMS, Id, ItemBody, ItemPatch, Strict
@@ -63,6 +63,17 @@ def stored(request: Request, caller: Caller, rows: list[ItemRow]) -> None:
     tenant.refresh()
 
 
+def changed(request: Request, caller: Caller, item_id: str, change: Callable[[ItemRow], ItemRow]) -> ItemRow:
+    """Change an item as it stands, and take it up at once. Raises MissingError."""
+    tenant = tenant_of(request, caller)
+    made = tenant.shelf.change_item(item_id, change)
+    if made is None:
+        raise MissingError(f"no item {item_id!r}")
+    tenant.shelf.audit(caller.name, "change item", item_id, request_id_of(request))
+    tenant.refresh()
+    return made
+
+
 @router.get("/v1/items", openapi_extra=needs("read"), response_model=answers.ItemPage)
 def listed(
     request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
@@ -96,11 +107,12 @@ def put(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body
 @router.patch("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.StoredItem)
 def patch(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()], body: ItemPatch) -> dict[str, Any]:
     """Change some fields of an item."""
-    old = found(tenant_of(request, caller), item_id)
     given = body.model_dump(exclude_unset=True)
-    merged = {name: _merged(getattr(old, name), value) for name, value in given.items()}
-    stored(request, caller, [ItemRow(**{**asdict(old), **merged})])
-    return told(found(tenant_of(request, caller), item_id))
+
+    def merged(old: ItemRow) -> ItemRow:
+        return replace(old, **{name: _merged(getattr(old, name), value) for name, value in given.items()})
+
+    return told(changed(request, caller, item_id, merged))
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import jobs as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayJobs, MayRead, needs
 from hexarec.serve.http.shapes import Id, NewJob

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import StringConstraints
 
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import keys as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, needs
 from hexarec.serve.http.shapes import NewKey

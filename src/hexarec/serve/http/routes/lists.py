@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse
 from hexarec.core import OptionError
 from hexarec.serve.answering import answered
 from hexarec.serve.errors import MissingError
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers.lists import Recommended, Reranked
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, needs
-from hexarec.serve.http.shapes import Document, Id, Recommend, Recommended, Rerank, Similar, UserId
+from hexarec.serve.http.shapes import Document, Id, Recommend, Rerank, Similar, UserId
 from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
@@ -75,7 +75,7 @@ def answer(request: Request, caller: MayRead, request_id: Annotated[Id, Path()])
     return dict(found)
 
 
-@router.post("/v1/rerank", openapi_extra=needs("recommend"), response_model=answers.Reranked)
+@router.post("/v1/rerank", openapi_extra=needs("recommend"), response_model=Reranked)
 async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONResponse:
     """Documents for a query by their words, or items for a user by the pipeline's ranker; most relevant first."""
     if bool(body.documents) == bool(body.item_ids):

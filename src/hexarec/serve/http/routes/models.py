@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from hexarec.core import run
 from hexarec.lm.base import Encoder
 from hexarec.serve.errors import MissingError
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import models as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayRecommend, needs
 from hexarec.serve.http.shapes import Embeddings

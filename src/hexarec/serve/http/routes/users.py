@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
-from hexarec.serve.http import answers
+from hexarec.serve.http.answers import users as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs
 from hexarec.serve.http.shapes import MOST_ITEMS, UserBody, UserId
