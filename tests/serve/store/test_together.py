@@ -117,7 +117,7 @@ def test_what_was_stopped_meanwhile_is_not_stopped_again(servers, monkeypatch):
     trials.moved(first, "e", "running", 2.0)
     seen = trials.of(first, "e")
     trials.moved(second, "e", "stopped", 3.0)
-    monkeypatch.setattr(trials, "of", lambda tenant, name: seen)
+    monkeypatch.setattr(trials.experiments, "of", lambda tenant, name: seen)
     with pytest.raises(ChangedError):
         trials.moved(first, "e", "shipped", 4.0, "new")
     assert first.shelf.get("settings", "default") is None and first.shelf.get(trials.KIND, "e").body["ended"] == 3.0
