@@ -384,3 +384,16 @@ def test_pages_in_a_browser(open_page, lang, theme):
     page.locator("#figure-lorenz canvas").wait_for()
     wide_enough(page)
     wide_enough(open_page("/data/users/u001", lang=lang, theme=theme, viewport=PHONE, touch=True))
+
+
+def test_the_health_report_and_refused_rows_in_chinese(fresh, page_client):
+    zh = {"accept-language": "zh"}
+    report = page_client.get("/data/health", headers=zh).text
+    assert "位用户有行为" in report and "users with events" not in report and "稀疏度" in report
+    client, _ = fresh
+    where = uploaded(client, ("my log.csv", CSV))
+    made = client.get(f"{where}/preview", params=MAPPING, headers=zh).text
+    assert "<td>缺少物品</td>" in made and "<td>时间无法识别</td>" in made and "数值不是数字 (1)" in made
+    assert "missing item" not in made and "接收 60 条行为；时间单位：秒" in made
+    english = client.get(f"{where}/preview", params=MAPPING).text
+    assert "<td>missing item</td>" in english and "60 events are taken in; times in seconds" in english

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hexarec.core import KINDS, Dataset
@@ -51,7 +51,13 @@ class Preview:
     hint: str = ""
     format: str = ""
     why: str = ""
-    sentences: Sequence[str] = ()
+    unit: str = ""
+    like: str = ""
+    orphans: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    guesses: Mapping[str, str] = field(default_factory=dict)
+    keys: Sequence[str] = KEYS
+    notes: Sequence[str] = ()
     counts: Mapping[str, int] | None = None
     rejected: Sequence[Mapping[str, Any]] = ()
     lost: int = 0
@@ -89,8 +95,9 @@ def preview(upload: Upload, how: Reading, *, whole: bool = False) -> Preview:
     refused = list(report.rejects.head(REFUSED).iter_rows(named=True))
     counts = {"events": len(data.interactions), "users": data.n_users, "items": data.n_items}
     return Preview(
-        whole, format=report.format, why=report.why, sentences=report.sentences()[1:], counts=counts, rejected=refused,
-        lost=sum(report.rejected.values()), events=_events(data), raw=raw,
+        whole, format=report.format, why=report.why, unit=report.time_unit, like=report.like_rule,
+        orphans=report.orphans, reasons=report.rejected, guesses=report.guesses, notes=report.notes, counts=counts,
+        rejected=refused, lost=sum(report.rejected.values()), events=_events(data), raw=raw,
     )  # fmt: skip
 
 
