@@ -82,6 +82,14 @@ def test_every_complaint_of_a_stage_can_be_said():
     assert len(made) > 20 and unsaid(made) == []
 
 
+def test_every_reason_why_an_effect_is_not_read_can_be_said():
+    tree = ast.parse((SOURCE / "metrics" / "trial.py").read_text("utf-8"))
+    inside = next(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "_unreadable")
+    made = [("trial.py", text) for one in ast.walk(inside) if isinstance(one, ast.Return) for text in sentences_of(one.value)]
+    made += assigned([SOURCE / "metrics" / "trial.py"], "reason")
+    assert len(made) >= 4 and unsaid(made) == []
+
+
 @pytest.mark.parametrize("name", ["checkerboard", "cold"])
 def test_a_real_report_has_no_english_sentence_left(name):
     for one in check(world(name).data).findings:

@@ -15,6 +15,8 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, user_rows
 from hexarec.serve.live.enriched import with_kept
+from hexarec.serve.live.vocabulary import NAME as VOCABULARY
+from hexarec.serve.live.vocabulary import vocabulary_of, with_vocabulary
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.memory import Memory
 from hexarec.serve.live.prompts import with_prompts
@@ -70,6 +72,11 @@ class Tenant:
         return {} if found is None else found.body
 
     @property
+    def _vocabulary(self) -> Mapping[str, Any]:
+        found = self.shelf.get(SETTINGS, VOCABULARY)
+        return {} if found is None else found.body
+
+    @property
     def catalog(self) -> Catalog:
         """The items as last taken up. Raises StateError while there is none."""
         if self._catalog is None:
@@ -101,6 +108,9 @@ class Tenant:
         }
         if self.settings != known:
             self.shelf.put(SETTINGS, "data", known, activate=True)
+        words = vocabulary_of(data.catalog)
+        if words != self._vocabulary:
+            self.shelf.put(SETTINGS, VOCABULARY, words, activate=True)
         items = item_rows(data.catalog)
         for start in range(0, len(items), PAGE):
             self.shelf.put_items(items[start : start + PAGE])
@@ -241,9 +251,10 @@ class Tenant:
         if not changed:
             return False
         if self._catalog is None:
-            self._catalog = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
+            made = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
         else:
-            self._catalog = grown(self._catalog, changed)
+            made = grown(self._catalog, changed)
+        self._catalog = with_vocabulary(made, self._vocabulary)
         self._seen = seen  # last, so that what could not be taken up is read again
         return True
 

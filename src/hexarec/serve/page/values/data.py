@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -190,7 +191,7 @@ def _profile(catalog: Catalog, done: Sequence[Done], lang: str) -> list[tuple[st
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for name, value in facts_of(catalog, row, lang, most=20):
-            counts.setdefault(name, Counter()).update(part.strip() for part in value.split(","))
+            counts.setdefault(name, Counter()).update(part.strip() for part in re.split("[、,]", value))
     return [(name, one.most_common(COMMON)) for name, one in counts.items() if one.most_common(1)[0][1] > 1]
 
 
