@@ -34,7 +34,10 @@ def test_a_sentence_is_shown_only_when_it_names_the_film_that_was_liked_and_what
     assert words.status == status and (words.text == said) == (status == "ok")
 
 
-@pytest.mark.parametrize(("said", "status"), [("喜欢《Her》的爱情，也会喜欢《La La Land》。", "ok"), ("《Her》很像《La La Land》。", "template")])
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("喜欢《Her》的爱情，也会喜欢《La La Land》。", "ok"), ("《Her》很像《La La Land》。", "template")],
+)
 def test_shared_values_are_called_by_their_words_in_the_language_of_who_asks(said, status):
     catalog = CATALOG.with_text("genres", "zh", strings(["爱情、剧情", "爱情、音乐", "战争"]), {"maker": "test"})
     data = Dataset(catalog, LOG, Users(IdTable.of(["u"])))

@@ -116,7 +116,7 @@ def test_genres_are_understood_and_shown_in_chinese(client, films):
     text = html.unescape(client.get("/chat/turn", params={"at": at}, headers={**HTMX, **zh}).text)
     assert cards(text) and all("western" in genres(films, one) for one in cards(text))
     assert "<span>西部</span>" in text and "<span>恐怖</span>" in text and "<span>western</span>" not in text
-    assert re.search(r'类型: </span>[^<]*西部', text) and 'value="western"' in text
+    assert re.search(r"类型: </span>[^<]*西部", text) and 'value="western"' in text
     assert "<span>western</span>" in html.unescape(client.get("/chat", headers={"accept-language": "en"}).text)
 
 

@@ -85,7 +85,12 @@ def test_every_complaint_of_a_stage_can_be_said():
 def test_every_reason_why_an_effect_is_not_read_can_be_said():
     tree = ast.parse((SOURCE / "metrics" / "trial.py").read_text("utf-8"))
     inside = next(one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "_unreadable")
-    made = [("trial.py", text) for one in ast.walk(inside) if isinstance(one, ast.Return) for text in sentences_of(one.value)]
+    made = [
+        ("trial.py", text)
+        for one in ast.walk(inside)
+        if isinstance(one, ast.Return)
+        for text in sentences_of(one.value)
+    ]
     made += assigned([SOURCE / "metrics" / "trial.py"], "reason")
     assert len(made) >= 4 and unsaid(made) == []
 
@@ -96,7 +101,9 @@ def test_a_real_report_has_no_english_sentence_left(name):
         for text in (one.name, one.sentence, one.mend):
             assert said("en", text) == text
             found = said("zh", text) if text else ""
-            assert found is not None and (not text or any("\u4e00" <= letter for letter in found) or text == "k-core"), text
+            assert found is not None and (
+                not text or any("\u4e00" <= letter for letter in found) or text == "k-core"
+            ), text
 
 
 def test_values_come_back_as_they_were_said():

@@ -36,7 +36,9 @@ def test_the_store_keeps_them_and_new_items_have_them(tmp_path):
     tenant = backend_over(tmp_path / "home").service.tenant("default")
     tenant.import_data(data())
     assert tenant.catalog.text["genres", "zh"].tolist() == ["恐怖、科幻", "爱情", None]
-    tenant.shelf.put_items([ItemRow("it", "It", "", {"genres": ["horror"]}), ItemRow("x", "X", "", {"genres": ["odd"]})])
+    tenant.shelf.put_items(
+        [ItemRow("it", "It", "", {"genres": ["horror"]}), ItemRow("x", "X", "", {"genres": ["odd"]})]
+    )
     tenant.refresh()
     assert tenant.catalog.text["genres", "zh"].tolist() == ["恐怖、科幻", "爱情", None, "恐怖", None]
     assert Lexicon(tenant.catalog).read("不要恐怖片，爱情的").unwanted == (("genres", "horror"),)

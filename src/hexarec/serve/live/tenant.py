@@ -15,13 +15,13 @@ from hexarec.core.errors import HexarecError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.live.catalogs import catalog_of, dataset_of, event_rows, grown, item_rows, user_rows
 from hexarec.serve.live.enriched import with_kept
-from hexarec.serve.live.vocabulary import NAME as VOCABULARY
-from hexarec.serve.live.vocabulary import vocabulary_of, with_vocabulary
 from hexarec.serve.live.generation import Generation
 from hexarec.serve.live.memory import Memory
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
 from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.live.vocabulary import NAME as VOCABULARY
+from hexarec.serve.live.vocabulary import vocabulary_of, with_vocabulary
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
 
