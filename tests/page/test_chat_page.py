@@ -194,7 +194,7 @@ def test_the_store_keeps_it_and_forget_erases_it(client, backend):
     assert shelf.dialogue(f"page-{token}-{kept[0]['people'][0]}") is None
     room = talks.Room(token, "x", people=(talks.Person("1", "", None, {}),))
     with pytest.raises(Exception, match="erased"):
-        talks.keep_room(shelf, room)  # what was under way cannot bring it back
+        talks.keep(shelf, room)  # what was under way cannot bring it back
     assert "Something with comedy." not in client.get("/chat").text
 
 
