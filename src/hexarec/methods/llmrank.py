@@ -152,7 +152,9 @@ class LLMRank:
             # the same nobody with another history is another question
             words = (names[i], str(float(queries.now[i])), self.prompts.id, digest(past, rows))
             seed = int(queries.seed[i]) + self.seed_
-            out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
+            out.append(
+                Question(self._page(queries, i, names[i], seed, rows), options, words, seed, int(queries.user[i]))
+            )
         return out
 
     def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> Worded:
