@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hexarec.classic import Because
-from hexarec.core import Catalog, Dataset, Event, IdTable, Interactions, Item, Lists, Queries, Users
+from hexarec.core import Catalog, Dataset, Event, IdTable, Interactions, Item, Lists, Queries, Users, strings
 from hexarec.lm.fake import Scripted
 
 CATALOG = Catalog.of(
@@ -48,3 +48,18 @@ def test_an_item_that_was_met_is_no_reason_for_itself():
     kinds, said = grounds(["ran", "land", "her"], "her")
     assert kinds[0] == ("history", ["land"]) and "Because you liked La La Land" in said
     assert [kind for kind, _ in grounds(["her"], "her")[0]] == ["popularity"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("喜欢《Her》的爱情，也会喜欢《La La Land》。", "ok"), ("《Her》很像《La La Land》。", "template")],
+)
+def test_shared_values_are_called_by_their_words_in_the_language_of_who_asks(said, status):
+    catalog = CATALOG.with_text("genres", "zh", strings(["爱情、剧情", "爱情、音乐", "战争"]), {"maker": "test"})
+    data = Dataset(catalog, LOG, Users(IdTable.of(["u"])))
+    query = Queries.one(catalog, history=[Event("", "her", 0.0, "like")], lang="zh")
+    shown = Lists(catalog.key, np.array([0, 1]), np.array([1], np.int32), np.array([1.0], np.float32))
+    plain = Because(fields=("genres",)).fit(data).explain(query, shown, None)[0].items[0]
+    assert "爱情" in plain.text and "romance" not in plain.text
+    words = Because(Scripted(lambda prompt: said), fields=("genres",)).fit(data).explain(query, shown, None)[0].items[0]
+    assert words.status == status

@@ -108,6 +108,18 @@ def test_chinese(client, films):
     assert "喜欢" in page and f"去掉：{liked.titles['zh']}" in page
 
 
+def test_genres_are_understood_and_shown_in_chinese(client, films):
+    zh = {"accept-language": "zh"}
+    first = client.post("/chat/say", data={"text": "想看西部片，不要恐怖"}, headers={**HTMX, **zh})
+    at = re.search(r'id="turn-(\d+)"', first.text)[1]
+    client.get("/chat/reply", params={"at": at}, headers=zh)
+    text = html.unescape(client.get("/chat/turn", params={"at": at}, headers={**HTMX, **zh}).text)
+    assert cards(text) and all("western" in genres(films, one) for one in cards(text))
+    assert "<span>西部</span>" in text and "<span>恐怖</span>" in text and "<span>western</span>" not in text
+    assert re.search(r"类型: </span>[^<]*西部", text) and 'value="western"' in text
+    assert "<span>western</span>" in html.unescape(client.get("/chat", headers={"accept-language": "en"}).text)
+
+
 def test_a_chip_clicked_away_changes_the_next_answer(client, films):
     _, first = say(client, "A western, please.")
     assert all("western" in genres(films, one) for one in cards(first))
@@ -182,7 +194,7 @@ def test_the_store_keeps_it_and_forget_erases_it(client, backend):
     assert shelf.dialogue(f"page-{token}-{kept[0]['people'][0]}") is None
     room = talks.Room(token, "x", people=(talks.Person("1", "", None, {}),))
     with pytest.raises(Exception, match="erased"):
-        talks.keep_room(shelf, room)  # what was under way cannot bring it back
+        talks.keep(shelf, room)  # what was under way cannot bring it back
     assert "Something with comedy." not in client.get("/chat").text
 
 

@@ -4,13 +4,16 @@ import csv
 import gzip
 import io
 import json
+import re
 
 import pytest
 from fastapi.testclient import TestClient
 
 from hexarec.data.health import check
 from hexarec.serve import uploads
+from hexarec.serve.erase import erased
 from hexarec.serve.http.app import make_app
+from hexarec.serve.jobs.progress import Progress
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.store.rows import ItemRow
 from serve.conftest import URL, backend_over
@@ -40,6 +43,15 @@ def uploaded(client, *files):
     answer = sent(client, *files)
     assert answer.status_code == 303, answer.text
     return answer.headers["location"]
+
+
+def checked(client, backend, where, mapping):
+    """The piece that a check of every row ends with, and the id of its job."""
+    begun = client.post(f"{where}/check", data=mapping, headers={"hx-request": "true"})
+    assert begun.status_code == 200, begun.text
+    piece = re.search(r'hx-get="([^"]+/checked\?job=([^"]+))"', begun.text)
+    assert "<progress" in begun.text and Runner(backend.service, beat=0.02).one()
+    return client.get(piece[1]).text, piece[2]
 
 
 # -------------------------------------------------------------------------------------------------------- health
@@ -121,10 +133,11 @@ def test_from_bad_rows_to_an_import(fresh):
     made = client.get(f"{where}/preview", params=MAPPING).text
     for line, column in ((22, "item"), (23, "time"), (24, "value")):
         assert f'<td class="num">{line}</td><td><code>{column}</code></td>' in made
-    assert "yesterday" in made and "/rejects.csv?map_user=who" in made
-    rows = list(csv.DictReader(io.StringIO(client.get(f"{where}/rejects.csv", params=MAPPING).text)))
+    assert "yesterday" in made and "/rejects.csv" not in made and "Check every row" in made
+    whole, job = checked(client, backend, where, MAPPING)
+    assert "Every row was read" in whole and "yesterday" in whole and f"/rejects.csv?job={job}" in whole
+    rows = list(csv.DictReader(io.StringIO(client.get(f"{where}/rejects.csv", params={"job": job}).text)))
     assert [(row["line"], row["column"]) for row in rows] == [("22", "item"), ("23", "time"), ("24", "value")]
-    assert "Every row was read" in client.get(f"{where}/check", params=MAPPING).text
     tenant = backend.service.tenant("default")
     assert tenant.shelf.count("events") == 0
 
@@ -384,3 +397,44 @@ def test_pages_in_a_browser(open_page, lang, theme):
     page.locator("#figure-lorenz canvas").wait_for()
     wide_enough(page)
     wide_enough(open_page("/data/users/u001", lang=lang, theme=theme, viewport=PHONE, touch=True))
+
+
+def test_the_health_report_and_refused_rows_in_chinese(fresh, page_client):
+    zh = {"accept-language": "zh"}
+    report = page_client.get("/data/health", headers=zh).text
+    assert "位用户有行为" in report and "users with events" not in report and "稀疏度" in report
+    client, _ = fresh
+    where = uploaded(client, ("my log.csv", CSV))
+    made = client.get(f"{where}/preview", params=MAPPING, headers=zh).text
+    assert "<td>缺少物品</td>" in made and "<td>时间无法识别</td>" in made and "数值不是数字 (1)" in made
+    assert "missing item" not in made and "接收 60 条行为；时间单位：秒" in made
+    english = client.get(f"{where}/preview", params=MAPPING).text
+    assert "<td>missing item</td>" in english and "60 events are taken in; times in seconds" in english
+
+
+def test_a_check_tells_how_far_it_is_and_its_refused_rows_go_with_an_erasure(fresh, monkeypatch):
+    client, backend = fresh
+    tenant = backend.service.tenant("default")
+    where = uploaded(client, ("log.csv", CSV))
+    told = []
+    usual = Progress.hear
+    monkeypatch.setattr(Progress, "hear", lambda self, event: (told.append(event), usual(self, event))[1])
+    _, job = checked(client, backend, where, MAPPING)
+    steps = [(one["done"], one["total"]) for one in told if one.get("label") == "import"]
+    assert steps == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert tenant.shelf.job(job).result["rejected"] == 3 and tenant.shelf.count("events") == 0
+    other = uploaded(client, ("other.csv", CSV))
+    assert client.get(f"{other}/checked", params={"job": job}).status_code == 404
+    assert client.get(f"{other}/rejects.csv", params={"job": job}).status_code == 404
+    kept = list(tenant.folder.parent.parent.rglob("refused-*.jsonl"))
+    assert len(kept) == 1 and b"yesterday" in kept[0].read_bytes()
+    erased(tenant, "u1")
+    assert not kept[0].exists() and client.get(f"{where}/checked", params={"job": job}).status_code == 404
+
+
+def test_a_check_of_files_that_cannot_be_read_says_why(fresh):
+    client, backend = fresh
+    text, job = checked(client, backend, uploaded(client, ("log.csv", CSV)), {})
+    assert (
+        "no column looks like the user" in text and backend.service.tenant("default").shelf.job(job).state == "failed"
+    )

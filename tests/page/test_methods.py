@@ -62,6 +62,18 @@ def test_titles_are_those_of_the_cards_and_every_method_is_spoken_of():
         assert words_of("en")[f"methods.title.{name}"] == card.title
 
 
+def test_the_idea_of_every_method_stands_in_both_languages(page_client):
+    """In English it is that of the module's docstring: who changes one is told here to change the other two."""
+    for name, card in cards().items():
+        method = method_of(card, "en")
+        assert method.idea == method.said.get("Idea", ""), name
+        chinese = method_of(card, "zh").idea
+        assert bool(chinese) == bool(method.idea) and (not chinese or re.search("[\u4e00-\u9fff]", chinese)), name
+    text = page_client.get("/methods/tallrec", headers={"accept-language": "zh"}).text
+    assert "语言模型不懂推荐" in text and "does not know what recommending is" not in text
+    assert '<p lang="en">' in text  # what differs from the paper stays English, and says so
+
+
 def test_unknown_methods_are_not_found(page_client):
     assert page_client.get("/methods/no-such").status_code == 404
     assert page_client.get("/methods/%3Cscript%3E").status_code == 422

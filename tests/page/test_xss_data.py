@@ -12,6 +12,7 @@ from hexarec.core import Catalog, Dataset, Interactions, Item, Users
 from hexarec.core.ids import IdTable
 from hexarec.serve import trials
 from hexarec.serve.http.app import make_app
+from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.live.given import Given
 from hexarec.serve.store.rows import ShownRow, UserRow
 from serve.conftest import URL, backend_over
@@ -69,8 +70,13 @@ def hostile(folder, **settings):
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    with TestClient(make_app(hostile(tmp_path_factory.mktemp("xss") / "home")), base_url=URL) as made:
+def backend(tmp_path_factory):
+    return hostile(tmp_path_factory.mktemp("xss") / "home")
+
+
+@pytest.fixture(scope="module")
+def client(backend):
+    with TestClient(make_app(backend), base_url=URL) as made:
         yield made
 
 
@@ -111,12 +117,17 @@ def test_every_item_page(client):
         )
 
 
-def test_a_file_of_scripts(client):
+def test_a_file_of_scripts(client, backend):
     where = client.post("/data/upload", files=[("file", ("<script>alert(1)</script>.csv", FILE))]).url.path
-    for path in (where, f"{where}/preview", f"{where}/check"):
+    begun = client.post(f"{where}/check", data={}, headers={"hx-request": "true"}).text
+    job = re.search(r"checked\?job=([\w.-]+)", begun)[1]
+    runner = Runner(backend.service, beat=0.02)
+    while backend.service.tenant("default").shelf.job(job).state == "waiting":
+        assert runner.one()
+    for path in (where, f"{where}/preview", f"{where}/checked?job={job}"):
         text = client.get(path).text
         assert Read(text).found == [] and "alert(1)" in text
-    for part in client.get(f"{where}/rejects.csv").text.splitlines()[1:]:
+    for part in client.get(f"{where}/rejects.csv?job={job}").text.splitlines()[1:]:
         assert not part.startswith(("=", "+", "-", "@"))
 
 

@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from hexarec.data.worlds import world
 from hexarec.serve.erase import erased
 from hexarec.serve.http.app import make_app
+from hexarec.serve.jobs import simulating
+from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.live import tenant as live
 from hexarec.serve.live.tenant import Tenant
@@ -277,3 +279,64 @@ def test_every_stage_is_asked_to_forget(monkeypatch):
     made.forget(["u1"])
     for stage in ("the one that talks", made.explain_, *made.retrieve_, *made.control_):
         assert any(one is stage for one in asked)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_erasure_takes_interviews_of_simulated_users_out_of_results(served, monkeypatch, ended):
+    """What a simulated user says and remembers comes of the history of the user it was drawn from."""
+    _, backend, home = served
+    tenant = backend.service.tenant("default")
+    usual = simulating.marked
+
+    def telling(tenant, said, users):
+        return usual(
+            tenant, [{**one, "why": f"{CANARY}-{user}-says"} for one, user in zip(said, users, strict=True)], users
+        )
+
+    monkeypatch.setattr(simulating, "marked", telling)
+    if not ended:
+        add, calls = simulating._add, []
+
+        def stops(*told):
+            calls.append(add(*told))
+            if len(calls) == 6:
+                raise OSError("the machine stopped here")
+
+        monkeypatch.setattr(simulating, "_add", stops)
+    job = tenant.shelf.add_job("simulate", {"pipelines": "default", "users": 24, "pages": 2})
+    assert Runner(backend.service).one()
+    row = tenant.shelf.job(job.id)
+    assert row.state == ("done" if ended else "failed"), row.error
+    kept = row.result["curves"] if ended else simulating.read_curves(folder_of(tenant, job.id))
+    says = [one["why"] for one in kept["default"]["said"]]
+    gone, *others = (one.removeprefix(f"{CANARY}-").removesuffix("-says") for one in says)
+    assert len(says) >= 4 and hits(home, says[0])[0]
+    erased(tenant, gone)
+    assert hits(home, says[0])[0] == []
+    assert all(hits(home, f"{CANARY}-{user}-says")[0] for user in set(others) - {gone})
+    row = tenant.shelf.job(job.id)
+    now = row.result["curves"] if ended else simulating.read_curves(folder_of(tenant, job.id))
+    assert [one["why"] for one in now["default"]["said"]] == [one for one in says if gone not in one]
+    assert now["default"]["values"] == kept["default"]["values"]  # numbers without a name stay
+
+
+def test_who_is_erased_while_a_simulation_runs_is_not_in_its_result(served, monkeypatch):
+    _, backend, home = served
+    tenant, gone = backend.service.tenant("default"), []
+    usual = simulating.marked
+
+    def telling(tenant, said, users):
+        made = usual(
+            tenant, [{**one, "why": f"{CANARY}-{user}-says"} for one, user in zip(said, users, strict=True)], users
+        )
+        if not gone:
+            gone.append(users[0])
+            erased(tenant, users[0], scrub=False)
+        return made
+
+    monkeypatch.setattr(simulating, "marked", telling)
+    job = tenant.shelf.add_job("simulate", {"pipelines": "default", "users": 24, "pages": 2})
+    assert Runner(backend.service).one()
+    row = tenant.shelf.job(job.id)
+    assert row.state == "done" and row.result["curves"]["default"]["said"], row.error
+    assert hits(home, f"{CANARY}-{gone[0]}-says")[0] == []

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Evidence, Queries
+from hexarec.parts.attributes import value_words
 from hexarec.parts.ground import normal
 from hexarec.parts.render import label
+from hexarec.parts.said import CJK
 
 Grounds = tuple[Evidence, ...]
 
@@ -61,19 +63,23 @@ def _grounds(own: Mapping[int, set[str]], past: Sequence[int], item: int, values
     return (Evidence("history", (support,)), *made)
 
 
-def shared_words(evidence: Grounds, lang: str) -> str:
+def _shared(evidence: Grounds, catalog: Catalog, lang: str) -> list[tuple[str, str, str]]:
+    """(field, value, word in a language) of what is shared."""
+    pairs = [tuple(one.detail.split("=", 1)) for one in evidence if one.kind == "attribute"]
+    return [(name, value, value_words(catalog, name, lang).get(value, value)) for name, value in pairs]
+
+
+def shared_words(evidence: Grounds, catalog: Catalog, lang: str) -> str:
     """The shared values as words, grouped by field: "director Ridley Scott, genres Horror"."""
     by_field: dict[str, list[str]] = {}
-    for one in evidence:
-        if one.kind == "attribute":
-            name, _, value = one.detail.partition("=")
-            by_field.setdefault(name, []).append(value)
+    for name, _, word in _shared(evidence, catalog, lang):
+        by_field.setdefault(name, []).append(word)
     joined = "、" if lang.startswith("zh") else ", "
     return joined.join(f"{label(name, lang)} {joined.join(values)}" for name, values in by_field.items())
 
 
-def says_shared(text: str, evidence: Grounds) -> bool:
+def says_shared(text: str, evidence: Grounds, catalog: Catalog, lang: str) -> bool:
     """Whether a sentence states one of the shared values; one that does not gives no reason."""
-    shared = {normal(e.detail.partition("=")[2]) for e in evidence if e.kind == "attribute"}
+    shared = {normal(word) for _, *both in _shared(evidence, catalog, lang) for word in both}
     said = f" {normal(text)} "
-    return any(f" {value} " in said or f" {value}s " in said for value in shared)
+    return any(f" {one} " in said or f" {one}s " in said or (CJK.search(one) and one in said) for one in shared)

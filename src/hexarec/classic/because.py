@@ -84,7 +84,7 @@ class Because:
         if evidence[0].kind != "history":
             return Words(self.prompts.text(lang, "popular"), lang, status="template")
         past = titles(queries.catalog, evidence[0].items, lang)[0]
-        shared = shared_words(evidence, lang)
+        shared = shared_words(evidence, queries.catalog, lang)
         text = (
             self.prompts.text(lang, "both", past=past, shared=shared)
             if shared
@@ -117,7 +117,8 @@ class Because:
                 text = _first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
                 past = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0]
-                if sound(claims) and names(text, past) and says_shared(text, found[i][j]):
+                shared = says_shared(text, found[i][j], queries.catalog, queries.lang[i])
+                if sound(claims) and names(text, past) and shared:
                     fixed[i][j] = replace(
                         fixed[i][j], text=text, claims=claims, status="ok" if attempt == 0 else "retried"
                     )
@@ -130,7 +131,8 @@ class Because:
     def _prompt(self, queries: Queries, i: int, item: int, evidence: Grounds, attempt: int) -> Prompt:
         lang = queries.lang[i]
         shown, past = titles(queries.catalog, (item, *evidence[0].items), lang)
-        text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=shared_words(evidence, lang))
+        shared = shared_words(evidence, queries.catalog, lang)
+        text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=shared)
         return Prompt.user(text, seed=int(queries.seed[i]) + attempt, temperature=0.5 * attempt, max_tokens=60)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import KINDS, Dataset, Interactions, Users, strings
+from hexarec.core import KINDS, Dataset, Interactions, Users, strings, track
 from hexarec.core.errors import DataError, HexarecError
 from hexarec.data.checks import check_events, check_table, empty_rejects, known_kinds, rejected, without_nul
 from hexarec.data.columns import build_catalog, build_users
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from hexarec.core import Catalog
+
+STEPS = ("read", "check", "join", "report")
+"""What an import does, as its progress counts it."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def import_data(
     row is left; OptionError for a like rule that cannot be read.
     """
     started = time.monotonic()
+    steps = track(STEPS, "import")
+    next(steps)
     rule = LikeRule.parse(like) if like else None
     place = Path(path)
     with reading(encoding or ""):
@@ -71,9 +76,13 @@ def import_data(
         raise DataError(f"the format {source.name} finds its own tables", field="items", hint="say format='plain'")
     with reading(encoding or "", source.fallback):
         raw = _read(source, place, options)
+    next(steps)
     work = _Import(raw, strict, rule)
+    next(steps)
     data = work.dataset(name or _name_of(place), {"format": source.name, "licence": raw.licence or "not stated"})
+    next(steps)
     report = work.report(place, source, fit, raw, time.monotonic() - started)
+    next(steps, None)
     if out is not None:
         from hexarec.data.store import write_dataset
 

@@ -25,6 +25,7 @@ from hexarec.core import (
     run,
     track,
 )
+from hexarec.eval.asked import Overheard
 from hexarec.eval.cells import Cell, CellStore
 from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report, Values, per_user_means
@@ -124,14 +125,15 @@ class Experiment:
         seconds = 0.0
         degraded = 0
         size = LM_BLOCK if asks_model(system) else 2048
-        with run() as work:
+        overheard = Overheard()
+        with run(emit=overheard.listening()) as work:
             for place, part in track(list(asked.queries.blocks(size)), f"{name}, seed {seed}"):
                 saved = store.block(key, place.start)
                 if saved is None:
                     began = time.perf_counter()
                     candidates = None if asked.candidates is None else asked.candidates.take(place)
                     lists, failed = asked.answered(ready, part, candidates, self.k)
-                    saved = (lists, time.perf_counter() - began, failed)
+                    saved = (overheard.noted(lists, part), time.perf_counter() - began, failed)
                     store.keep_block(key, place.start, *saved)
                 blocks.append(saved[0])
                 seconds += saved[1]

@@ -27,11 +27,13 @@ class Visited:
 
     values: a number a visit by measure, None where it says nothing. satisfaction: 1 to 10. exit_page: the last page
     looked at. like_rate: liked of the items looked at. diversity: mean Jaccard distance of their tags. popularity: mean
-    share of items with fewer events. said: the interviews, without who was asked.
+    share of items with fewer events. said: the interviews, without who was asked. who: the users
+    that those were drawn from.
     """
 
     values: Mapping[str, Sequence[float | None]]
     said: Sequence[Mapping[str, Any]]
+    who: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ class Simulation:
             return Visited({name: [] for name in MEASURES}, ())
         shown, _ = answered(system, queries, None, self.pages * self.per_page)
         rolled = rollout(shown, queries, self.people, pages=self.pages, per_page=self.per_page)
-        return Visited(self._values(rolled, queries), _said(rolled, interviews))
+        who = tuple(queries.user_ids()[:interviews])
+        return Visited(self._values(rolled, queries), _said(rolled, interviews), who)
 
     def _values(self, rolled: Rollout, queries: Queries) -> dict[str, list[float | None]]:
         seen = rolled.seen.shown

@@ -59,7 +59,8 @@ class Prompt:
     """One request: `turns`, or `raw` text; `vectors` (n, d) fill slot tokens in order; `adapter` names saved weights.
 
     `raw` is plain text that ends at a fixed cue. Text never becomes a control token, in turns or raw.
-    Equal prompts have equal digests. Raises ValueError when both or neither of turns and raw are given.
+    Equal prompts have equal digests. `whose` is the user row of the question it belongs to (-1 = none): for records of
+    what was asked, no part of the prompt. Raises ValueError when both or neither of turns and raw are given.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -68,6 +69,7 @@ class Prompt:
     adapter: str | None = None
     seed: int = 0
     sample: Sample = Sample()
+    whose: int = -1
 
     def __post_init__(self) -> None:
         if bool(self.turns) == (self.raw is not None):

@@ -51,7 +51,12 @@ def _said(answer: Any, words: Sequence[str]) -> str:
     if len(words) == len(values):
         ranked = sorted(zip(words, values, strict=True), key=lambda one: -float(one[1]))
         return "\n".join(f"{float(value):8.3f}  {word}" for word, value in ranked)
-    return "\n".join(f"{one.logprob:8.3f}  {one.text}" if hasattr(one, "logprob") else str(one) for one in values)
+    return "\n".join(f"{one.logprob:8.3f}  {_words(one)}" if hasattr(one, "logprob") else str(one) for one in values)
+
+
+def _words(found: Any) -> str:
+    """What a search wrote; of a search among given titles the number of the title."""
+    return str(found.text) if hasattr(found, "text") else f"[{found.number}]"
 
 
 def _cut(text: str) -> str:

@@ -248,7 +248,7 @@ class ChatRec:
         for i in range(len(queries)):
             before = self._page.person(queries, i, self.known_.profile(queries.user_ids()[i]))
             lines = self._page.lines(queries.catalog, candidates[i].items, queries.lang[i])
-            prompts += self._rater.prompts_for(before, lines, queries.lang[i])
+            prompts += self._rater.prompts_for(before, lines, queries.lang[i], int(queries.user[i]))
         return candidates.scored(self._rater.values(prompts), "chatrec")
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
@@ -405,7 +405,9 @@ class ChatRec:
         for turn, lists in zip(turns, found, strict=True):
             wording = Worded(self.prompts, turn.lang, domain_words(self.domain, turn.lang), turn.condition)
             options = tuple(self._page.lines(turn.query.catalog, lists.items, turn.lang))
-            questions.append(Question(wording, options, (digest(turn.condition, options),), self.seed_))
+            questions.append(
+                Question(wording, options, (digest(turn.condition, options),), self.seed_, int(turn.query.user[0]))
+            )
         asked = self._ask(self.lm, questions)
         # an answer of no use leaves the recommender's order; `Ask` has told of it
         return [

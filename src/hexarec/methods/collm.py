@@ -268,7 +268,8 @@ class CoLLM:
             for title in titles(queries.catalog, lists[i].items, lang):
                 turn = Turn("user", page + self._text(lang, "ask", title=title) + after)
                 own = None if vectors is None else vectors[len(made)]
-                made.append(Prompt(turns=(turn,), vectors=own, adapter=place, sample=Sample(max_tokens=1)))
+                row = int(queries.user[i])
+                made.append(Prompt(turns=(turn,), vectors=own, adapter=place, sample=Sample(max_tokens=1), whose=row))
         return made
 
     def _text(self, lang: str, piece: str, **slots: str) -> str:

@@ -153,7 +153,9 @@ class LLMRank:
             # because rows change when a catalog is read anew
             words = (names[i], self.prompts.id, digest(ids[past], ids[rows]))
             seed = int(queries.seed[i]) + self.seed_
-            out.append(Question(self._page(queries, i, names[i], seed, rows), options, words, seed))
+            out.append(
+                Question(self._page(queries, i, names[i], seed, rows), options, words, seed, int(queries.user[i]))
+            )
         return out
 
     def _page(self, queries: Queries, i: int, name: str, seed: int, shown: NDArray[np.int32]) -> Worded:

@@ -280,7 +280,8 @@ class LLMTreeRec:
             words |= {"heading": self.prompts.text(lang, "leaf" if page.items else "node", **words)}
             wording = Worded(self.prompts, lang, words, asked.conditions[i])
             options = tuple(self.pages_.options(page, asked.queries.catalog, lang, asked.permitted[i]))
-            questions.append(Question(wording, options, (digest(asked.conditions[i], options),), self._seed(asked, i)))
+            drawn, whose = (digest(asked.conditions[i], options),), int(asked.queries.user[i])
+            questions.append(Question(wording, options, drawn, self._seed(asked, i), whose))
         assert self.lm is not None
         return [np.zeros(len(one.scores)) if one.fault else one.scores for one in self._ask(self.lm, questions)]
 
@@ -304,8 +305,10 @@ class LLMTreeRec:
         if not self.interests:
             return bare
         some = [i for i in range(len(queries)) if not empty[i]]
+        texts = [self.prompts.text(queries.lang[i], "interests", condition=bare[i]) for i in some]
         prompts = [
-            Prompt.user(self.prompts.text(queries.lang[i], "interests", condition=bare[i]), max_tokens=80) for i in some
+            replace(Prompt.user(text, max_tokens=80), whose=int(queries.user[i]))
+            for i, text in zip(some, texts, strict=True)
         ]
         answers = self.lm.generate(prompts) if prompts else []
         for i, answer in zip(some, answers, strict=True):

@@ -93,6 +93,7 @@ class _Page:
     watched: Titles
     options: Titles
     slots: Mapping[str, Any]
+    whose: int = -1
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class NIR:
             "n": min(self.picks, len(shown)),
             "telling": min(self.telling, max(len(past), 1)),
         }
-        return _Page(lang, seed, past, shown, watched, options, slots)
+        return _Page(lang, seed, past, shown, watched, options, slots, int(queries.user[i]))
 
     def _questions(self, page: _Page) -> list[str]:
         """The user's turns; the first carries the lists."""
@@ -222,7 +223,7 @@ class NIR:
         *before, last = self._questions(page)
         for question in before:
             turns.append(Turn("user", question))
-            answer = (yield [Prompt(tuple(turns), seed=page.seed, sample=Sample(max_tokens=120))])[0]
+            answer = (yield [Prompt(tuple(turns), seed=page.seed, sample=Sample(max_tokens=120), whose=page.whose)])[0]
             if answer.finish == "error":
                 return _Read(error=answer.error or "no answer came")
             turns.append(Turn("assistant", answer.text))
@@ -235,7 +236,7 @@ class NIR:
         room = 16 + int(page.slots["n"]) * 32
         for attempt in range(self.retries + 1):
             sample = Sample(temperature=0.3 * bool(attempt), max_tokens=room)
-            prompt = Prompt(tuple(turns), seed=page.seed + attempt, sample=sample)
+            prompt = Prompt(tuple(turns), seed=page.seed + attempt, sample=sample, whose=page.whose)
             judged[prompt.digest()] = page
             answer = (yield [prompt])[0]
             if answer.finish == "error":

@@ -237,5 +237,7 @@ class SPRec:
         for i, lang in enumerate(queries.lang.tolist()):
             read = titles(queries.catalog, past.item[slice(*past.offsets[i : i + 2])], lang)
             words = {**domain_words(self.domain, lang), "liked": numbered(read) or self.prompts.text(lang, "none")}
-            made.append(Prompt(raw=self.prompts.text(lang, "ask", **words), adapter=adapter))
+            made.append(
+                Prompt(raw=self.prompts.text(lang, "ask", **words), adapter=adapter, whose=int(queries.user[i]))
+            )
         return made

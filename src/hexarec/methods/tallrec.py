@@ -167,7 +167,8 @@ class TALLRec:
             page = self.examples_ + self._history(queries, i)
             for title in titles(queries.catalog, lists[i].items, queries.lang[i]):
                 text = page + self._text(queries.lang[i], "ask", title=title)
-                made.append(Prompt(turns=(Turn("user", text),), adapter=adapter, sample=Sample(max_tokens=1)))
+                turns, own = (Turn("user", text),), int(queries.user[i])
+                made.append(Prompt(turns=turns, adapter=adapter, sample=Sample(max_tokens=1), whose=own))
         return made
 
     def _history(self, queries: Queries, i: int) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -73,12 +73,16 @@ class Wording(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """One closed list: its wording, the options as they read, and words that name it for its random draws."""
+    """One closed list: its wording, the options as they read, and words that name it for its random draws.
+
+    whose: the user row it is asked for, see `Prompt`.
+    """
 
     wording: Wording
     options: tuple[str, ...]
     words: tuple[str, ...]
     seed: int = 0
+    whose: int = -1
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,8 @@ class _Listwise:
         text = question.wording.listwise(handled(shown, handles_for(len(order))), len(order), json=as_json)
         room = self.how.max_tokens or 16 + sum(8 + len(title) // 2 for title in shown)
         temperature = self.how.temperature if attempt == 0 else max(self.how.temperature, 0.3)
-        return Prompt.user(text, seed=question.seed + attempt, temperature=temperature, max_tokens=room)
+        made = Prompt.user(text, seed=question.seed + attempt, temperature=temperature, max_tokens=room)
+        return replace(made, whose=question.whose)
 
     def _ask_once(
         self,
@@ -348,7 +353,8 @@ def _choice(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> list[
         prompts = []
         for q, r in jobs:
             shown = handled([questions[q].options[place] for place in orders[q][r]], handles)
-            prompts.append(Prompt.user(questions[q].wording.choice(shown), max_tokens=1))
+            made = Prompt.user(questions[q].wording.choice(shown), max_tokens=1)
+            prompts.append(replace(made, whose=questions[q].whose))
         with keeping(of_rows(row_of_use)):
             values = lm.label(prompts, handles).astype(np.float64)
         for (q, r), row, prompt in zip(jobs, values, prompts, strict=True):
@@ -375,6 +381,7 @@ def _pointwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> li
         lm,
         [questions[q].wording.pointwise(questions[q].options[place]) for q, place in jobs],
         [questions[q].wording.yes_no for q, _ in jobs],
+        [questions[q].whose for q, _ in jobs],
     )
     by_round = [np.full((1, len(question.options)), np.nan) for question in questions]
     for (q, place), value in zip(jobs, odds, strict=True):
@@ -382,13 +389,19 @@ def _pointwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> li
     return [_asked(how, q, how.orders(q), rows) for q, rows in zip(questions, by_round, strict=True)]
 
 
-def log_odds(lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[str, str]]) -> Scores:
-    """log p(first label) - log p(second label) for each text, (n,); NaN where the model gives none."""
-    out = np.full(len(texts), np.nan)
+def log_odds(
+    lm: LanguageModel, texts: Sequence[str], labels: Sequence[tuple[str, str]], whose: Sequence[int] = ()
+) -> Scores:
+    """log p(first label) - log p(second label) for each text, (n,); NaN where the model gives none.
+
+    whose: the user row that each text is asked for, see `Prompt`.
+    """
+    out, owners = np.full(len(texts), np.nan), whose or [-1] * len(texts)
     for pair in dict.fromkeys(labels):
         rows = [row for row, own in enumerate(labels) if own == pair]
         with keeping(of_rows(complete)):
-            values = lm.label([Prompt.user(texts[row], max_tokens=1) for row in rows], pair)
+            prompts = [replace(Prompt.user(texts[row], max_tokens=1), whose=owners[row]) for row in rows]
+            values = lm.label(prompts, pair)
         values = np.clip(values, FLOOR, 0.0)  # an answer ruled out altogether: -inf would swallow all other comparisons
         out[rows] = values[:, 0].astype(np.float64) - values[:, 1]
     return out
@@ -414,7 +427,7 @@ def _pairwise(how: Ask, lm: LanguageModel, questions: Sequence[Question]) -> lis
     for q, _, i, j in jobs:
         wording, options = questions[q].wording, questions[q].options
         texts += [wording.pairwise(options[i], options[j]), wording.pairwise(options[j], options[i])]
-    odds = log_odds(lm, texts, [("A", "B")] * len(texts))
+    odds = log_odds(lm, texts, [("A", "B")] * len(texts), [questions[q].whose for q, *_ in jobs for _ in range(2)])
     net = (odds[0::2] - odds[1::2]) / 2.0 if len(odds) else odds
     won = [np.zeros((how.rounds, len(question.options))) for question in questions]
     met = [np.zeros((how.rounds, len(question.options))) for question in questions]

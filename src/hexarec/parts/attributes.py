@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +29,21 @@ def values_of(catalog: Catalog, attribute: str) -> list[list[str]]:
         raise CapabilityError(f"the catalog has no attribute {attribute!r}", hint=f"attributes: {have}")
     cells = [one if isinstance(one, tuple) else (one,) for one in column.tolist()]
     return [[str(v) for v in dict.fromkeys(cell) if v is not None and v == v and v != ""] for cell in cells]
+
+
+def translated(catalog: Catalog, attribute: str, lang: str) -> Iterator[tuple[str, str]]:
+    """(value, word) of each item: how its values are called in a language, where the catalog has them in it."""
+    column = catalog.text.get((attribute, lang))
+    for cell, values in zip(() if column is None else column.tolist(), values_of(catalog, attribute), strict=False):
+        spoken = [part for part in re.split("[、,，]", cell or "") if part]
+        yield from zip(values, spoken, strict=False)
+
+
+@lru_cache(maxsize=32)
+def value_words(catalog: Catalog, attribute: str, lang: str) -> Mapping[str, str]:
+    """Word by value of an attribute in a language ("zh-CN" reads "zh"); values without one are left out."""
+    code = lang if (attribute, lang) in catalog.text else lang.partition("-")[0]
+    return {} if (attribute, code) not in catalog.text else dict(reversed(list(translated(catalog, attribute, code))))
 
 
 def indicators(catalog: Catalog, attribute: str, values: Sequence[str] | None = None) -> tuple[csr_array, list[str]]:

@@ -67,6 +67,7 @@ class NextTitle:
             adapter=adapter or None,
             seed=int(queries.seed[i]) + seed,
             sample=Sample(max_tokens=self.length),
+            whose=int(queries.user[i]),
         )
 
     def taught(self, queries: Queries, items: Rows) -> tuple[list[Prompt], list[str]]:

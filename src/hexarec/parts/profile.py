@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,7 +55,8 @@ class Profile:
         for i in asked:
             rows = recent.item[slice(*recent.offsets[i : i + 2])]
             lines = numbered(titles(queries.catalog, rows, queries.lang[i]))
-            prompts.append(Prompt.user(self.prompts.text(queries.lang[i], "ask", history=lines), max_tokens=80))
+            made = Prompt.user(self.prompts.text(queries.lang[i], "ask", history=lines), max_tokens=80)
+            prompts.append(replace(made, whose=int(queries.user[i])))
         for i, answer in zip(asked, self.lm.generate(prompts) if prompts else [], strict=True):
             text = " ".join(answer.text.split())
             if answer.good and text:

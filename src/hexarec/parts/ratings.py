@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +84,12 @@ class Rater:
         if self.how not in ("label", "text"):
             raise OptionError(f"unknown rating {self.how!r}", hint="use label or text")
 
-    def prompts_for(self, before: str, lines: Sequence[str], lang: str) -> list[Prompt]:
-        """One question an item; all begin with `before`."""
+    def prompts_for(self, before: str, lines: Sequence[str], lang: str, whose: int = -1) -> list[Prompt]:
+        """One question an item; all begin with `before`. whose: the user row they are asked for, see `Prompt`."""
         slots: dict[str, str | int] = {"condition": before, "low": self.scale.low, "high": self.scale.high}
         texts = [self.prompts.text(lang, "rate", title=line, **slots) for line in lines]
-        return [Prompt.user(text, max_tokens=1 if self.how == "label" else 8) for text in texts]
+        room = 1 if self.how == "label" else 8
+        return [replace(Prompt.user(text, max_tokens=room), whose=whose) for text in texts]
 
     def values(self, prompts: Sequence[Prompt]) -> Floats:
         """(n,) within the scale; NaN where the model gave none, which is told of. Raises CapabilityError."""

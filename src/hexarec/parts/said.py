@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hexarec.core import Catalog
-from hexarec.parts.attributes import values_of
+from hexarec.parts.attributes import translated, values_of
 from hexarec.parts.ground import normal
 
 FIELDS = ("genres", "categories", "director", "star", "country", "brand", "author", "keywords")
@@ -113,13 +113,9 @@ class Lexicon:
         own = values_of(catalog, name)
         for value in dict.fromkeys(one for values in own for one in values):
             self._values.setdefault(normal(value), (name, value))
-        for (kind, _), column in catalog.text.items():
-            if kind != name:
-                continue
-            for cell, values in zip(column.tolist(), own, strict=False):
-                spoken = [part for part in re.split("[、,，]", cell or "") if part]
-                for word, value in zip(spoken, values, strict=False):
-                    self._values.setdefault(normal(word), (name, value))
+        for lang in [code for kind, code in catalog.text if kind == name]:
+            for value, word in translated(catalog, name, lang):
+                self._values.setdefault(normal(word), (name, value))
 
     def read(self, text: str) -> Said:
         """What a turn says."""

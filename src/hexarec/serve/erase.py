@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hexarec.eval.diff import without_lists_of
 from hexarec.serve.jobs.files import without_erased
+from hexarec.serve.jobs.interviews import without_interviews
 from hexarec.serve.live.enriched import KIND as ENRICHED
 from hexarec.serve.live.publish import KIND, forgotten, removed
 from hexarec.serve.settings import OWN, RUNS
@@ -33,6 +34,7 @@ def erased(tenant: Tenant, user: str, *, scrub: bool = True) -> dict[str, int]:
         names = {one.name for one in tenant.shelf.names(KIND)}
         counts["saved pipelines"] = sum(forgotten(tenant.shelf, tenant.folder, name, everybody) for name in names)
         counts["files of jobs"] = without_erased(tenant)
+        counts["interviews"] = without_interviews(tenant, everybody)
         counts["runs beside"] = _without_in_runs(tenant, frozenset(everybody))
         _remove_abandoned(tenant)
         counts["homes set aside by a restore"] = _remove_set_aside(tenant)

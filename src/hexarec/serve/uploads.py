@@ -77,6 +77,10 @@ class Upload:
         files = self.files
         return files[0].name.split(".")[0] if len(files) == 1 else "upload"
 
+    def refused(self, job: str) -> Path:
+        """Where a job that checks the upload keeps the rows that an import would refuse."""
+        return self.folder / f"refused-{job}.jsonl"
+
     def read(self, how: Reading, *, sample: bool = False) -> ImportResult:
         """The data set and what was refused; of the first lines alone with `sample`. Raises DataError, OptionError."""
         folder = self.folder / ("sample" if sample else "files")

@@ -42,11 +42,11 @@ def test_a_run_goes_on_where_it_stopped(runner, tenant, monkeypatch):
     whole = done(runner, tenant, "simulate", pipelines="default", users=24, pages=2).result["curves"]
     made, usual = [], simulating._add
 
-    def counted(curve, work, system, number):
+    def counted(curve, work, system, number, tenant):
         made.append(number)
         if made == [0, 1, 2, 3]:
             raise OSError("the machine stopped here")
-        usual(curve, work, system, number)
+        usual(curve, work, system, number, tenant)
 
     monkeypatch.setattr(simulating, "_add", counted)
     job = tenant.shelf.add_job("simulate", {"pipelines": "default", "users": 24, "pages": 2})

@@ -11,7 +11,7 @@ from hexarec.core import OptionError, StateError
 from hexarec.pipeline.config import default_config
 from hexarec.serve.jobs.bulk import embed_shards, recommend_shards
 from hexarec.serve.jobs.enrich import enrich_shards
-from hexarec.serve.jobs.importing import imported
+from hexarec.serve.jobs.importing import checked, imported
 from hexarec.serve.jobs.learning import learned
 from hexarec.serve.jobs.simulating import simulated
 from hexarec.serve.live.prompts import with_prompts
@@ -134,6 +134,7 @@ KINDS: dict[str, Kind] = {
         "fit a pipeline on everything stored and serve it", {"pipeline": NAME, "config": CONFIG, "seed": SEED}, _fit
     ),
     "import": Kind("take in files that were uploaded on the page, all of them or nothing", IMPORT, imported),
+    "check": Kind("read files that were uploaded on the page, and say what an import would refuse", IMPORT, checked),
     "bench": Kind("measure a pipeline beside the floors", MEASURED, _bench),
     "estimate": Kind("say what a bench with these arguments will cost; no model is asked", MEASURED, _estimate),
     "learn": Kind(

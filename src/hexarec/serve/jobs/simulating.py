@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,11 @@ from hexarec.eval.simulation import MEASURES, Simulation
 from hexarec.lm.open import open_lm
 from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.serve.exposure import tag_columns
+from hexarec.serve.jobs.interviews import CURVES, marked, without, write_curves
 
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
-CURVES = "curves.json"
 BATCHES = 12
 SAID = 8
 """Interviews that are kept of each pipeline."""
@@ -31,6 +32,7 @@ def simulated(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[st
     names = [one.strip() for one in str(args.get("pipelines", "")).split(",") if one.strip()]
     if not names:
         raise OptionError("no pipeline was chosen", hint="pipelines: names of pipelines in service, joined by commas")
+    began = time.time()
     tenant.refresh()
     systems = {name: tenant.recommender(name).current.pipeline for name in dict.fromkeys(names)}
     data = tenant.data()
@@ -44,9 +46,16 @@ def simulated(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[st
     for number in track(range(BATCHES), "visits"):
         for name, system in systems.items():
             if len(made[name]["visits"]) <= number:
-                _add(made[name], work, system, number)
-                _write(made, scratch)
+                _add(made[name], work, system, number, tenant)
+                with tenant.erasing:
+                    made = without(made, _erased(tenant, began))
+                    write_curves(scratch / CURVES, made)
     return {"users": made[names[0]]["visits"][-1], "pages": work.pages, "curves": made}
+
+
+def _erased(tenant: Tenant, since: float) -> set[str]:
+    """The marks of who was erased since then: their interviews may be in memory still."""
+    return {mark for mark, at in tenant.shelf.tombstones() if at >= since}
 
 
 def _people(data: Dataset, model: str, seed: int) -> UserModel:
@@ -63,18 +72,12 @@ def _nothing() -> dict[str, Any]:
     return {"visits": [], "values": {name: [] for name in MEASURES}, "said": []}
 
 
-def _add(curve: dict[str, Any], work: Simulation, system: Any, number: int) -> None:
+def _add(curve: dict[str, Any], work: Simulation, system: Any, number: int, tenant: Tenant) -> None:
     batch = work.visited(system, number)
     for name in MEASURES:
         curve["values"][name] += batch.values[name]
     curve["visits"].append(len(curve["values"][MEASURES[0]]))
-    curve["said"] = [*curve["said"], *batch.said][:SAID]
-
-
-def _write(made: Mapping[str, Any], scratch: Path) -> None:
-    aside = scratch / f".{CURVES}.part"
-    aside.write_text(json.dumps(made, ensure_ascii=False), "utf-8")
-    aside.replace(scratch / CURVES)
+    curve["said"] = [*curve["said"], *marked(tenant, batch.said, batch.who)][:SAID]
 
 
 def read_curves(scratch: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from hexarec.serve.live.memory import Memory
 from hexarec.serve.live.prompts import with_prompts
 from hexarec.serve.live.publish import KEPT, KIND, fitted_version, forgotten, generation_of, on_catalog, pruned
 from hexarec.serve.live.recommender import Recommender
+from hexarec.serve.live.vocabulary import NAME as VOCABULARY
+from hexarec.serve.live.vocabulary import vocabulary_of, with_vocabulary
 from hexarec.serve.store.checks import checked_name
 from hexarec.serve.store.rows import EventRow, ItemRow, Versioned
 
@@ -53,6 +55,7 @@ class Tenant:
         self._counts: Counter[str] = Counter()
         self._counted = 0  # newest event that the counts have
         self._lock = threading.RLock()
+        self.reporting = threading.Lock()  # one report of this tenant is worked out at a time
         self.erasing = threading.Lock()  # of two erasures at once the second would write back what the first took out
         self._documents: dict[str, tuple[float, list[Versioned]]] = {}
         self.broken: dict[str, str] = {}  # pipeline versions that could not be taken up, and why
@@ -67,6 +70,11 @@ class Tenant:
     def settings(self) -> Mapping[str, Any]:
         """lang and name of the data, and the smallest rating that counts as liked."""
         found = self.shelf.get(SETTINGS, "data")
+        return {} if found is None else found.body
+
+    @property
+    def _vocabulary(self) -> Mapping[str, Any]:
+        found = self.shelf.get(SETTINGS, VOCABULARY)
         return {} if found is None else found.body
 
     @property
@@ -101,6 +109,9 @@ class Tenant:
         }
         if self.settings != known:
             self.shelf.put(SETTINGS, "data", known, activate=True)
+        words = vocabulary_of(data.catalog)
+        if words != self._vocabulary:
+            self.shelf.put(SETTINGS, VOCABULARY, words, activate=True)
         items = item_rows(data.catalog)
         for start in range(0, len(items), PAGE):
             self.shelf.put_items(items[start : start + PAGE])
@@ -248,9 +259,10 @@ class Tenant:
         if not changed:
             return False
         if self._catalog is None:
-            self._catalog = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
+            made = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
         else:
-            self._catalog = grown(self._catalog, changed)
+            made = grown(self._catalog, changed)
+        self._catalog = with_vocabulary(made, self._vocabulary)
         self._seen = seen  # last, so that what could not be taken up is read again
         return True
 

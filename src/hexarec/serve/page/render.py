@@ -12,6 +12,7 @@ from jinja2.runtime import Context
 
 from hexarec.serve.page import static
 from hexarec.serve.page.numbers import FILTERS
+from hexarec.serve.page.said import said
 from hexarec.serve.page.session import viewer_of
 from hexarec.serve.page.words import LANGUAGES, language_of, word
 
@@ -26,13 +27,19 @@ def _t(context: Context, key: str, /, **values: object) -> str:
     return word(context["lang"], key, **values)
 
 
+@pass_context
+def _said(context: Context, text: str) -> str | None:
+    """A sentence of the package in the language of the page; None where it is English alone."""
+    return said(context["lang"], text)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
     made.filters.update(FILTERS)
-    made.globals.update(t=_t, asset=static.address, languages=LANGUAGES, themes=THEMES)
+    made.globals.update(t=_t, said_in=_said, asset=static.address, languages=LANGUAGES, themes=THEMES)
     return made
 
 

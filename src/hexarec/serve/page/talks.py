@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hexarec.core import Dialogue, Message, OptionError
 from hexarec.parts.group import HOWS, How
 from hexarec.parts.talk import Talk
+from hexarec.serve.errors import ConflictError
 from hexarec.serve.settings import OF_PAGE
+from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.shelf import Shelf
 
 COOKIE = "hexarec_talk"
 TOKEN = re.compile(r"^[A-Za-z0-9_-]{32}$")
+TRIES = 50
+"""Writes of others that a change is made anew for."""
 MOST_PEOPLE, MOST_TURNS = 6, 200
 """People of a talk; turns of one person that are kept, the oldest go first."""
 FORGOTTEN = "forgotten"
@@ -63,7 +67,10 @@ class Person:
 
 @dataclass(frozen=True)
 class Room:
-    """A talk. who: the caller it belongs to; how: of a list for several; next: the place of the next turn."""
+    """A talk. who: the caller it belongs to; how: of a list for several; next: the place of the next turn.
+
+    version: grows with every write. kept: its rows as they were read, by id.
+    """
 
     token: str
     who: str
@@ -71,6 +78,8 @@ class Room:
     how: How = "average"
     next: int = 0
     people: tuple[Person, ...] = ()
+    version: int = 0
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     def person(self, key: str) -> Person:
         """The person of this key, the first one without a key. Raises OptionError."""
@@ -110,40 +119,66 @@ def room_of(shelf: Shelf, token: str, who: str) -> Room | None:
     kept = shelf.dialogue(_id(token)) if TOKEN.match(token) else None
     if kept is None or kept["who"] != who:
         return None
-    people = []
+    people, rows = [], {_id(token): kept}
     for key in kept["people"]:
         row = shelf.dialogue(_id(token, key))
         if row is not None:
+            rows[_id(token, key)] = row
             lines = tuple(Line(one["at"], one["role"], one["text"], tuple(one["items"]), one["about"])
                           for one in row["turns"])  # fmt: skip
             people.append(Person(key, row["name"], row["user"], row["state"], lines))
     # where all were erased: the same new key at every look, until something is kept under it
     people = people or [Person(f"{kept['people'][-1]}x", "", None, {})]
     how = kept["how"] if kept["how"] in HOWS else HOWS[0]
-    return Room(token, who, kept["pipeline"], how, kept["next"], tuple(people))
+    return Room(token, who, kept["pipeline"], how, kept["next"], tuple(people), kept.get("version", 0), rows)
 
 
-def keep_room(shelf: Shelf, room: Room) -> None:
-    """Write the room's own row."""
-    body = {"who": room.who, "pipeline": room.pipeline, "how": room.how, "next": room.next,
-            "people": [one.key for one in room.people]}  # fmt: skip
-    shelf.put_dialogue(_id(room.token), None, body)
+def keep(shelf: Shelf, room: Room) -> None:
+    """Write the rows of a room that are not as they were read.
+
+    Raises ChangedError where somebody else wrote since then, StateError for a person who was erased.
+    """
+    own = _id(room.token)
+    head = {"who": room.who, "pipeline": room.pipeline, "how": room.how, "next": room.next,
+            "people": [one.key for one in room.people], "version": room.version + 1}  # fmt: skip
+    rows: dict[str, tuple[str | None, Mapping[str, Any]]] = {own: (None, head)}
+    rows |= {_id(room.token, one.key): (one.user, _body(one)) for one in room.people}
+    changed = {id: row for id, row in rows.items() if row[1] != room.kept.get(id)}
+    shelf.put_dialogues(changed, {own: room.kept.get(own)})
 
 
-def keep_person(shelf: Shelf, room: Room, key: str) -> None:
-    """Write a person's row. Raises StateError for one who was erased."""
-    one = room.person(key)
+def forget(shelf: Shelf, read: Callable[[], Room]) -> None:
+    """Erase a talk, with whoever has joined it meanwhile. Raises ConflictError where others write all the time."""
+    for _ in range(TRIES):
+        room = read()
+        own = _id(room.token)
+        try:
+            shelf.forget_dialogues(room.ids, {own: room.kept.get(own)})
+        except ChangedError:
+            continue
+        return
+    raise ConflictError("the talk changes all the time", hint="load the page again")
+
+
+def _body(one: Person) -> dict[str, Any]:
     turns = [{"at": line.at, "role": line.role, "text": line.text, "items": list(line.items), "about": dict(line.about)}
              for line in one.lines[-MOST_TURNS:]]  # fmt: skip
-    body = {"name": one.name, "user": one.user, "state": dict(one.state), "turns": turns}
-    shelf.put_dialogue(_id(room.token, key), one.user, body)
+    return {"name": one.name, "user": one.user, "state": dict(one.state), "turns": turns}
 
 
-def keep_all(shelf: Shelf, room: Room) -> None:
-    """Write every row of a room."""
-    for one in room.people:
-        keep_person(shelf, room, one.key)
-    keep_room(shelf, room)
+def changed(shelf: Shelf, read: Callable[[], Room], change: Callable[[Room], Room]) -> tuple[Room, bool]:
+    """The room after a change that was kept, and whether it was made anew because somebody else wrote meanwhile.
+
+    Raises ConflictError where others write all the time.
+    """
+    for attempt in range(TRIES):
+        room = change(read())
+        try:
+            keep(shelf, room)
+        except ChangedError:
+            continue
+        return room, attempt > 0
+    raise ConflictError("the talk changes all the time", hint="load the page again")
 
 
 def said(room: Room, key: str, text: str) -> Room:
@@ -153,13 +188,36 @@ def said(room: Room, key: str, text: str) -> Room:
     return replace(room, next=room.next + 2).with_person(replace(one, lines=(*one.lines, line)))
 
 
-def answered(room: Room, key: str, line: Line, state: Mapping[str, Any]) -> Room:
-    """The room after an answer to somebody."""
+def answered(room: Room, key: str, line: Line, before: Mapping[str, Any], state: Mapping[str, Any]) -> Room:
+    """The room after an answer to somebody. before: the state it began from, state: the one it came to."""
     one = room.person(key)
+    state = onto(one.state, before, state)
     forgotten = [item for item in one.state.get(FORGOTTEN, ()) if item not in line.items]
-    state = {**state, FORGOTTEN: forgotten}
-    lines = (*(old for old in one.lines if old.at != line.at), line)
-    return room.with_person(replace(one, lines=lines, state=state))
+    lines = sorted((*(old for old in one.lines if old.at != line.at), line), key=lambda one: one.at)
+    return room.with_person(replace(one, lines=tuple(lines), state={**state, FORGOTTEN: forgotten}))
+
+
+def onto(now: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with what changed from `before` to `after`, where it has itself changed meanwhile.
+
+    Entries of lists come and go one by one, other values as a whole; of two counts the smaller one stays, so that
+    turns are rather read twice than not at all.
+    """
+    made = dict(now)
+    for key, new in after.items():
+        old, there = before.get(key), now.get(key)
+        if new == old:
+            continue
+        if there == old or type(there) is not type(new) or key == "years":
+            made[key] = new
+        elif isinstance(new, Mapping):
+            made[key] = onto(there or {}, old or {}, new)
+        elif isinstance(new, list):
+            gone, come = ([one for one in a if one not in b] for a, b in ((old or [], new), (new, old or [])))
+            made[key] = [one for one in there or [] if one not in (*gone, *come)] + come
+        else:
+            made[key] = min(new, there or 0) if isinstance(new, int) else new
+    return made
 
 
 def dropped(talk: Talk, slot: str, value: Sequence[str]) -> Talk:

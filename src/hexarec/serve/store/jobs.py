@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -70,6 +70,23 @@ class Jobs(Access):
             "error": None if error is None else checked_text(error, "error"),
         }  # fmt: skip
         return self._write(lambda connection: self._change(connection, id, worker, said))
+
+    def rewrite_results(self, kind: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Write the results of ended jobs of a kind anew where `change` makes others of them; how many."""
+
+        def rewritten(connection: Connection) -> int:
+            here = (_J.tenant == self.tenant) & (_J.kind == kind) & _J.result.is_not(None)
+            count = 0
+            for row in connection.execute(select(_J.id, _J.result).where(here)).all():
+                kept = from_json(row.result)
+                made = change(kept)
+                if made != kept:
+                    mine = (_J.tenant == self.tenant) & (_J.id == row.id)
+                    connection.execute(update(jobs).where(mine).values(result=as_json(made, "result")))
+                    count += 1
+            return count
+
+        return self._write(rewritten)
 
     def give_back_job(self, id: str, worker: str) -> JobRow:
         """Let a running job wait again, as if this worker had never had it; cancelled where somebody asked for that.

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Table, delete, select
 from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access
 from hexarec.serve.store.checks import as_json, checked_id, checked_number, checked_user, from_json
+from hexarec.serve.store.errors import ChangedError
 from hexarec.serve.store.rows import ShownRow
 from hexarec.serve.store.schema import answers, dialogues, erased, shown
-from hexarec.serve.store.statements import insert_new, upsert
+from hexarec.serve.store.statements import grown, insert_new, upsert
 
 _S = shown.c
 _LISTS = ("items", "propensities", "sources", "teams")
@@ -71,20 +72,57 @@ class Shown(Access):
         }  # fmt: skip
         self._write(lambda connection: self._put_dialogue(connection, row))
 
+    def put_dialogues(
+        self, rows: Mapping[str, tuple[str | None, Mapping[str, Any]]], after: Mapping[str, Mapping[str, Any] | None]
+    ) -> None:
+        """Write dialogues (user, body) by id, all of them or none, where those in `after` still are what they were.
+
+        None in `after`: there was no such dialogue. Raises ChangedError, StateError for one that was erased.
+        """
+        made = [
+            {"tenant": self.tenant, "id": checked_id(id, "id"), "user": _maybe_user(user), "time": self._clock(),
+             "body": as_json(body, "body")}
+            for id, (user, body) in rows.items()
+        ]  # fmt: skip
+
+        def put(connection: Connection) -> None:
+            self._check_dialogues(connection, after)
+            for row in made:
+                self._put_dialogue(connection, row)
+
+        self._write(put)
+
     def dialogue(self, id: str) -> Mapping[str, Any] | None:
         """One dialogue."""
         row = self._row(select(dialogues.c.body).where(dialogues.c.tenant == self.tenant, dialogues.c.id == id))
         return from_json(row.body) if row else None
 
-    def forget_dialogues(self, ids: Sequence[str]) -> int:
-        """Delete dialogues for good: a reply still under way cannot bring one back. How many there were."""
-        return self._write(lambda connection: self._forget_dialogues(connection, list(dict.fromkeys(ids))))
+    def forget_dialogues(self, ids: Sequence[str], after: Mapping[str, Mapping[str, Any] | None] | None = None) -> int:
+        """Delete dialogues for good: a reply still under way cannot bring one back. How many there were.
+
+        after: as in `put_dialogues`. Raises ChangedError.
+        """
+
+        def forget(connection: Connection) -> int:
+            self._check_dialogues(connection, after or {})
+            return self._forget_dialogues(connection, list(dict.fromkeys(ids)))
+
+        return self._write(forget)
 
     def sweep_dialogues(self, beginning: str, before: float) -> int:
         """Delete dialogues without a user whose id begins so and which rest since then; how many."""
         old = dialogues.c.id.startswith(beginning, autoescape=True) & (dialogues.c.time < before)
         gone = delete(dialogues).where(dialogues.c.tenant == self.tenant, dialogues.c.user.is_(None), old)
         return self._write(lambda connection: int(connection.execute(gone).rowcount))
+
+    def _check_dialogues(self, connection: Connection, after: Mapping[str, Mapping[str, Any] | None]) -> None:
+        if after:
+            grown(connection, self.tenant, "dialogues")  # its row of the counters is a lock
+        for id, body in after.items():
+            query = select(dialogues.c.body).where(dialogues.c.tenant == self.tenant, dialogues.c.id == id)
+            there = connection.execute(query).scalar()
+            if (None if there is None else from_json(there)) != body:
+                raise ChangedError("the dialogue was changed meanwhile", hint="look at it, then try again")
 
     def _put_dialogue(self, connection: Connection, row: Mapping[str, Any]) -> None:
         if self._buried(connection, [self._mark("dialogue", row["id"])]):

@@ -50,7 +50,7 @@ PAGES = (
 )
 GROUPS = ("use", "compare", "run", "keep")
 
-ROUTERS = (*(one.module.router for one in PAGES), session.router)
+ROUTERS = (*(one.module.router for one in PAGES), *(one.router for one in chat.PARTS), session.router)
 
 
 def pages_for(caller: Caller | None) -> list[Page]:

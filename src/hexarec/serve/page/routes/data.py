@@ -17,6 +17,7 @@ from hexarec.serve import uploads
 from hexarec.serve.errors import MissingError
 from hexarec.serve.jobs import orders
 from hexarec.serve.keys import Caller
+from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
 from hexarec.serve.page.session import PageForm, PageRead, PageWrite
@@ -28,6 +29,7 @@ from hexarec.serve.page.values.data import (
     user_page,
     user_told,
 )
+from hexarec.serve.page.values.imports import checked as whole
 from hexarec.serve.page.values.imports import (
     columns_of,
     fields_of,
@@ -36,12 +38,15 @@ from hexarec.serve.page.values.imports import (
     reading_of,
     rejects_csv,
 )
+from hexarec.serve.page.values.progress import watched
 from hexarec.serve.page.words import language_of, word
 from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.store.rows import JobRow
 
 router: APIRouter = page_router()
 Written = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 Named = Annotated[str, Path(min_length=1, max_length=1_024, pattern=r"^[^\x00]*$")]
+JobId = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 UploadId = Annotated[str, Path(pattern=r"^[0-9a-z]{1,64}$")]
 Form = Literal["json", "svg", "csv"]
 TABS = (("/data", "data.tab_health"), ("/data/items", "data.items"), ("/data/users", "data.users"),
@@ -164,22 +169,49 @@ def previewed(request: Request, caller: PageWrite, id: UploadId) -> Response:
     """The first rows under another mapping."""
     found = uploads.found(tenant_of(request, caller), id)
     made = preview(found, reading_of(fields_of(request.query_params)))
-    return piece(request, "data/_preview.html", made=made, upload=found, query=request.url.query)
+    return piece(request, "data/_preview.html", made=made, upload=found, job="")
 
 
-@router.get("/data/import/{id}/check")
-def checked(request: Request, caller: PageWrite, id: UploadId) -> Response:
-    """All rows under this mapping, and every one that would be refused."""
-    found = uploads.found(tenant_of(request, caller), id)
-    made = preview(found, reading_of(fields_of(request.query_params)), whole=True)
-    return piece(request, "data/_preview.html", made=made, upload=found, query=request.url.query)
+@router.post("/data/import/{id}/check")
+def check(request: Request, caller: PageWrite, id: UploadId, form: PageForm) -> Response:
+    """Begin to read all rows under this mapping, as a job."""
+    tenant = tenant_of(request, caller)
+    found = uploads.found(tenant, id)
+    how = reading_of(fields_of({name: str(value) for name, value in form.items()}))
+    args = {"upload": found.id, **how.args()}
+    job = orders.started(backend_of(request), tenant, "check", args, caller, request_id_of(request))
+    return _checked(request, caller, found, job)
+
+
+@router.get("/data/import/{id}/checked")
+def checked(request: Request, caller: PageWrite, id: UploadId, job: JobId) -> Response:
+    """How far the reading of all rows is; when it is done, what an import would take in and refuse."""
+    tenant = tenant_of(request, caller)
+    return _checked(request, caller, uploads.found(tenant, id), _check_of(tenant, id, job))
+
+
+def _check_of(tenant: Tenant, id: str, job: str) -> JobRow:
+    """The job that read this upload. Raises MissingError."""
+    found = orders.found(tenant, job)
+    if found.kind != "check" or found.args.get("upload") != id:
+        raise MissingError(f"no check {job[:80]!r} of this upload", hint="check every row again")
+    return found
+
+
+def _checked(request: Request, caller: Caller, found: uploads.Upload, job: JobRow) -> Response:
+    """The job as it goes on, or the preview that it ends with."""
+    tenant, where = tenant_of(request, caller), f"/data/import/{found.id}/checked?job={job.id}"
+    if job.state != "done" or job.result is None:
+        return piece(request, "data/_checking.html", watched=watched(job, where, tenant.shelf))
+    made = whole(found, uploads.Reading.of(job.args), job.result, found.refused(job.id))
+    return piece(request, "data/_preview.html", made=made, upload=found, job=job.id)
 
 
 @router.get("/data/import/{id}/rejects.csv")
-def refused(request: Request, caller: PageWrite, id: UploadId) -> Response:
-    """Every row that would be refused."""
-    found = uploads.found(tenant_of(request, caller), id)
-    text = rejects_csv(found, reading_of(fields_of(request.query_params)))
+def refused(request: Request, caller: PageWrite, id: UploadId, job: JobId) -> Response:
+    """Every row that would be refused, as a check has found."""
+    tenant = tenant_of(request, caller)
+    text = rejects_csv(uploads.found(tenant, id).refused(_check_of(tenant, id, job).id))
     return Response(text, media_type="text/csv; charset=utf-8",
                     headers={"content-disposition": 'attachment; filename="rejects.csv"'})  # fmt: skip
 

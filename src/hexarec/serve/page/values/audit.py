@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
@@ -16,7 +15,6 @@ T = Callable[..., str]
 DAYS = (1, 7, 30, 365)
 KEPT = 30.0
 """Seconds for which an audit is not worked out again."""
-_LOCK = threading.Lock()
 _MADE: WeakKeyDictionary[Tenant, dict[tuple[int, str, str], tuple[float, Audit | None]]] = WeakKeyDictionary()
 MOST = 8
 
@@ -24,7 +22,7 @@ MOST = 8
 def audit_of(tenant: Tenant, days: int, tag: str, by: str) -> Audit | None:
     """The audit of the last days, as of half a minute ago at most."""
     key = (days, tag, by)
-    with _LOCK:
+    with tenant.reporting:
         kept = _MADE.setdefault(tenant, {})
         if key not in kept or time.monotonic() - kept[key][0] > KEPT:
             while len(kept) >= MOST:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hexarec.core import Catalog, Reply
+from hexarec.parts.attributes import value_words
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.live.together import Together
 from hexarec.serve.page.talks import Line, Person, Room
@@ -92,7 +93,8 @@ def chips_of(person: Person, catalog: Catalog, lang: str) -> dict[str, list[Chip
     made = {slot: [Chip(slot, (item,), names[item]) for item in getattr(talk, slot)]
             for slot in ("liked", "disliked", "seen")}  # fmt: skip
     for slot in ("wanted", "unwanted"):
-        made[slot] = [Chip(slot, (name, value), value) for name, value in getattr(talk, slot)]
+        made[slot] = [Chip(slot, (name, value), value_words(catalog, name, lang).get(value, value))
+                      for name, value in getattr(talk, slot)]  # fmt: skip
     first, last = talk.years
     years = f"{first or '…'}–{last or '…'}"
     made["years"] = [Chip("years", (), years)] if first or last else []

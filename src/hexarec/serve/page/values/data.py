@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +28,13 @@ PAST = 200
 """Newest events of a user that are shown."""
 COMMON = 8
 """Values of an attribute in a profile."""
-_LOCK = threading.Lock()
 _HEALTH: WeakKeyDictionary[Tenant, tuple[tuple[int, int], Health]] = WeakKeyDictionary()
 
 
 # -------------------------------------------------------------------------------------------------------- health
 def health_of(tenant: Tenant) -> Health:
     """The health of everything stored; worked out again when items or events have changed."""
-    with _LOCK:
+    with tenant.reporting:
         tenant.refresh()
         kept = _HEALTH.get(tenant)
         if kept is None or kept[0] != tenant.state:
@@ -190,7 +189,7 @@ def _profile(catalog: Catalog, done: Sequence[Done], lang: str) -> list[tuple[st
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for name, value in facts_of(catalog, row, lang, most=20):
-            counts.setdefault(name, Counter()).update(part.strip() for part in value.split(","))
+            counts.setdefault(name, Counter()).update(part.strip() for part in re.split("[、,]", value))
     return [(name, one.most_common(COMMON)) for name, one in counts.items() if one.most_common(1)[0][1] > 1]
 
 

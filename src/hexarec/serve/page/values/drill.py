@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hexarec.core import DataError
+from hexarec.eval.asked import NOTE
 from hexarec.eval.diff import QUESTIONS, RunLists, read_run
 from hexarec.serve.page.values.runs import Run
 
@@ -93,7 +94,9 @@ def _side(lists: RunLists, system: str, user: str, row: int, liked: set[str]) ->
 
 
 def _asked(note: Mapping[str, Any]) -> list[Asked]:
-    answers, prompts = _texts(note.get("raw")), _texts(note.get("prompts"))
+    if heard := note.get(NOTE):
+        return [Asked(str(prompt)[:LONGEST], str(answer)[:LONGEST]) for prompt, answer in heard]
+    answers, prompts = _texts(note.get("raw")), _texts(note.get("prompts"))  # of a run before requests were kept
     made = []
     for place in range(max(len(answers), len(prompts))):
         made.append(Asked(*("".join(part[place : place + 1])[:LONGEST] for part in (prompts, answers))))
@@ -107,5 +110,5 @@ def _texts(value: Any) -> list[str]:
 
 
 def _facts(note: Mapping[str, Any]) -> list[tuple[str, str]]:
-    kept = {name: value for name, value in note.items() if name not in ("raw", "prompts", "orders", "rounds")}
+    kept = {name: value for name, value in note.items() if name not in (NOTE, "raw", "prompts", "orders", "rounds")}
     return [(str(name), str(value)[:500]) for name, value in kept.items()]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hexarec.core import KINDS, Dataset
@@ -51,7 +54,13 @@ class Preview:
     hint: str = ""
     format: str = ""
     why: str = ""
-    sentences: Sequence[str] = ()
+    unit: str = ""
+    like: str = ""
+    orphans: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    guesses: Mapping[str, str] = field(default_factory=dict)
+    keys: Sequence[str] = KEYS
+    notes: Sequence[str] = ()
     counts: Mapping[str, int] | None = None
     rejected: Sequence[Mapping[str, Any]] = ()
     lost: int = 0
@@ -76,22 +85,43 @@ def fields_of(given: Mapping[str, str]) -> dict[str, str]:
     return {name: given.get(name, "").replace("\0", "")[:200] for name in names}
 
 
-def preview(upload: Upload, how: Reading, *, whole: bool = False) -> Preview:
-    """The data set under this reading: of the first lines, or of all."""
+def preview(upload: Upload, how: Reading) -> Preview:
+    """The data set that the first lines make under this reading."""
     raw = _raw(upload, how)
     try:
-        made = upload.read(how, sample=not whole)
+        made = upload.read(how, sample=True)
     except HexarecError as error:
-        return Preview(whole, error.message, error.hint, raw=raw)
+        return Preview(False, error.message, error.hint, raw=raw)
     report, data = made.report, made.dataset
     if report.format == "plain" and raw:
         raw = [_marked(raw[0], {**report.guesses, **how.mapping}), *raw[1:]]
     refused = list(report.rejects.head(REFUSED).iter_rows(named=True))
     counts = {"events": len(data.interactions), "users": data.n_users, "items": data.n_items}
     return Preview(
-        whole, format=report.format, why=report.why, sentences=report.sentences()[1:], counts=counts, rejected=refused,
-        lost=sum(report.rejected.values()), events=_events(data), raw=raw,
+        False, format=report.format, why=report.why, unit=report.time_unit, like=report.like_rule,
+        orphans=report.orphans, reasons=report.rejected, guesses=report.guesses, notes=report.notes, counts=counts,
+        rejected=refused, lost=sum(report.rejected.values()), events=_events(data), raw=raw,
     )  # fmt: skip
+
+
+def checked(upload: Upload, how: Reading, result: Mapping[str, Any], refused: Path) -> Preview:
+    """The preview with what reading every row has found. refused: the file of refused rows."""
+    rows = [_reject(row) for row in islice(_lines(refused), REFUSED)]
+    counts = {name: int(result[name]) for name in ("events", "users", "items")}
+    return replace(
+        preview(upload, how), whole=True, counts=counts, lost=int(result["rejected"]), orphans=int(result["orphans"]),
+        reasons=result["reasons"], notes=result["notes"], rejected=rows,
+    )  # fmt: skip
+
+
+def _lines(refused: Path) -> Iterator[dict[str, Any]]:
+    with refused.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _reject(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the file under the names of the importer's table."""
+    return {**row, "_file": row["file"], "_line": row["line"]}
 
 
 def columns_of(upload: Upload) -> list[str]:
@@ -128,8 +158,7 @@ def _events(data: Dataset) -> list[Event]:
     ]  # fmt: skip
 
 
-def rejects_csv(upload: Upload, how: Reading) -> str:
-    """Every refused row with file, line, column, reason and value. Raises DataError for files that cannot be read."""
-    made = upload.read(how).report.rejects
-    columns = ("_file", "_line", "column", "reason", "value")
-    return comma_separated([name.removeprefix("_") for name in columns], list(made.select(columns).iter_rows()))
+def rejects_csv(refused: Path) -> str:
+    """Every row of a file of refused rows: file, line, column, reason, value."""
+    columns = ("file", "line", "column", "reason", "value")
+    return comma_separated(columns, [tuple(row[name] for name in columns) for row in _lines(refused)])

@@ -27,7 +27,12 @@ NAMED = frozenset({
     "format", "known_before", "pages",
 })  # fmt: skip
 """Values of results that the words files name."""
-PAGES: dict[str, str] = {"import": "/data/import", "simulate": "/simulate", "estimate": "/methods"}
+PAGES: dict[str, str] = {
+    "import": "/data/import",
+    "check": "/data/import",
+    "simulate": "/simulate",
+    "estimate": "/methods",
+}
 """Kinds that are started on pages of their own."""
 
 

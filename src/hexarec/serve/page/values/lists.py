@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hexarec.core import Catalog
-from hexarec.parts.render import titles, value_text
+from hexarec.parts.attributes import value_words
+from hexarec.parts.render import label, titles, value_text
 from hexarec.serve.answering import Answered
 
 MOST_FACTS = 4
@@ -67,9 +68,9 @@ def facts_of(catalog: Catalog, row: int, lang: str, most: int = MOST_FACTS) -> t
     """The first attributes of an item that say something, in a language where they are written in it."""
     made = []
     for name, column in catalog.attributes.items():
-        said = catalog.words(name, lang)[row] if (name, lang) in catalog.text else value_text(column[row])
-        if said:
-            made.append((name, str(said)))
+        own = catalog.words(name, lang)[row] if (name, lang) in catalog.text else None
+        if said := own or value_text(column[row]):
+            made.append((label(name, lang), str(said)))
     return tuple(made[:most])
 
 
@@ -100,4 +101,6 @@ def _with(card: Card, i: int, given: Any, catalog: Catalog, lang: str) -> Card:
 def why_of(evidence: Mapping[str, Any], catalog: Catalog, lang: str) -> Why:
     """A piece of evidence as the page shows it."""
     rows = [int(row) for row in catalog.rows(list(evidence["items"])) if row >= 0]
-    return Why(str(evidence["kind"]), tuple(titles(catalog, rows, lang)), str(evidence["detail"]))
+    name, sign, value = str(evidence["detail"]).partition("=")
+    detail = f"{label(name, lang)}{sign}{value_words(catalog, name, lang).get(value, value)}" if sign else name
+    return Why(str(evidence["kind"]), tuple(titles(catalog, rows, lang)), detail)

@@ -69,11 +69,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Method:
-    """One method. said: paragraphs of its module by label; options: rows of text; arxiv: ids in its citation."""
+    """One method. said: paragraphs of its module by label; idea: its idea in the language of the page, "" where the
+    words have none; options: rows of text; arxiv: ids in its citation."""
 
     card: Card
     title: str
     said: Mapping[str, str]
+    idea: str
     doc: str
     arxiv: tuple[str, ...]
     needs: tuple[Need, ...]
@@ -107,8 +109,9 @@ def method_of(card: Card, lang: str) -> Method:
     said = {name: _plain(text) for name, text in paragraphs(cls).items()}
     doc = _plain(" ".join((cls.__doc__ or "").split("\n\n")[0].split()))
     found = tuple(dict.fromkeys(ARXIV.findall(card.paper))) if "arXiv" in card.paper else ()
+    idea = words_of(lang).get(f"methods.idea_of.{card.name}", "")
     return Method(
-        card, titled(card.name, lang), said, doc, found, tuple(_needs(card)), "torch" in card.needs, _options(cls)
+        card, titled(card.name, lang), said, idea, doc, found, tuple(_needs(card)), "torch" in card.needs, _options(cls)
     )
 
 
