@@ -39,7 +39,7 @@ def translated(catalog: Catalog, attribute: str, lang: str) -> Iterator[tuple[st
         yield from zip(values, spoken, strict=False)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def value_words(catalog: Catalog, attribute: str, lang: str) -> Mapping[str, str]:
     """Word by value of an attribute in a language ("zh-CN" reads "zh"); values without one are left out."""
     code = lang if (attribute, lang) in catalog.text else lang.partition("-")[0]
