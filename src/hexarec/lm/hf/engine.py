@@ -293,9 +293,9 @@ class HF(Engine):
         found: list[list[Hit]] = [[] for _ in prompts]
         for setting, own in self._settings(prompts):
             bans = [() if banned is None else banned[i] for i in own]
-            made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm)
+            made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm, k)
             for i, hits in zip(own, made, strict=True):
-                found[i] = hits[:k]
+                found[i] = hits
         return found
 
     def beam(self, prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:
