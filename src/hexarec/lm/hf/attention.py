@@ -60,14 +60,6 @@ class Prefix:
         cut.length = length
         return cut
 
-    def compact(self) -> Prefix:
-        """A copy that holds nothing beyond its length."""
-        copy = Prefix(len(self.keys))
-        copy.keys = [None if t is None else t[:, : self.length].clone() for t in self.keys]
-        copy.values = [None if t is None else t[:, : self.length].clone() for t in self.values]
-        copy.length = self.length
-        return copy
-
 
 def _grown(old: Tensor | None, like: Tensor, length: int, wanted: int) -> Tensor:
     made = like.new_empty(like.shape[0], wanted, like.shape[2])
