@@ -59,7 +59,10 @@ class Prefixes:
         return None
 
     def keep(self, scope: Scope, tokens: Sequence[int], prefix: Prefix) -> None:
-        """Keep the keys and values of `tokens`, in place of a kept beginning of them; what is added later goes elsewhere."""
+        """Keep the keys and values of `tokens`, in place of a kept beginning of them, without a copy.
+
+        What is added behind them later goes to memory of its own.
+        """
         marks = _marks(scope, tokens)
         if not marks or prefix.bytes > self._limit:
             return
