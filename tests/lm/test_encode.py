@@ -26,7 +26,7 @@ TEXTS = [
 def minilm():
     if "minilm" not in models.installed():
         pytest.skip("the model minilm is not installed: hexarec models install")
-    return open_encoder("minilm")
+    return MiniLM()
 
 
 def test_batches_hold_every_row_once_within_size():
@@ -83,3 +83,21 @@ def test_minilm_speed(minilm, capsys):
     with capsys.disabled():
         print(f" minilm {rate:.0f} texts/s", end=" ")
     assert rate > 20
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_minilm_opens_in_the_quicker_runtime_that_is_there(installed, monkeypatch):
+    import sys
+
+    if installed:
+        pytest.importorskip("torch")
+    else:
+        monkeypatch.setitem(sys.modules, "hexarec.lm.hf.minilm", None)
+        with pytest.raises(MissingExtraError, match="embed"):
+            open_encoder("minilm", dtype="float32")
+    if "minilm" not in models.installed():
+        pytest.skip("the model minilm is not installed: hexarec models install")
+    made = open_encoder("minilm")
+    assert made.runtime == ("torch" if installed else "numpy")
+    assert (made.name, made.spec, getattr(made, "options", {})) == ("minilm", "minilm", {})
+    assert np.abs(made.encode(TEXTS[:6]) - MiniLM().encode(TEXTS[:6])).max() < 1e-5

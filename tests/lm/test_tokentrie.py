@@ -123,3 +123,13 @@ def test_adding_equals_building_anew_also_after_removals():
     assert np.array_equal(grown.token, whole.token) and np.array_equal(grown.first, whole.first)
     assert [grown.sequence(n) for n in (0, 2, 3, 4, 5)] == [whole.sequence(n) for n in range(5)]
     assert grown.leaf[1] == -1 and grown.depth == whole.depth == 4
+
+
+def test_what_is_forced_goes_on_while_there_is_one_way_and_leaves_the_end_out():
+    trie = TokenTrie.build([[1, 2, 3, 4, 9], [1, 2, 3, 5, 9], [6, 9]])
+    free = Allowed(trie)
+    start = int(free.children(0)[0])
+    ways = free.forced(start, 10)
+    assert trie.token[ways].tolist() == [1, 2, 3] and free.forced(start, 2) == ways[:2]
+    assert trie.token[Allowed(trie, [1]).forced(start, 10)].tolist() == [1, 2, 3, 4]
+    assert free.forced(int(free.children(0)[1]), 10) == [int(free.children(0)[1])]

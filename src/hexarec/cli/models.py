@@ -179,6 +179,7 @@ def tried_encoder(encoder: Encoder) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     return {
         "encoder": encoder.name,
+        **({"runs in": runtime} if (runtime := getattr(encoder, "runtime", None)) else {}),
         "dimensions": encoder.dim,
         "latency": f"{1000 * seconds:.0f} ms for {len(TEXTS)} texts",
         "like texts": f"cosine {float(rows[0] @ rows[1]):.2f} ({TEXTS[0]!r} and {TEXTS[1]!r})",

@@ -131,12 +131,12 @@ class Cassette:
         )
         return [made if isinstance(made, Completion) else _load_completion(made) for made in answers]
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
-        """(n, n_labels) log-probabilities; a row of NaN only is not kept. `how` is what the model takes beside."""
-        keys = [self._key("label", prompt, canonical_hash(list(labels)) + _told(how)) for prompt in prompts]
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """(n, n_labels) log-probabilities; a row of NaN only is not kept."""
+        keys = [self._key("label", prompt, canonical_hash(list(labels))) for prompt in prompts]
 
         def ask(rows: list[int]) -> list[Floats]:
-            return list(self.lm.label([prompts[row] for row in rows], labels, **how))
+            return list(self.lm.label([prompts[row] for row in rows], labels))
 
         rows = self._answers(keys, prompts, ask, _dump_numbers)
         return _table(rows, len(labels))

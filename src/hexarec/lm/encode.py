@@ -23,8 +23,10 @@ class MiniLM:
     """all-MiniLM-L6-v2: a six-layer BERT, mean pooled, 384 numbers. Texts are cut at 256 tokens, as the model wants.
 
     `folder` defaults to the installed model. Raises ModelError when it is missing or holds another network,
-    MissingExtraError without tokenizers and safetensors. Thread-safe.
+    MissingExtraError without tokenizers and safetensors. Thread-safe. The runtime of `minilm` without torch.
     """
+
+    runtime = "numpy"
 
     def __init__(self, folder: str | Path | None = None) -> None:
         place = models.path("minilm") if folder is None else Path(folder)

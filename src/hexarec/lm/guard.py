@@ -392,9 +392,9 @@ class Guarded:
         if not self._gated:
             self._breaker.note(well)
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
-        """(n, n_labels) log-probabilities of the inner model; `how` is what it takes beside (`relative` of `hf:`)."""
-        made = np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels, **how)))
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """(n, n_labels) log-probabilities of the inner model."""
+        made = np.concatenate(self._whole(prompts, lambda rows: self.lm.label(prompts[rows], labels)))
         tell(self.name, "label", prompts, made, [labels] * len(prompts))  # type: ignore[arg-type]
         return made
 

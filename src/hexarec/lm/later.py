@@ -47,9 +47,9 @@ class Later:
         """One completion for each prompt."""
         return self.open().generate(prompts, within)
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], **how: bool) -> Floats:
-        """(n, n_labels) log-probabilities; `how` is what the model takes beside."""
-        return self.open().label(prompts, labels, **how)
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
+        """(n, n_labels) log-probabilities."""
+        return self.open().label(prompts, labels)
 
     def score(self, prompts: Sequence[Prompt], choices: Sequence[Sequence[str]], **how: bool) -> list[ScoreRow]:
         """Score rows; `how` is what the model takes beside."""

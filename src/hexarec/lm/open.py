@@ -182,17 +182,17 @@ def _hf(rest: str, **options: Any) -> LanguageModel:
 
 
 def _minilm(rest: str, dtype: Any = None, **options: Any) -> Encoder:
-    """In numpy; with a dtype in torch."""
+    """In torch where it is installed, else in numpy, with the same float32 vectors; a dtype asks for torch."""
     place: dict[str, Any] = {"folder": rest} if rest else {}
-    if dtype is None:
-        from hexarec.lm.encode import MiniLM
-
-        return MiniLM(**place, **options)
     try:
         from hexarec.lm.hf.minilm import TorchMiniLM
     except ImportError as error:
-        raise MissingExtraError(error.name or "torch", "embed") from error
-    return TorchMiniLM(**place, dtype=dtype, **options)
+        if dtype is not None:
+            raise MissingExtraError(error.name or "torch", "embed") from error
+        from hexarec.lm.encode import MiniLM
+
+        return MiniLM(**place, **options)
+    return TorchMiniLM(**place, dtype=dtype or "float32", **options)
 
 
 def _tfidf(rest: str, **options: Any) -> Encoder:

@@ -203,14 +203,14 @@ class Allowed:
         """How many allowed sequences end at or below a node."""
         return int(self.trie.count[node]) - self._less.get(node, 0)
 
-    def forced(self, node: int) -> list[int]:
-        """The node, and those behind it as long as one sequence is left; its end is not among them."""
+    def forced(self, node: int, most: int) -> list[int]:
+        """The node and those behind it as long as there is one way on, at most so many; no end is among them."""
         found = [node]
-        while self.count(node) == 1:
-            node = int(self.children(node)[0])
-            if self.trie.item[node] >= 0:
+        while len(found) < most:
+            ways = self.children(found[-1])
+            if len(ways) != 1 or self.trie.item[ways[0]] >= 0:
                 break
-            found.append(node)
+            found.append(int(ways[0]))
         return found
 
     def children(self, node: int) -> Ints:

@@ -34,10 +34,10 @@ def fresh(path):
     return load(str(path), dtype="float32", device="cpu")
 
 
-def stirred(base, kind, path):
+def stirred(base, kind, path, seed=2):
     """An artefact of a tunable whose weights are not those it began with; its logits after what it puts in front."""
     tunable = Tunable(base, kind, seed=1)
-    draw = torch.Generator().manual_seed(2)
+    draw = torch.Generator().manual_seed(seed)
     for one in tunable.parameters.values():
         one.data.add_(torch.randn(one.shape, generator=draw), alpha=0.1)
     tunable.save(path)
@@ -279,3 +279,35 @@ def examples_of():
     from hexarec.parts.train.examples import Example
 
     return [Example(Prompt.user(f"Will the user like film {n}?"), "Yes" if n % 2 else "No") for n in range(4)]
+
+
+@pytest.mark.parametrize("kind", KINDS[:2], ids=name_of)
+def test_the_adapter_that_was_not_asked_for_longest_is_released(llama_dir, kind, tmp_path):
+    base = fresh(llama_dir)
+    bare = logits(base.model).detach()
+    modules = {name for name, _ in base.model.named_modules()}
+    wanted = {name: stirred(fresh(llama_dir), kind, tmp_path / name, seed) for seed, name in enumerate("abc")}
+    adapters = Adapters(base.model, base.fingerprint, most=2)
+    first = {name: adapters.load(tmp_path / name) for name in "ab"}
+    assert adapters.known(tmp_path / "a") is first["a"]
+    adapters.load(tmp_path / "c")
+    assert [adapters.known(tmp_path / name) is not None for name in "abc"] == [True, False, True]
+    # a request that waited meanwhile is still answered by what it asked for
+    for name, adapter in first.items():
+        assert (through(base.model, adapters, adapter) - wanted[name]).abs().max() < 1e-5
+        assert not any(one.requires_grad for one in base.model.parameters())
+    for one in [*first.values(), adapters.load(tmp_path / "c")]:
+        adapters.release(one.digest)
+    assert {name for name, _ in base.model.named_modules()} == modules, "nothing is left in the base"
+    assert torch.equal(logits(base.model), bare)
+
+
+def test_an_adapter_replaced_while_a_request_waits_is_refused(llama_dir, tmp_path):
+    base = fresh(llama_dir)
+    stirred(fresh(llama_dir), LoRA(r=4), tmp_path / "a")
+    adapters = Adapters(base.model, base.fingerprint)
+    asked = adapters.load(tmp_path / "a")
+    adapters.release(asked.digest)
+    stirred(fresh(llama_dir), LoRA(r=4, alpha=32.0), tmp_path / "a")
+    with pytest.raises(ModelError, match="replaced"):
+        through(base.model, adapters, asked)

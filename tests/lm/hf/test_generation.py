@@ -101,6 +101,28 @@ def test_beams_equal_those_of_transformers(engine, llama_dir):
     assert np.allclose([hit.logprob for hit in found], made.sequences_scores.numpy(), atol=1e-3)
 
 
+@pytest.mark.parametrize("norm", ["full", "local"])
+def test_beams_that_cannot_win_are_dropped_and_the_best_stay_the_same(engine, norm):
+    trie, rows = engine.trie(CATALOG), []
+    for k in (1, 3, 8):
+        with run() as work:
+            hits = engine.search([PROMPT], trie, k=k, beams=8, norm=norm)[0]
+        rows.append(work.ledger.tokens_out)
+        every = engine.search([PROMPT], trie, k=8, beams=8, norm=norm)[0]
+        assert [hit.number for hit in hits] == [hit.number for hit in every[:k]]
+        assert np.allclose([hit.logprob for hit in hits], [hit.logprob for hit in every[:k]], atol=1e-4)
+    assert rows == sorted(rows) and (rows[0] < rows[-1] or norm == "local")
+
+
+def test_forced_tokens_take_one_forward_and_score_as_single_ones_do(engine):
+    titles = [f"{word} is the only film with this very long name in the catalog" for word in ("Heat", "Fargo", "Sea")]
+    trie, scored = engine.trie(titles), engine.score([PROMPT], [titles], closed=True)[0].logprobs
+    before = engine.worker.forwards
+    hits = engine.search([PROMPT], trie, k=3, beams=3)[0]
+    assert engine.worker.forwards - before < 8 < trie.depth
+    assert np.allclose([hit.logprob for hit in hits], sorted(scored, reverse=True), atol=1e-3)
+
+
 def test_a_batch_of_searches_equals_single_ones(engine):
     trie = engine.trie(CATALOG)
     prompts = [PROMPT, Prompt.user("Which film?"), Prompt.plain("x")]

@@ -46,3 +46,15 @@ def test_nothing_is_left_in_the_index_of_what_was_dropped():
     for n in range(20):
         kept.keep(SCOPE, [n, *range(40)], prefix(41))
     assert {name for names in kept._index.values() for name in names} == set(kept._kept)
+
+
+def test_what_goes_on_behind_a_kept_prefix_leaves_it_as_it_was():
+    kept, made = Prefixes(1.0), prefix(40)
+    kept.keep(SCOPE, list(range(40)), made)
+    found = kept.find(SCOPE, [*range(40), 7])
+    assert found.keys[0].data_ptr() == made.keys[0].data_ptr(), "it is kept without a copy"
+    for one in (made, found):
+        one.room = 64
+        one.add(0, torch.zeros(1, 5, 8), torch.zeros(1, 5, 8))
+    again = kept.find(SCOPE, [*range(40), 7])
+    assert again.length == 40 and bool((again.layer(0)[0] == 1).all())

@@ -11,6 +11,7 @@ transformers counts cached tokens.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -57,19 +58,28 @@ class Adapter:
 
 
 class Adapters:
-    """The adapters of one base. `fingerprint` is that of the base; not safe for several threads at once."""
+    """The adapters of one base, at most `most` of them; who was not asked for longest gives way to a new one.
 
-    def __init__(self, model: Any, fingerprint: Mapping[str, str]) -> None:
-        self._model, self._fingerprint = model, dict(fingerprint)
+    `fingerprint` is that of the base. Not safe for several threads at once, but for what says so.
+    """
+
+    def __init__(self, model: Any, fingerprint: Mapping[str, str], most: int = 8) -> None:
+        self._model, self._fingerprint, self._most = model, dict(fingerprint), most
         self._stamps: dict[tuple[str, Any], Adapter] = {}
         self._inside: dict[str, Any] = {}
+        self._asked: dict[str, int] = {}
+        """When each digest was asked for last, by the count of all askings."""
+        self._clock = itertools.count()
 
     def known(self, path: str | Path) -> Adapter | None:
         """The adapter of a folder that was loaded and has not changed, or None. Raises ModelError without the folder.
 
         Safe beside a forward and beside `load`.
         """
-        return self._stamps.get((str(path), artefact.stamp(path)))
+        found = self._stamps.get((str(path), artefact.stamp(path)))
+        if found is not None:
+            self._asked[found.digest] = next(self._clock)
+        return found
 
     def load(self, path: str | Path) -> Adapter:
         """The adapter of a folder, read once for as long as its files stay the same.
@@ -81,11 +91,29 @@ class Adapters:
             read = artefact.read(path)
             artefact.check_base(path, read.manifest["base"], self._fingerprint)
             self._stamps[stamp] = self._made(str(path), read)
-        return self._stamps[stamp]
+        found = self._stamps[stamp]
+        self._asked[found.digest] = next(self._clock)
+        held = {one.digest for one in self._stamps.values()}
+        for digest in sorted(held, key=lambda one: self._asked.get(one, -1))[: -self._most]:
+            self.release(digest)
+        return found
+
+    def release(self, digest: str) -> None:
+        """Forget the adapter of a digest and take its modules out of the base; when asked for, it is read again."""
+        self._stamps = {stamp: one for stamp, one in self._stamps.items() if one.digest != digest}
+        self._asked.pop(digest, None)
+        if isinstance(self._inside.pop(digest, None), list):
+            eject(self._model, _name(digest))
 
     @contextmanager
     def using(self, adapter: Adapter | None) -> Iterator[None]:
-        """With the adapter's modules in the forward; without any for None and for soft tokens and prefixes."""
+        """With the adapter's modules in the forward; without any for None and for soft tokens and prefixes.
+
+        One that was released since it was asked for is read again. Raises ModelError where its folder has changed.
+        """
+        if adapter is not None and adapter.inside and adapter.digest not in self._inside:
+            if self.load(adapter.name).digest != adapter.digest:
+                raise ModelError(f"{adapter.name} was replaced while a request for it waited", hint="ask again")
         with ExitStack() as stack:
             if adapter is not None and adapter.kind == "lora":
                 stack.enter_context(active(self._inside[adapter.digest], _name(adapter.digest)))
@@ -183,7 +211,10 @@ def fill(layers: list[tuple[str, Any]], name: str, tensors: Mapping[str, Tensor]
 def eject(model: Any, name: str) -> None:
     """Take the LoRA layers of one adapter out of the model; layers without any other become what they were."""
     for place, layer in lora_layers(model, name):
-        layer.delete_adapter(name)
+        with warnings.catch_warnings():
+            # which of the others counts as active while all are off means nothing
+            warnings.filterwarnings("ignore", "Adapter .* was active which is now deleted")
+            layer.delete_adapter(name)
         if not layer.lora_A:
             parent, _, child = place.rpartition(".")
             setattr(model.get_submodule(parent), child, layer.get_base_layer())

@@ -60,14 +60,6 @@ class Prefix:
         cut.length = length
         return cut
 
-    def compact(self) -> Prefix:
-        """A copy that holds nothing beyond its length."""
-        copy = Prefix(len(self.keys))
-        copy.keys = [None if t is None else t[:, : self.length].clone() for t in self.keys]
-        copy.values = [None if t is None else t[:, : self.length].clone() for t in self.values]
-        copy.length = self.length
-        return copy
-
 
 def _grown(old: Tensor | None, like: Tensor, length: int, wanted: int) -> Tensor:
     made = like.new_empty(like.shape[0], wanted, like.shape[2])
@@ -241,11 +233,10 @@ def _local(q: Tensor, k: Tensor, v: Tensor, branch: Branches, scale: float) -> t
     keys, values = (t.index_select(1, index).reshape(kv * b, w, size) for t in (k, v))
     scores = torch.bmm(rows, keys.transpose(1, 2)).float()
     scores = scores.view(kv, b, groups, n, w).masked_fill_(~branch.sees[None, :, None], -torch.inf)
-    most = scores.amax(-1, keepdim=True)
-    odds = scores.sub_(most).exp_()
-    total = odds.sum(-1, keepdim=True)
-    sums = (most + total.log())[..., 0]
-    odds = odds.div_(total).to(q.dtype).view(kv * b, groups * n, w)
+    odds = torch.softmax(scores, -1)
+    # what the largest score became tells the sum of all, without a second pass of exponentials over the masked ones
+    sums = scores.amax(-1) - odds.amax(-1).log_()
+    odds = odds.to(q.dtype).view(kv * b, groups * n, w)
     made = torch.bmm(odds, values).view(kv, b, groups, n, size).permute(1, 3, 0, 2, 4).reshape(b * n, heads, size)
     return made[branch.spread], sums.permute(1, 3, 0, 2).reshape(b * n, heads)[branch.spread]
 

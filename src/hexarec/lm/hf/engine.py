@@ -60,7 +60,8 @@ class HF(Engine):
     window: most tokens of a prompt and its answer, at most the model's own. dtype: auto (bfloat16 where it is measured
     to be faster), float32 (for equality), bfloat16, int8. device: auto, cpu, cuda. prefix_mb: memory for warm prefixes,
     0 keeps none. rows: most tokens of one forward; it bounds the memory of activations. path: packed, or masked, which
-    writes the mask out, is the reference of score, label and hidden, and can nothing else.
+    writes the mask out, is the reference of score, label and hidden, and can nothing else. adapters: the most that are
+    held at a time.
 
     Raises as `weights.load` does, OptionError for an impossible setting, and ModelError for a model whose states are
     others in one packed row than alone (see `probe`).
@@ -76,11 +77,12 @@ class HF(Engine):
         prefix_mb: float = 256.0,
         rows: int = 2048,
         path: Path = "packed",
+        adapters: int = 8,
     ) -> None:
-        if rows < 64 or prefix_mb < 0 or path not in ("packed", "masked"):
+        if rows < 64 or prefix_mb < 0 or adapters < 1 or path not in ("packed", "masked"):
             raise OptionError(
-                f"hf:{source}: rows {rows}, prefix_mb {prefix_mb} or path {path!r} is impossible",
-                hint="rows at least 64, prefix_mb at least 0, path packed or masked",
+                f"hf:{source}: rows {rows}, prefix_mb {prefix_mb}, path {path!r} or adapters {adapters} is impossible",
+                hint="rows at least 64, prefix_mb at least 0, path packed or masked, adapters at least 1",
             )
         self.name = self.spec = f"hf:{source}"
         self.base: Base = load(source, dtype=dtype, device=device)
@@ -89,7 +91,7 @@ class HF(Engine):
         self._window = min(window or trained, trained)
         body = Body(self.base, path, trained)
         self.head = Head(self.base.model)
-        self.adapters = Adapters(self.base.model, self.base.fingerprint)
+        self.adapters = Adapters(self.base.model, self.base.fingerprint, adapters)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows)
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
@@ -174,14 +176,13 @@ class HF(Engine):
         totals = np.bincount(owner, values, len(seen.rows))
         return list(zip(seen.rows, totals.tolist(), strict=True))
 
-    def label(self, prompts: Sequence[Prompt], labels: Sequence[str], *, relative: bool = False) -> Floats:
+    def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """(n, n_labels) log-probabilities of short answers; NaN rows for prompts beyond the window.
 
         A label of one token is read from the prompt's last state. Where one has several (see `label_forms`), all are
         scored over their whole words, which costs as much as `score` does.
 
-        `relative` reads only the columns of the labels: then only differences within a row mean anything. Prompts that
-        begin alike are read behind their common beginning.
+        Prompts that begin alike are read behind their common beginning.
         """
         made = np.full((len(prompts), len(labels)), np.nan, np.float32)
         known = {end: label_forms(labels, end, self.tokens.text, self.name) for end in {p.ending for p in prompts}}
@@ -195,7 +196,7 @@ class HF(Engine):
             merged, members = _merged([jobs[n] for n in fit], self.worker.rows // 2)
             started = time.monotonic()
             columns = [[forms[prompts[own[fit[m]]].ending] for m in group] for group in members]
-            found = self.jobs.run(merged, setting, partial(self._columns, columns, relative))
+            found = self.jobs.run(merged, setting, partial(self._columns, columns))
             for group, parts in zip(members, found, strict=True):
                 for part in parts:
                     for row, values in part:
@@ -203,18 +204,14 @@ class HF(Engine):
             self._count(merged, started, calls=len(fit))
         return made
 
-    def _columns(
-        self, columns: list[list[list[int]]], relative: bool, job: int, seen: Seen
-    ) -> list[tuple[int, Floats]]:
+    def _columns(self, columns: list[list[list[int]]], job: int, seen: Seen) -> list[tuple[int, Floats]]:
         if not seen.rows:
             states, rows = seen.last[None], [0]
         else:
             last = [int(path[-1]) for path in seen.paths]
             states, rows = seen.nodes[torch.as_tensor(last)], seen.rows
         wanted = torch.tensor([columns[job][row] for row in rows], device=states.device)
-        values = self.head.columns(states, wanted)
-        if not relative:
-            values = values - self.head.log_sums(states)[:, None]
+        values = self.head.columns(states, wanted) - self.head.log_sums(states)[:, None]
         return list(zip(rows, values.float().cpu().numpy(), strict=True))
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
@@ -293,9 +290,9 @@ class HF(Engine):
         found: list[list[Hit]] = [[] for _ in prompts]
         for setting, own in self._settings(prompts):
             bans = [() if banned is None else banned[i] for i in own]
-            made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm)
+            made = self._writer.search([prompts[i] for i in own], setting, trie, bans, beams, norm, k)
             for i, hits in zip(own, made, strict=True):
-                found[i] = hits[:k]
+                found[i] = hits
         return found
 
     def beam(self, prompts: Sequence[Prompt], width: int = 10) -> list[list[Hypothesis]]:

@@ -59,11 +59,14 @@ class Prefixes:
         return None
 
     def keep(self, scope: Scope, tokens: Sequence[int], prefix: Prefix) -> None:
-        """Keep a copy of the keys and values of `tokens`, in place of a kept beginning of them."""
+        """Keep the keys and values of `tokens`, in place of a kept beginning of them, without a copy.
+
+        What is added behind them later goes to memory of its own.
+        """
         marks = _marks(scope, tokens)
         if not marks or prefix.bytes > self._limit:
             return
-        copy = prefix.compact()
+        own = prefix.head(prefix.length)
         with self._lock:
             for name in {name for mark in marks for name in self._index.get(mark, ())}:
                 if _common(self._kept[name].tokens, tokens) == len(self._kept[name].tokens):
@@ -71,8 +74,8 @@ class Prefixes:
             name = _name(scope, tokens)
             if name in self._kept:
                 return
-            self._kept[name] = _Kept(tuple(tokens), copy, marks)
-            self._used += copy.bytes
+            self._kept[name] = _Kept(tuple(tokens), own, marks)
+            self._used += own.bytes
             for mark in marks:
                 self._index.setdefault(mark, []).append(name)
             while self._used > self._limit:

@@ -81,7 +81,7 @@ class Writer:
         trie, texts = self._known(within), _texts_of(within)
         made = [self._beyond(prompt, setting, trie.depth) for prompt in prompts]
         fit = [n for n, refusal in enumerate(made) if refusal is None]
-        found = self.search([prompts[n] for n in fit], setting, trie, [()] * len(fit), BEAMS, "full")
+        found = self.search([prompts[n] for n in fit], setting, trie, [()] * len(fit), BEAMS, "full", 1)
         for n, hits in zip(fit, found, strict=True):
             size, used = self._engine.length(prompts[n]), len(trie.path(hits[0].number))
             made[n] = Completion(texts[hits[0].number], "stop", size, used)
@@ -208,8 +208,9 @@ class Writer:
         banned: Sequence[Iterable[int]],
         beams: int,
         norm: Norm,
+        k: int,
     ) -> list[list[Hit]]:
-        """Beam search behind each prompt."""
+        """The k best of a beam search behind each prompt."""
         engine = self._engine
         if trie.key != engine.base.fingerprint["tokenizer"]:
             raise ModelError(f"the trie was built for another tokenizer than that of {engine.name}")
@@ -220,7 +221,7 @@ class Writer:
         for start in range(0, len(prompts), BATCH):
             began, batch = time.monotonic(), slice(start, start + BATCH)
             jobs, states = self._read(prompts[batch], setting)
-            searcher = Beams(engine.worker, engine.head, beams, norm)
+            searcher = Beams(engine.worker, engine.head, beams, norm, k)
             allowed = [Allowed(trie, own) for own in banned[batch]]
             ready = [(job.after, state) for job, state in zip(jobs, states, strict=True)]
             found += searcher(ready, allowed, setting)  # type: ignore[arg-type]
