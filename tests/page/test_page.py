@@ -162,6 +162,11 @@ def test_errors_are_pages_and_pieces(page_client):
         assert page_client.get("/home/list", params={"user": wrong}).status_code == 422
 
 
+def test_an_english_message_on_a_chinese_page_says_that_it_is_english(page_client):
+    told = page_client.get("/methods/nothing", headers={"accept-language": "zh"}).text
+    assert 'lang="zh' in told and '<p class="strong"><span lang="en">' in told
+
+
 def test_a_fault_of_ours_shows_nothing_of_it(page_client, monkeypatch):
     from hexarec.serve.page.routes import home
 

@@ -120,3 +120,4 @@ def test_other_texts_are_nobodys():
     for text in ("", "a title", "<b>x</b>", "7 rows", "x" * 5_000, "ends\nhere"):
         assert said("zh", text) is None
         assert said("en", text) == text
+    assert said("zh", "没有这个作品") == "没有这个作品"

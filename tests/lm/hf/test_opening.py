@@ -44,7 +44,9 @@ def test_limits_wrap_it(llama_dir):
     assert lm.options == {"dtype": "float32", "retries": 0}
 
 
-@pytest.mark.parametrize("options", [{"widow": 9}, {"rows": 1}, {"dtype": "float17"}, {"path": "dense"}, {"adapters": 0}])
+@pytest.mark.parametrize(
+    "options", [{"widow": 9}, {"rows": 1}, {"dtype": "float17"}, {"path": "dense"}, {"adapters": 0}]
+)
 def test_wrong_options_are_named(llama_dir, options):
     with pytest.raises(OptionError, match=str(next(iter(options))) if "dtype" not in options else "float17"):
         open_lm(f"hf:{llama_dir}", **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from hexarec.parts.said import CJK
 from hexarec.serve.page.words import word, words_of
 
 PREFIX = "said."
@@ -48,11 +49,14 @@ def heard(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def said(lang: str, text: str) -> str | None:
-    """The sentence in a language, and its values where they are sentences; None where nobody wrote it down."""
+    """The sentence in a language, and its values where they are sentences; None where nobody wrote it down.
+
+    What is no English sentence of the package but written in Chinese letters stays as it is.
+    """
     if lang == "en":
         return text
     found = heard(text)
     if found is None:
-        return None
+        return text if CJK.search(text) else None
     key, values = found
     return word(lang, key, **{name: said(lang, value) or value for name, value in values.items()})
