@@ -1,5 +1,6 @@
 """What holds for every test: no network beyond this machine, few threads, no fitted stage from another module."""
 
+import gc
 import ipaddress
 import os
 import socket
@@ -26,6 +27,12 @@ settings.load_profile("hexarec")
 def pytest_addoption(parser):
     """`pytest tests/golden --golden` writes the golden files anew."""
     parser.addoption("--golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+def pytest_collection_finish():
+    """What all modules and parameters hold stays until the end: no collection of garbage need look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 class NetworkForbidden(OSError):

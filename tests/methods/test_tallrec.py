@@ -133,7 +133,7 @@ def test_few_cases_teach_what_zero_shot_does_not_know(learned, asked):
 
 def test_shuffled_labels_teach_nothing(asked):
     found = {
-        shuffle: [auc_of(tuned(seed, shuffle=shuffle, balanced=True), asked) for seed in range(3)]
+        shuffle: [auc_of(tuned(seed, shuffle=shuffle, balanced=True), asked) for seed in range(2)]
         for shuffle in (False, True)
     }
     assert abs(np.mean(found[True]) - 0.5) < 0.2 and min(found[False]) > max(found[True]), found

@@ -18,6 +18,7 @@ def test_the_claim_holds(claim):
     assert found.holds, f"{claim.name}: {found.better:.3f} against {found.worse:.3f}, margin {claim.margin}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if not c.shrinks and c.name != "a transformer reads the order"],
                          ids=lambda claim: claim.name.replace(" ", "_"))  # fmt: skip
 def test_the_claim_holds_in_another_draw_of_its_world(claim):
