@@ -18,6 +18,8 @@ from hexarec.lm.cassette import Cassette, keeping
 from hexarec.lm.fake import Overlap, Scripted
 from hexarec.lm.guard import Guarded
 from hexarec.lm.later import Later
+from hexarec.lm.overheard import KIND
+from hexarec.lm.overheard import heard as overheard
 from hexarec.lm.tape import open_tape
 from hexarec.lm.tiny import Tiny
 
@@ -467,3 +469,19 @@ def test_json_that_the_length_limit_cut_is_not_kept():
     said.pop(0)
     assert tape.generate(prompts(1), schema)[0].text == said[0] and tape.misses == 2
     assert tape.generate(prompts(1), schema)[0].good and tape.misses == 2, "whole JSON at the limit is of use"
+
+
+def test_who_listens_hears_of_kept_answers_too():
+    heard, lm = [], Cassette(Guarded(Overlap()))
+    prompts = [Prompt.user("Rank. [A] one [B] two"), Prompt.user("Rank. [A] three [B] two")]
+    for _ in range(2):
+        with run(emit=lambda event: heard.append(event) if event.get("kind") == KIND else None):
+            lm.generate(prompts)
+            lm.label(prompts[:1], ["yes", "no"])
+            lm.score(prompts[:1], [["one", "two"]])
+    first, again = heard[:3], heard[3:]
+    assert [one["call"] for one in first] == [one["call"] for one in again] == ["generate", "label", "score"]
+    for one, two in zip(first, again, strict=True):
+        told = [overheard(event, 9) for event in (one, two)]
+        assert told[0] and [(a.prompt, a.answer) for a in told[0]] == [(b.prompt, b.answer) for b in told[1]]
+    assert lm.hits == 4

@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ from hexarec.lm.base import (
     constraint_key,
     identity,
 )
+from hexarec.lm.overheard import tell
 from hexarec.lm.tape import Tape, open_tape
 from hexarec.lm.tokentrie import TokenTrie
 
@@ -74,6 +76,17 @@ class _Flight:
         if self.error is not None:
             raise self.error
         return self.made
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How the answers of a kind of call are written and read, and what who listens is told: the call, the words whose
+    log-probabilities are asked for. Without a call nothing is told."""
+
+    call: str
+    dump: Callable[[Any], Any]
+    load: Callable[[Any], Any]
+    choices: Sequence[Sequence[str]] = ()
 
 
 class Cassette:
@@ -126,10 +139,8 @@ class Cassette:
     def generate(self, prompts: Sequence[Prompt], within: Constraint | None = None) -> list[Completion]:
         """One completion for each prompt, from the tape or from the model; failures and refusals are not kept."""
         keys = [self._key("generate", prompt, constraint_key(within)) for prompt in prompts]
-        answers = self._answers(
-            keys, prompts, lambda rows: self.lm.generate([prompts[row] for row in rows], within), _dump_completion
-        )
-        return [made if isinstance(made, Completion) else _load_completion(made) for made in answers]
+        kind = _Kind("generate", _dump_completion, _load_completion)
+        return self._answers(kind, keys, prompts, lambda rows: self.lm.generate([prompts[row] for row in rows], within))
 
     def label(self, prompts: Sequence[Prompt], labels: Sequence[str]) -> Floats:
         """(n, n_labels) log-probabilities; a row of NaN only is not kept."""
@@ -138,14 +149,15 @@ class Cassette:
         def ask(rows: list[int]) -> list[Floats]:
             return list(self.lm.label([prompts[row] for row in rows], labels))
 
-        rows = self._answers(keys, prompts, ask, _dump_numbers)
-        return _table(rows, len(labels))
+        kind = _Kind("label", _dump_numbers, _numbers, [labels] * len(prompts))
+        return _table(self._answers(kind, keys, prompts, ask), len(labels))
 
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """(n, d) hidden states."""
         keys = [self._key("hidden", prompt, f"{layer} {pool}") for prompt in prompts]
+        kind = _Kind("", _dump_numbers, _numbers)
         rows = self._answers(
-            keys, prompts, lambda rows: list(self.lm.hidden([prompts[row] for row in rows], layer, pool)), _dump_numbers
+            kind, keys, prompts, lambda rows: list(self.lm.hidden([prompts[row] for row in rows], layer, pool))
         )
         return _table(rows, len(rows[0]) if rows else 0)
 
@@ -157,8 +169,7 @@ class Cassette:
         def ask(rows: list[int]) -> list[ScoreRow]:
             return self.lm.score([prompts[row] for row in rows], [choices[row] for row in rows], **how)
 
-        made = self._answers(keys, prompts, ask, _dump_score)
-        return [row if isinstance(row, ScoreRow) else _load_score(row) for row in made]
+        return self._answers(_Kind("score", _dump_score, _load_score, choices), keys, prompts, ask)
 
     @property
     def trie(self) -> Callable[..., Any]:
@@ -189,7 +200,7 @@ class Cassette:
                 )
                 return found
 
-            return [_load_hits(made) for made in self._answers(keys, prompts, ask, _dump_hits)]
+            return self._answers(_Kind("search", _dump_hits, _load_hits), keys, prompts, ask)
 
         return searched
 
@@ -205,7 +216,7 @@ class Cassette:
             def ask(rows: list[int]) -> list[list[Hypothesis]]:
                 return inner([prompts[row] for row in rows], width)  # type: ignore[no-any-return]
 
-            return [_load_beam(made) for made in self._answers(keys, prompts, ask, _dump_beam)]
+            return self._answers(_Kind("beam", _dump_beam, _load_beam), keys, prompts, ask)
 
         return written
 
@@ -218,8 +229,9 @@ class Cassette:
         def written(prompt: Prompt, texts: Sequence[str], k: int, **how: Any) -> list[Any]:
             within = canonical_hash([list(texts), k]) + _told(how)
             key = self._key("slate", prompt, within)
-            made = self._answers([key], [prompt], lambda _: [inner(prompt, texts, k, **how)], _dump_hits)
-            return _load_hits(made[0])
+            kind = _Kind("", _dump_hits, _load_hits)
+            made: list[Any] = self._answers(kind, [key], [prompt], lambda _: [inner(prompt, texts, k, **how)])[0]
+            return made
 
         return written
 
@@ -263,43 +275,43 @@ class Cassette:
             )
 
     def _answers(
-        self,
-        keys: list[str],
-        prompts: Sequence[Prompt],
-        ask: Callable[[list[int]], Sequence[Any]],
-        dump: Callable[[Any], Any],
+        self, kind: _Kind, keys: list[str], prompts: Sequence[Prompt], ask: Callable[[list[int]], Sequence[Any]]
     ) -> list[Any]:
-        """An answer for each key: from the tape (as JSON), from `ask` (as it is), or from another thread's asking."""
+        """An answer for each key: from the tape, from `ask`, or from another thread's asking.
+
+        Who listens hears of those from the tape too: what was answered is of interest, whenever it was.
+        """
         found: dict[str, Any] = {}
         mine, others = self._sort(keys, found)
+        kept = {key: kind.load(value) for key, value in found.items()}
+        found.update(kept)
         try:
             self._miss([row for row, _ in mine.values()], prompts)
             if mine:
                 rows = [row for row, _ in mine.values()]
                 for (key, (row, flight)), made in zip(mine.items(), ask(rows), strict=True):
                     found[key] = flight.made = made
-                    self._keep(key, prompts[row], made, dump, _JUDGE.get())
+                    self._keep(key, prompts[row], made, kind.dump, _JUDGE.get())
         except ModelError as error:
             for _, flight in mine.values():
                 flight.error = error
             raise
         finally:
             self._release(mine)
+        if kind.call and (rows := [row for row, key in enumerate(keys) if key in kept]):
+            choices = [kind.choices[row] for row in rows] if kind.choices else ()
+            tell(self.name, kind.call, [prompts[row] for row in rows], [kept[keys[row]] for row in rows], choices)
         for key, (row, flight) in others.items():
             made = flight.wait()
             # who asked may have run out of time or money: then this one asks
-            found[key] = made if made is not None else self._again(key, row, prompts, ask, dump)
+            found[key] = made if made is not None else self._again(kind, key, row, prompts, ask)
         return [found[key] for key in keys]
 
     def _again(
-        self,
-        key: str,
-        row: int,
-        prompts: Sequence[Prompt],
-        ask: Callable[[list[int]], Sequence[Any]],
-        dump: Callable[[Any], Any],
+        self, kind: _Kind, key: str, row: int, prompts: Sequence[Prompt], ask: Callable[[list[int]], Sequence[Any]]
     ) -> Any:
-        return self._answers([key], [prompts[row]], lambda _: ask([row]), dump)[0]
+        choices = [kind.choices[row]] if kind.choices else ()
+        return self._answers(replace(kind, choices=choices), [key], [prompts[row]], lambda _: ask([row]))[0]
 
     def _keep(self, key: str, prompt: Prompt, made: Any, dump: Callable[[Any], Any], judge: Judge | None) -> None:
         if self.mode == "cache":
@@ -357,9 +369,6 @@ def _dump_hits(made: Sequence[Any]) -> Any:
 
 
 def _load_hits(made: Any) -> list[Any]:
-    """Hits, fresh ones as they are."""
-    if not isinstance(made, dict):
-        return list(made)
     from hexarec.lm.hf.beam import Hit
 
     return [Hit(number, logprob) for number, logprob in made["hits"]]
@@ -371,7 +380,7 @@ def _dump_beam(made: Sequence[Hypothesis]) -> Any:
 
 
 def _load_beam(made: Any) -> list[Hypothesis]:
-    return [Hypothesis(*one) for one in made["beam"]] if isinstance(made, dict) else list(made)
+    return [Hypothesis(*one) for one in made["beam"]]
 
 
 def _dump_completion(made: Completion) -> Any:
@@ -401,10 +410,9 @@ def _numbers(values: Any) -> Floats:
     return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float32)
 
 
-def _table(rows: list[Any], width: int) -> Floats:
-    """(n, width) float32 of rows that are arrays (fresh) or JSON lists (from the tape)."""
-    filled = [row if isinstance(row, np.ndarray) else _numbers(row) for row in rows]
-    return np.array(filled, dtype=np.float32).reshape(len(rows), width)
+def _table(rows: list[Floats], width: int) -> Floats:
+    """(n, width) float32."""
+    return np.array(rows, dtype=np.float32).reshape(len(rows), width)
 
 
 def _dump_score(row: ScoreRow) -> Any:

@@ -13,8 +13,15 @@ from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 TENANTS = itertools.count(1)
 IDS = st.sampled_from(["a", "b", "c", "é", "🦊", "物 1"])
 USERS = st.sampled_from(["u", "v", "w"])
+
+
+def event(id, item, time, **rest):
+    """A row; of a named tuple all fields would be made up."""
+    return EventRow(id, item, time, **rest)
+
+
 ROWS = st.builds(
-    EventRow, st.sampled_from([f"e{n}" for n in range(12)]), IDS, st.sampled_from([0.0, 1.0, 5.0, 12.0, 15.0]), user=st.one_of(st.none(), USERS),
+    event, st.sampled_from([f"e{n}" for n in range(12)]), IDS, st.sampled_from([0.0, 1.0, 5.0, 12.0, 15.0]), user=st.one_of(st.none(), USERS),
     session=st.sampled_from([None, "s", "t"]), value=st.sampled_from([None, 1.0]), source=st.sampled_from(["log", "log", "sim"]),
 )  # fmt: skip
 EVENTS = ROWS.filter(lambda one: one.user or one.session)

@@ -11,8 +11,8 @@ from typing import Any
 from hexarec.serve.store.rows import JobRow
 
 STAGES = frozenset(
-    "answers check download embed encode enrich epoch experiment fit k1 pages read reading recommend round seed shards "
-    "sweep tune users visits write".split()
+    "answers check download embed encode enrich epoch experiment fit import k1 pages read reading recommend round seed "
+    "shards sweep tune users visits write".split()
 )
 """What pieces of work may be called where names that somebody gave must not stand."""
 
