@@ -66,6 +66,18 @@ def test_requests_of_nobody_and_too_many_are_left_out(data):
     assert Prompt.user("a") == Prompt(Prompt.user("a").turns, whose=3)  # it is no part of the prompt
 
 
+def test_only_the_first_questions_of_a_system_keep_their_requests(data, monkeypatch):
+    monkeypatch.setattr("hexarec.eval.asked.QUESTIONS", 2)
+    lm, overheard = Guarded(Scripted(lambda prompt: "x")), Overheard()
+    lists = Lists.of(data.catalog.key, [np.array([1], np.int32)] * 2, None)
+    kept = []
+    for block in ([0, 1], [2, 3]):
+        with run(emit=overheard.listening()):
+            lm.generate([Prompt(Prompt.user("n").turns, whose=row) for row in block])
+        kept += [NOTE in note for note in overheard.noted(lists, data.queries(np.array(block))).notes or ({}, {})]
+    assert kept == [True, True, False, False]
+
+
 def test_the_cells_of_a_run_hold_it_over_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("hexarec.eval.experiment.LM_BLOCK", 4)
     config = {"retrieve": [{"use": "popular"}], "rank": {"use": "nir", "lm": "fake:overlap", "picks": 3}}

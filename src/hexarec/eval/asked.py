@@ -14,6 +14,8 @@ NOTE = "asked"
 """The note of a list: (prompt, raw answer) pairs in the order in which they were asked."""
 MOST = 60
 """Requests about one question that are kept."""
+QUESTIONS = 1_000
+"""Questions of a system whose requests are kept: some to look into, not a log of all that was ever asked."""
 
 
 class Overheard:
@@ -21,6 +23,7 @@ class Overheard:
 
     def __init__(self) -> None:
         self._kept: dict[int, list[list[str]]] = defaultdict(list)
+        self._noted = 0
 
     def listening(self) -> Callable[[dict[str, Any]], None]:
         """For `core.run`: takes requests up and passes every event on."""
@@ -34,6 +37,8 @@ class Overheard:
         return emitted
 
     def _take(self, event: dict[str, Any]) -> None:
+        if self._noted >= QUESTIONS:
+            return
         prompts = event["prompts"]
         for prompt, one in zip(prompts, heard(event, len(prompts)), strict=True):
             if prompt.whose >= 0 and len(self._kept[prompt.whose]) < MOST:
@@ -42,6 +47,7 @@ class Overheard:
     def noted(self, lists: Lists, queries: Queries) -> Lists:
         """The lists with what was asked about each question in its note; what was heard is forgotten."""
         kept, self._kept = self._kept, defaultdict(list)
+        self._noted += len(kept)
         if not kept or len(lists) != len(queries):
             return lists
         notes = lists.notes or ({},) * len(lists)
