@@ -4,6 +4,8 @@ TORCH := 2.13.0
 VENV := .venv
 TEST := .venv-test
 export PYTHONUTF8 := 1
+# the tests start hundreds of processes: what is compiled once is kept, wherever the shell says otherwise
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check slow prove bench bench-engine screenshots docs clean

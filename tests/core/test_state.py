@@ -291,23 +291,3 @@ def test_saving_never_replaces_what_is_not_saved_state(tmp_path):
             save(Box(), target)
     assert (folder / "precious.txt").read_text() == "keep" and file.read_text() == "a,b"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file.csv", "folder"]
-
-
-def test_a_move_that_is_broken_off_leaves_the_old_one_in_its_place(tmp_path, monkeypatch):
-    from hexarec.core.state import replace_directory
-
-    for name in ("kept", ".new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "what").write_text(name)
-    real = Path.rename
-
-    def rename(self, target):
-        if self.name == ".new":
-            raise KeyboardInterrupt
-        return real(self, target)
-
-    monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(KeyboardInterrupt):
-        replace_directory(tmp_path / ".new", tmp_path / "kept")
-    assert (tmp_path / "kept" / "what").read_text() == "kept"
-    assert sorted(one.name for one in tmp_path.iterdir()) == [".new", "kept"]

@@ -19,6 +19,7 @@ from hexarec.core import (
     Item,
     Message,
     Users,
+    atomic,
     strings,
 )
 from hexarec.data import store
@@ -165,12 +166,12 @@ def test_an_interrupted_write_leaves_the_old_one(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    for name in ("_sha256", "replace_directory", "_write_tables"):
+    for where, name in ((store, "_sha256"), (atomic, "replace_directory"), (store, "_write_tables")):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(store, name, stop)
+            patched.setattr(where, name, stop)
             write_dataset(replace(DATA, name="other"), tmp_path / "d")
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(store, name, stop)
+            patched.setattr(where, name, stop)
             write_dataset(DATA, tmp_path / "new")
     assert {p.name: p.read_bytes() for p in (tmp_path / "d").iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["d"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hexarec.classic._sasrec_data import Batch
 from hexarec.core import MissingExtraError, StateError, current, seed_words
+from hexarec.core.atomic import atomic_file
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -91,10 +92,8 @@ class Checkpoint:
         state = {f"net.{k}": v for k, v in copied(net).items()} | {f"best.{k}": v for k, v in chosen.items()}
         for number, moments in adam.state_dict()["state"].items():
             state |= {f"adam.{number}.{k}": v.numpy() for k, v in moments.items()}
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_suffix(".part.npz")
-        np.savez(aside, allow_pickle=False, done=done, curve=np.array(curve), **state)
-        aside.replace(place)
+        with atomic_file(place) as part:
+            np.savez(part, allow_pickle=False, done=done, curve=np.array(curve), **state)
 
     def resume(self, net: Module, adam: Any, curve: list[float]) -> tuple[int, list[float], State]:
         """Whole epochs done, their curve and the best weights; fills the network and the optimiser.

@@ -119,6 +119,7 @@ def _check_parts(scratch: Path, out: Path, resume: bool, about: dict[str, Any]) 
     import json
 
     from hexarec.core import OptionError
+    from hexarec.core.atomic import write_text
 
     note = scratch / "about.json"
     if out.exists():
@@ -131,10 +132,7 @@ def _check_parts(scratch: Path, out: Path, resume: bool, about: dict[str, Any]) 
             other = [name for name in about if before.get(name) != about[name]]
             raise OptionError(f"the unfinished run had other {', '.join(other)}", hint=f"delete {scratch}")
         return
-    scratch.mkdir(parents=True, exist_ok=True)
-    beside = note.with_suffix(".part")
-    beside.write_text(json.dumps(about), "utf-8")
-    beside.replace(note)
+    write_text(note, json.dumps(about))
 
 
 @contextlib.contextmanager

@@ -188,26 +188,18 @@ def summary(made: Split, by: str) -> dict[str, Any]:
 def write_split(made: Split, out: Path, by: str) -> None:
     """train/ as a data set, one JSON line per question and its truth, and split.json; put in place in one move."""
     import json
-    import shutil
-    import tempfile
 
     from hexarec.core import DataError
-    from hexarec.core.state import replace_directory
+    from hexarec.core.atomic import atomic_folder
     from hexarec.data.store import write_dataset
 
     if out.exists() and not (out / "split.json").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} exists and is no split", hint="choose an empty or new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with atomic_folder(out) as beside:
         write_dataset(made.train, beside / "train")
         for name, cases in parts(made).items():
             (beside / f"{name}.jsonl").write_text("".join(_lines(cases)), "utf-8")
         (beside / "split.json").write_text(json.dumps(summary(made, by), indent=1, ensure_ascii=False), "utf-8")
-        replace_directory(beside, out)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
 
 
 def _lines(cases: Any) -> Any:

@@ -150,6 +150,7 @@ def _trace(console: Console, answer: Answer) -> None:
 
 def _write(report: Report, pipeline: Pipeline, out: Path, questions: Queries, answer: Answer) -> None:
     """The HTML report with the example lists, and the fitted pipeline."""
+    from hexarec.core.atomic import write_text
     from hexarec.eval.html import html
     from hexarec.pipeline.save import save
     from hexarec.pipeline.show import show, trace
@@ -157,9 +158,7 @@ def _write(report: Report, pipeline: Pipeline, out: Path, questions: Queries, an
     lists = show(answer, questions).splitlines()
     steps = ["  ".join(row) for row in trace(answer)]
     page = html(replace(report), [("Lists with reasons", lists), ("Trace", steps)])
-    aside = out / ".report.html.part"
-    aside.write_text(page, "utf-8")
-    aside.replace(out / "report.html")
+    write_text(out / "report.html", page)
     save(pipeline, out / "pipeline")
 
 

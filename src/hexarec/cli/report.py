@@ -31,6 +31,7 @@ def report(
 ) -> None:
     """Show a finished run."""
     from hexarec.cli.shared import say, say_json, screen
+    from hexarec.core.atomic import write_text
     from hexarec.eval import text
     from hexarec.eval.report import read_report
 
@@ -40,10 +41,7 @@ def report(
         from hexarec.eval.html import html as page
 
         target = (place if place.is_dir() else place.parent) / "report.html"
-        beside = target.with_name(".report.html.part")
-        beside.write_text(page(made), "utf-8")
-        beside.replace(target)
-        say(f"written: {target}")
+        say(f"written: {write_text(target, page(made))}")
     if json_:
         say_json(made.as_json())
     elif markdown:

@@ -51,6 +51,7 @@ def init(
     """Write hexarec.toml: the default pipeline with its data and a bench, ready to change."""
     from hexarec.cli.shared import next_steps, say
     from hexarec.core import OptionError
+    from hexarec.core.atomic import write_text
     from hexarec.parts.domain import known_domain
 
     target = folder / CONFIG
@@ -58,11 +59,7 @@ def init(
         raise OptionError(f"{target} exists", hint="--force overwrites it")
     known = domain or ("film" if data == "films" else "item")
     known_domain(known)
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{CONFIG}.part")
-    beside.write_text(config_text(data, lm, encoder, known), "utf-8")
-    beside.replace(target)
-    say(f"written: {target}")
+    say(f"written: {write_text(target, config_text(data, lm, encoder, known))}")
     where = "" if folder == Path() else f" -c {target}"
     next_steps(f"hexarec estimate{where}", f"hexarec fit{where} --out model")
 
@@ -151,9 +148,8 @@ def keep_source(out: Path, data: str, config: Path) -> None:
     import json
 
     from hexarec.cli.systems import located
+    from hexarec.core.atomic import write_text
 
     path = Path(located(data, config.parent))
     about: dict[str, Any] = {"data": str(path.resolve()) if path.exists() else data, "config": str(config.resolve())}
-    beside = out / f".{SOURCE}.part"
-    beside.write_text(json.dumps(about, indent=1), "utf-8")
-    beside.replace(out / SOURCE)
+    write_text(out / SOURCE, json.dumps(about, indent=1))

@@ -10,9 +10,6 @@ import dataclasses
 import hashlib
 import importlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -21,6 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from hexarec.core.atomic import atomic_folder
 from hexarec.core.errors import StateError
 from hexarec.core.ids import digest, strings
 from hexarec.core.options import check_options, is_stage, learned, option_names
@@ -180,9 +178,7 @@ def save(thing: Any, path: str | Path, meta: Mapping[str, Any] | None = None) ->
     check_target(path)
     writer = _Writer()
     root = writer.node(thing, type(thing).__name__)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with atomic_folder(path) as aside:
         (aside / "nodes.json").write_text(json.dumps(writer.nodes, ensure_ascii=True), "utf-8")
         np.savez(aside / "arrays.npz", allow_pickle=False, **writer.arrays)
         files = {name: _sha256(aside / name) for name in ("nodes.json", "arrays.npz")}
@@ -190,10 +186,6 @@ def save(thing: Any, path: str | Path, meta: Mapping[str, Any] | None = None) ->
             "format": FORMAT, "hexarec": version("hexarec"), "root": root, "files": files, **(meta or {})
         }  # fmt: skip
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
-        replace_directory(aside, path)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return path
 
 
@@ -204,23 +196,6 @@ def check_target(path: Path) -> None:
     if path.exists() or path.is_symlink():
         what = "a folder with other things in it" if path.is_dir() else "a file"
         raise StateError(f"{path} is {what}; saving would destroy it", hint="choose a new folder")
-
-
-def replace_directory(aside: Path, path: Path) -> None:
-    """Put the finished directory `aside` in the place of `path`; a reader sees the old one or the new one."""
-    os.chmod(aside, 0o755)
-    if not path.exists():
-        aside.rename(path)
-        return
-    old = aside.with_name(aside.name + "-old")
-    path.rename(old)
-    try:
-        aside.rename(path)
-    except BaseException:
-        if not path.exists():
-            old.rename(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)  # the new one is in place; a leftover is no failure
 
 
 def manifest(path: str | Path) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import shutil
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hexarec.core import Dataset, Dialogue, Features, Message
+from hexarec.core.atomic import atomic_folder
 from hexarec.core.errors import DataError
-from hexarec.core.state import replace_directory
 from hexarec.data.encode import as_json
 
 if TYPE_CHECKING:
@@ -55,30 +53,23 @@ def write_dataset(data: Dataset, path: str | Path, report: ImportReport | None =
     than a data set, or a value or the whole cannot be stored.
     """
     import polars as pl
+    import tomli_w
 
     path = Path(path)
     if path.exists() and not (path / ABOUT).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(f"{path} exists and is no data set", hint="choose an empty or new folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        about = _write_tables(data, _Writer(aside))
-        if report is not None:
-            report.write_rejects(aside / REJECTS)
-            about["import"] = {
-                "report": as_json(report.as_dict(), "import"),
-                "rejects_sha256": _sha256(aside / REJECTS),
-            }
-        import tomli_w
-
-        (aside / ABOUT).write_text(tomli_w.dumps(about), "utf-8")
-        replace_directory(aside, path)
+        with atomic_folder(path) as aside:
+            about = _write_tables(data, _Writer(aside))
+            if report is not None:
+                report.write_rejects(aside / REJECTS)
+                about["import"] = {
+                    "report": as_json(report.as_dict(), "import"),
+                    "rejects_sha256": _sha256(aside / REJECTS),
+                }
+            (aside / ABOUT).write_text(tomli_w.dumps(about), "utf-8")
     except pl.exceptions.PolarsError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise DataError(f"cannot be stored: {error}", file=str(path), hint="check the free space") from error
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return path
 
 

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hexarec.core import DataError, Lists, current
+from hexarec.core.atomic import atomic_file
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,10 @@ class Cell:
 
 
 def _write(path: Path, lists: Lists, about: Mapping[str, Any]) -> None:
-    """Lists and what belongs to them, written aside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
+    """Lists and what belongs to them, whole or not at all."""
     fields = {f"field:{n}": c for n, c in lists.fields.items() if c.dtype != object}
     note = json.dumps({"key": lists.key, "notes": list(lists.notes), **about}, ensure_ascii=False)
-    with aside.open("wb") as file:
+    with atomic_file(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
             offsets=lists.offsets,
@@ -49,7 +48,6 @@ def _write(path: Path, lists: Lists, about: Mapping[str, Any]) -> None:
         )
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def _read(path: Path, n_items: int | None = None) -> tuple[Lists, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hexarec.core import DataError, Lists, OptionError
+from hexarec.core.atomic import write_text
 from hexarec.eval.cells import CellStore
 from hexarec.eval.tasks import Round
 
@@ -102,7 +102,7 @@ class RunLists:
 
 
 def write_questions(folder: str | Path, asked: Round) -> Path:
-    """Keep beside the cells of a run whom they are about; written aside and renamed."""
+    """Keep beside the cells of a run whom they are about."""
     catalog = asked.queries.catalog
     about: dict[str, Any] = {
         "title": asked.title,
@@ -113,11 +113,7 @@ def write_questions(folder: str | Path, asked: Round) -> Path:
         "titles": [str(title) for title in catalog.titles],
     }
     place = Path(folder) / QUESTIONS
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{QUESTIONS}.part")
-    aside.write_text(json.dumps(about, ensure_ascii=False), "utf-8")
-    os.replace(aside, place)
-    return place
+    return write_text(place, json.dumps(about, ensure_ascii=False))
 
 
 def read_run(folder: str | Path) -> RunLists:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import DataError, Lists
+from hexarec.core.atomic import write_text
 from hexarec.eval.cells import Cell
 from hexarec.eval.floors import FLOORS
 from hexarec.metrics import Interval, Measured, bootstrap, holm, interval_of, paired, paired_draws, parse
@@ -135,17 +135,14 @@ class Report:
         return cls(made["title"], rows, made["baseline"], made["manifest"], made["simulated"], {}, *more)
 
     def write(self, folder: str | Path) -> Path:
-        """report.json, report.md and report.html in the folder, each written aside and renamed."""
+        """report.json, report.md and report.html in the folder, each whole or not at all."""
         from hexarec.eval.html import html
         from hexarec.eval.text import markdown
 
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_plain(self.as_json()), indent=1, ensure_ascii=False)
         for name, content in (("report.json", text), ("report.md", markdown(self)), ("report.html", html(self))):
-            aside = place / f".{name}.part"
-            aside.write_text(content, "utf-8")
-            os.replace(aside, place / name)
+            write_text(place / name, content)
         return place
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
+from hexarec.core.atomic import write_text
 from hexarec.core.errors import RetryableModelError
 from hexarec.lm import models
 from hexarec.lm.base import Choice, JsonSchema, LanguageModel, Prompt
@@ -74,8 +73,4 @@ def remembered(name: str) -> frozenset[str] | None:
 
 def _remember(name: str, found: set[str]) -> None:
     known = {**_read(), name: sorted(found)}
-    _file().parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=_file().parent, suffix=".json")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(known, stream, indent=1, sort_keys=True)
-    os.replace(aside, _file())
+    write_text(_file(), json.dumps(known, indent=1, sort_keys=True))

@@ -6,7 +6,6 @@ is still allowed below each node, so that a ban costs one path and never a rebui
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hexarec.core.atomic import atomic_file
 from hexarec.core.errors import HexarecError, ModelError, OptionError
 
 Ints = NDArray[np.int32]
@@ -150,11 +150,9 @@ class TokenTrie:
         return [row[len(row) - n :].tobytes() for row, n in zip(rows, lengths.tolist(), strict=True)]
 
     def save(self, file: Path) -> None:
-        """Write an npz file, aside and then renamed."""
-        aside = file.with_name(f"{file.name}.{os.getpid()}.part")
-        with open(aside, "wb") as stream:
+        """Write an npz file, whole or not at all."""
+        with atomic_file(file) as part, part.open("wb") as stream:
             np.savez(stream, token=self.token, first=self.first, leaf=self.leaf, key=np.array(self.key))
-        os.replace(aside, file)
 
     @classmethod
     def load(cls, file: Path, key: str = "") -> TokenTrie:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from hexarec.core.atomic import atomic_file
 from hexarec.core.errors import HexarecError
 
 RETRIED = frozenset({429, 502, 503, 504})
@@ -135,16 +136,14 @@ class Client:
 
     def save_file(self, job: str, path: str | Path) -> Path:
         """Save the file that a finished job has made."""
-        place = Path(path)
-        aside = place.with_name(f".{place.name}.part")
-        with self._http.stream("GET", f"{self.path('jobs', job)}/file") as answer:
+        with atomic_file(path) as aside, self._http.stream("GET", f"{self.path('jobs', job)}/file") as answer:
             if answer.status_code >= 400:
                 answer.read()
                 self._answered(answer)
             with aside.open("wb") as file:
                 for part in answer.iter_bytes():
                     file.write(part)
-        return aside.replace(place)
+        return Path(path)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """Any other resource by its path."""

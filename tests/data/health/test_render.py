@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from hexarec.core import atomic
 from hexarec.data.health import check, render_terminal, write_html
-from hexarec.data.health import render as module
 
 from ..makers import log_of
 
@@ -35,7 +35,7 @@ def test_a_report_without_plots_and_an_interrupted_one(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "replace", stop)
+    monkeypatch.setattr(atomic.os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         write_html(check(DATA), target)
     assert target.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["h.html"]

@@ -138,7 +138,7 @@ class Model(RuleBasedStateMachine):
 
 def test_any_sequence_of_calls(shared, clock, backend):
     machine = type("Here", (Model,), {"store": shared, "clock": clock})
-    often = settings(max_examples=12 if backend == "sqlite" else 6, stateful_step_count=15)
+    often = settings(max_examples=8 if backend == "sqlite" else 4, stateful_step_count=15)
     run_state_machine_as_test(machine, settings=often)
 
 

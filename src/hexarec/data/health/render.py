@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hexarec.core.atomic import atomic_file
 from hexarec.data.health.findings import Health
 
 if TYPE_CHECKING:
@@ -50,24 +49,15 @@ def _heading(health: Health) -> str:
 
 
 def write_html(health: Health, path: str | Path) -> Path:
-    """One HTML file with findings and plots and nothing to fetch; written aside, then renamed."""
+    """One HTML file with findings and plots and nothing to fetch, whole or not at all."""
     from jinja2 import Environment, PackageLoader
 
     env = Environment(loader=PackageLoader("hexarec.data.health", "."), autoescape=True)
     plots = [(_PLOTS[name][0], _drawn(name, *curve)) for name, curve in health.curves.items()]
     page = env.get_template("report.html.j2").render(health=health, heading=_heading(health), plots=plots)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(page)
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    return path
+    with atomic_file(path) as part:
+        part.write_text(page, "utf-8", errors="replace")
+    return Path(path)
 
 
 def _drawn(name: str, x: Any, y: Any) -> str:

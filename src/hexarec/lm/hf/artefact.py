@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
+from hexarec.core.atomic import atomic_folder
 from hexarec.core.errors import ModelError
-from hexarec.core.state import MANIFEST, check_target, replace_directory
+from hexarec.core.state import MANIFEST, check_target
 
 FORMAT = 1
 WEIGHTS = "adapter.safetensors"
@@ -55,9 +54,7 @@ def save(
     path = Path(path)
     check_target(path)
     _sane(tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with atomic_folder(path) as aside:
         save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, aside / WEIGHTS)
         manifest = {
             **about,
@@ -69,10 +66,6 @@ def save(
             "versions": _versions(),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
-        replace_directory(aside, path)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return path
 
 

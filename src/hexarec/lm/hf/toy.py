@@ -5,11 +5,10 @@ It knows nothing. It has what a real one has: grouped heads, tied embeddings, a 
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+from hexarec.core.atomic import atomic_folder
 from hexarec.lm import models
 
 NAME = "tiny"
@@ -24,15 +23,8 @@ def place() -> Path:
     """The model's folder, written where it is missing."""
     folder = models.folder() / "safetensors" / f"{NAME}-{VERSION}"
     if not (folder / "config.json").is_file():
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        try:
-            _write(aside)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with atomic_folder(folder) as part:
+            _write(part)
     return folder
 
 

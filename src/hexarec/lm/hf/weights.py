@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from hexarec.core.atomic import atomic_folder
 from hexarec.core.errors import MissingExtraError, ModelError, OptionError
 from hexarec.lm import models
 from hexarec.lm.base import canonical_hash
@@ -125,16 +124,8 @@ def _unpacked(gguf: Path) -> Path:
         raise ModelError(f"there is no model file at {gguf}", hint="run `hexarec models install`")
     place = models.folder() / "safetensors" / _file_hash(gguf)[:24]
     if not (place / "config.json").is_file():
-        aside = place.with_name(f"{place.name}.{os.getpid()}.part")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        try:
-            with quiet():
-                _dequantise(gguf, aside)
-            shutil.rmtree(place, ignore_errors=True)
-            os.replace(aside, place)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with atomic_folder(place) as part, quiet():
+            _dequantise(gguf, part)
     return place
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from hexarec.core.atomic import atomic_file
 from hexarec.core.errors import StateError
 from hexarec.core.ids import digest
 from hexarec.core.run import current
@@ -44,10 +44,8 @@ class Checkpoint:
         held |= {f"best.{name}": value.clone() for name, value in best.items()}
         for number, moments in adam.state_dict()["state"].items():
             held |= {f"adam.{number}.{name}": value for name, value in moments.items()}
-        self.place.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.place.with_suffix(f".{os.getpid()}.part")
-        save_file(held, aside, metadata={"curve": json.dumps(asdict(curve))})
-        aside.replace(self.place)
+        with atomic_file(self.place) as part:
+            save_file(held, part, metadata={"curve": json.dumps(asdict(curve))})
 
     def resume(self, tunable: Tuned, adam: Any, curve: Curve) -> dict[str, Tensor]:
         """Fill tunable, optimiser and curve from the file if there is one; the weights to keep so far.

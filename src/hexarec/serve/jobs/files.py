@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import StateError
+from hexarec.core.atomic import atomic_file
 from hexarec.eval.diff import without_lists_of
 from hexarec.serve import uploads
 from hexarec.serve.live.publish import removed
@@ -89,9 +89,8 @@ def _without_erased(tenant: Tenant, result: Path) -> bool:
         gone = _erased_in(tenant, result.parent.name, table)
         if not gone:
             return changed
-        aside = result.with_suffix(f".{secrets.token_hex(4)}.part")
-        table.filter(~pl.col("user_id").is_in(gone)).write_parquet(aside)
-        aside.replace(result)
+        with atomic_file(result) as part:
+            table.filter(~pl.col("user_id").is_in(gone)).write_parquet(part)
         changed = True
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hexarec.core.atomic import write_text
 from hexarec.serve.jobs.files import folders_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,5 @@ def without_interviews(tenant: Tenant, users: Sequence[str]) -> int:
 
 
 def write_curves(path: Path, curves: Mapping[str, Any]) -> None:
-    """Write curves aside, then in their place."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(curves, ensure_ascii=False), "utf-8")
-    aside.replace(path)
+    """Write curves, whole or not at all."""
+    write_text(path, json.dumps(curves, ensure_ascii=False))

@@ -7,7 +7,6 @@ makes only what is missing.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hexarec.core import Catalog, Dataset, Features, OptionError, track
+from hexarec.core.atomic import atomic_file
 from hexarec.core.errors import BudgetError
 from hexarec.core.state import load as load_stage
 from hexarec.data.store import open_data, write_dataset
@@ -87,10 +87,8 @@ class Shards:
         import polars as pl
 
         path = self.path(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}.part")
-        pl.DataFrame(columns).write_parquet(aside)
-        aside.replace(path)
+        with atomic_file(path) as part:
+            pl.DataFrame(columns).write_parquet(part)
         return path
 
 
@@ -218,7 +216,6 @@ def joined(paths: Sequence[Path], out: Path) -> pl.DataFrame:
 
 def filed(table: pl.DataFrame, out: Path) -> pl.DataFrame:
     """Write a table to a Parquet file, whole or not at all."""
-    aside = out.with_name(f".{out.name}.part")
-    table.write_parquet(aside)
-    aside.replace(out)
+    with atomic_file(out) as part:
+        table.write_parquet(part)
     return table
