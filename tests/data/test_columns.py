@@ -16,6 +16,11 @@ def test_attribute_types():
     assert attribute("ok", pl.Series([True, None])).tolist() == [True, None]
 
 
+def test_a_list_of_an_item_names_each_value_once():
+    said = (pl.Series([["a", "b", "a"], [], None]), pl.Series(["a| b|a", "", None]))
+    assert [attribute("genres", one).tolist() for one in said] == [[("a", "b"), None, None]] * 2
+
+
 def test_years_split_from_titles_while_titles_keep_them():
     table = pl.DataFrame({"item": ["a", "b", "c"], "title": ["Toys (1995)", "Show (2001–2003)", "None"]})
     made = build_catalog(table)

@@ -33,12 +33,19 @@ def test_histories_of_any_spelling(tmp_path, cell):
 
 def test_json_lines_and_labels_of_the_history(tmp_path):
     rows = [
-        {"user": "u0", "history": ["i0", "i1"], "history_label": [1, 0], "item": "i2", "label": True, "time": 100},
+        {
+            "user": "u0",
+            "history": ["i0", "i1", "i0", "i4"],
+            "history_label": [1, 0, 0, 1],
+            "item": "i2",
+            "label": True,
+            "time": 100,
+        },
         {"user": "u0", "history": [], "history_label": [], "item": "i3", "label": 0, "time": 50},
     ]
     made = exposures_from(file(tmp_path, "\n".join(map(json.dumps, rows)), "pairs.jsonl"), DATA)
-    assert past(made, 0) == ([0, 1], [True, False])
-    assert made.queries.now.tolist() == [100.0, 50.0] and made.queries.history.time.tolist() == [98.0, 99.0]
+    assert past(made, 0) == ([0, 1, 0, 4], [True, False, False, True])
+    assert made.queries.now.tolist() == [100.0, 50.0] and made.queries.history.time.tolist() == [96.0, 97.0, 98.0, 99.0]
     assert made.shown.fields["gain"].tolist() == [1.0, 0.0]
 
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from hexarec.core import CapabilityError, Lists, OptionError, load, save, variant  # noqa: E402
+from hexarec.core import CapabilityError, Lists, ModelError, OptionError, load, save, variant  # noqa: E402
 from hexarec.data.worlds import world  # noqa: E402
 from hexarec.eval.estimate import estimate  # noqa: E402
 from hexarec.lm.fake import Overlap  # noqa: E402
@@ -167,6 +167,22 @@ def test_it_goes_on_from_an_adapter_of_an_earlier_stage(learned):
 
     on = tuned(start=placed(learned.adapter_), epochs=1)
     assert on.adapter_["about"]["losses"][0] < learned.adapter_["about"]["losses"][0]
+
+
+def test_without_shots_the_adapter_of_another_domain_is_asked_unchanged(learned, tmp_path):
+    from hexarec.parts.train.kept import placed
+
+    queries = DATA.queries(np.array([0, 1, 2]))
+    given = candidates(queries, 12)
+    other = TALLRec(TINY, shots=0, history=2, start=placed(learned.adapter_)).fit(DATA)
+    assert np.array_equal(other.rank(queries, given).scores, learned.rank(queries, given).scores)
+    save(other, tmp_path / "kept")
+    again = load(tmp_path / "kept", lambda kind, spec, options: TINY)
+    assert np.array_equal(again.rank(queries, given).scores, other.rank(queries, given).scores)
+    with pytest.raises(ModelError, match="holds no tuned weights"):
+        TALLRec(TINY, shots=0, start=str(tmp_path / "nowhere")).fit(DATA)
+    with pytest.raises(CapabilityError, match="weights"):
+        TALLRec(Overlap(), shots=0, start=placed(learned.adapter_))
 
 
 def test_what_a_model_lacks_is_said_when_it_is_built():

@@ -49,7 +49,7 @@ def _filled(column: pl.Series) -> NDArray[np.object_]:
     import polars as pl
 
     if isinstance(column.dtype, pl.List):
-        column = column.list.join("\n")
+        column = column.list.unique(maintain_order=True).list.join("\n")
     return strings(column.cast(pl.String).str.strip_chars().fill_null("").to_list())
 
 
@@ -70,14 +70,15 @@ def attribute(name: str, column: pl.Series) -> NDArray[Any]:
     import polars as pl
 
     if isinstance(column.dtype, pl.List):
-        return strings(None if row is None or not len(row) else tuple(row) for row in column.to_list())
+        return strings(None if row is None or not len(row) else tuple(dict.fromkeys(row)) for row in column.to_list())
     if column.dtype == pl.Boolean:
         return strings(column.to_list())
     text = column.cast(pl.String)
     if name in _LISTS and text.str.contains("|", literal=True).any():
         split = text.str.split("|").to_list()
         return strings(
-            None if row is None else tuple(one.strip() for one in row if one.strip()) or None for row in split
+            None if row is None else tuple(dict.fromkeys(one.strip() for one in row if one.strip())) or None
+            for row in split
         )
     if name in _LISTS:
         return strings(None if not one else (one,) for one in text.str.strip_chars().to_list())

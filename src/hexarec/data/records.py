@@ -103,16 +103,20 @@ def words(value: Any) -> str | None:
 
 def phrases(value: Any) -> list[str] | None:
     """A list of strings (nested lists are flattened, in order, without repeats); None when there is none."""
+    found = _flat(value)
+    return found if found is None else list(dict.fromkeys(found))
+
+
+def _flat(value: Any) -> list[str] | None:
     if value is None:
         return None
     if not isinstance(value, list | tuple):
         return [words(value) or ""]
-    found = [one for part in value for one in (phrases(part) or [])]
-    return list(dict.fromkeys(one for one in found if one))
+    return [one for part in value for one in (_flat(part) or []) if one]
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], lines: Iterable[int], file: str) -> pl.DataFrame:
-    """Records as a frame: number columns stay numbers, lists become lists of text, everything else text."""
+    """Records as a frame: lists become flat lists of text with their repeats, truth values stay, all else is text."""
     import polars as pl
 
     names = dict.fromkeys(name for row in rows for name in row)
@@ -127,7 +131,7 @@ def _column(name: str, values: list[Any]) -> pl.Series:
 
     present = [v for v in values if v is not None]
     if present and all(isinstance(v, list | tuple) for v in present):
-        return pl.Series(name, [phrases(v) for v in values], dtype=pl.List(pl.String))
+        return pl.Series(name, [_flat(v) for v in values], dtype=pl.List(pl.String))
     if present and all(isinstance(v, bool) for v in present):
         return pl.Series(name, values, dtype=pl.Boolean)
     return pl.Series(name, [words(v) for v in values], dtype=pl.String)

@@ -70,8 +70,9 @@ class TALLRec:
     patience: validations without a better AUC, one an epoch, before it ends; 0 for never. share: newest part of the
     log, which validates. most_valid: cases validated on at most. goal: tokens is the cross-entropy of the answer,
     labels that of Yes against No. loss_on: answer, or all tokens as released. shuffle: True learns from shuffled
-    labels, a control. start: folder of an adapter to go on from (the paper's instruction stage). domain: film, product,
-    game, book, news, music, item. prompts: the wording, English and Chinese.
+    labels, a control. start: folder of an adapter to go on from (the paper's instruction stage), or with shots=0 to be
+    asked unchanged (what another domain taught). domain: film, product, game, book, news, music, item. prompts: the
+    wording, English and Chinese.
     """
 
     lm: LanguageModel
@@ -102,7 +103,7 @@ class TALLRec:
         known_domain(self.domain)
         if min(self.shots, self.examples, self.patience) < 0 or min(self.history, self.most_valid) < 1:
             raise OptionError("shots, examples and patience are at least 0, history and most_valid at least 1")
-        needs = ["label", "weights"] if self.shots else ["label"]
+        needs = ["label", "weights"] if self.shots or self.start else ["label"]
         lacking = [need for need in needs if need not in self.lm.can]
         if lacking:
             hint = "an hf: model has both; shots=0 asks a model as it is" if self.shots else "see `hexarec models list`"
@@ -111,7 +112,7 @@ class TALLRec:
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Tune on `shots` cases; keep solved examples. Raises DataError for a log without both labels."""
         self.key_, self.examples_ = data.catalog.key, ""
-        self.adapter_: dict[str, Any] | None = None
+        self.adapter_: dict[str, Any] | None = self._carried()
         if not self.shots and not self.examples:
             return self
         train, valid = split_cases(data, self.share, negatives=self.negatives, seed=seed)
@@ -124,6 +125,12 @@ class TALLRec:
             few = shots(train, self.shots, balanced=self.balanced, seed=seed)
             self.adapter_ = self._tuned(few, shots(valid, self.most_valid, seed=seed), seed)
         return self
+
+    def _carried(self) -> dict[str, Any] | None:
+        """The adapter of `start` where nothing is learned here."""
+        from hexarec.parts.train.kept import read
+
+        return read(self.start) if self.start and not self.shots else None
 
     def _tuned(self, train: Cases, valid: Cases, seed: int) -> dict[str, Any] | None:
         from hexarec.parts.train.kinds import LoRA

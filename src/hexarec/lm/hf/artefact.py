@@ -23,6 +23,8 @@ from hexarec.core.errors import ModelError
 from hexarec.core.state import MANIFEST, check_target
 
 FORMAT = 1
+OWN = ("format", "kind", "options", "base", "files", "versions")
+"""Fields of a manifest that are not what its maker told of it."""
 WEIGHTS = "adapter.safetensors"
 KINDS = ("lora", "bottleneck", "prompt", "p-tuning", "prefix", "frozen")
 """What may be tuned; under `frozen` only the `extra` modules are."""

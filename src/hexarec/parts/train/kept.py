@@ -47,6 +47,17 @@ def kept(tunable: Tunable, **about: Any) -> State:
     }
 
 
+def read(folder: str) -> State:
+    """The artefact of a folder as state, unchanged. Raises ModelError when it is missing or damaged."""
+    from hexarec.lm.hf import artefact
+
+    found = artefact.read(folder)
+    about = {name: one for name, one in found.manifest.items() if name not in artefact.OWN}
+    tensors = {name: np.asarray(one.float().cpu().numpy()) for name, one in found.tensors.items()}
+    own = {name: found.manifest[name] for name in ("kind", "options", "base")}
+    return {**own, "about": about, "tensors": tensors}
+
+
 def placed(state: Mapping[str, Any]) -> str:
     """The folder of the artefact for `Prompt.adapter`, written where it is missing.
 
