@@ -44,6 +44,22 @@ def test_entries_in_brackets_on_one_line_are_read():
     assert read("[1. Alien - [C] Fargo] [2. Big - [A] Heat]")[0] == [(1, 2), (2, 0)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ('Sure!\n```json\n{"ranking": ["C", "A"]}\n```\nEnjoy!', [(-1, 2), (-1, 0)]),
+        ('["Alien - [A] Heat", "Big - Fargo"]', [(1, 0), (2, 2)]),
+    ],
+)
+def test_a_list_in_json_is_read_though_nobody_asked_for_it(answer, found):
+    assert read(answer)[0] == found
+
+
+def test_a_number_in_brackets_is_a_handle_and_no_list():
+    options = Titles(("Heat", "Fargo"), ("2", "3"))
+    assert paired("Alien - [3] Fargo", KNOWN, options, 1)[0] == [Pair(1, 1)]
+
+
 def test_a_title_of_the_left_half_is_no_answer():
     # the released scoring takes a title anywhere in the text, so that naming what was watched counts as a hit
     options = Titles(("Alien (1979)", "Heat (1995)"), ("A", "B"))

@@ -199,8 +199,8 @@ def _grouped(keys: Any) -> dict[str, list[int]]:
     return out
 
 
-def pieces(answer: str) -> list[str]:
-    """An answer cut into the pieces that may name one item each: JSON list values, else lines, else a comma list."""
+def listed(answer: str) -> list[str]:
+    """The values of the JSON list in an answer, alone or the first list of an object; [] where there is none."""
     for match in (re.search(r"\[.*\]", answer, re.DOTALL), re.search(r"\{.*\}", answer, re.DOTALL)):
         if match is None:
             continue
@@ -212,6 +212,13 @@ def pieces(answer: str) -> list[str]:
             value = next((v for v in value.values() if isinstance(v, list)), [])
         if isinstance(value, list) and value and all(isinstance(v, str | int) for v in value):
             return [str(v) for v in value]
+    return []
+
+
+def pieces(answer: str) -> list[str]:
+    """An answer cut into the pieces that may name one item each: JSON list values, else lines, else a comma list."""
+    if values := listed(answer):
+        return values
     lines = [line for line in answer.splitlines() if line.strip()]
     if len(lines) == 1 and re.search(r"[,;>，、；]", lines[0]):
         return [piece for piece in re.split(r"\s*[;>，、；]\s*|,\s+", lines[0]) if piece.strip()]

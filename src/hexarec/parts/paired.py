@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hexarec.parts.ground import ParseReport, Titles
+from hexarec.parts.ground import ParseReport, Titles, listed
 
 _ENTRY = re.compile(r"\[\s*\d{1,4}\.\s*([^\[\]]+(?:\[\w{1,4}\])?[^\[\]]*)\]")
 _DASH = re.compile(r"\s+[-–—]+\s+|\s*(?:->|→|＝>|=>)\s*")
@@ -49,9 +49,11 @@ def paired(answer: str, known: Titles, options: Titles, requested: int) -> tuple
 
 
 def _entries(answer: str) -> list[str]:
-    """Entries in brackets where there are several, else lines."""
-    bracketed = _ENTRY.findall(answer)
-    return bracketed if len(bracketed) > 1 else [line for line in answer.splitlines() if line.strip()]
+    """Values of a JSON list or entries in brackets where there are several, else lines."""
+    for found in (listed(answer), _ENTRY.findall(answer)):  # one alone may be a handle in a line: Alien - [3] Heat
+        if len(found) > 1:
+            return found
+    return [line for line in answer.splitlines() if line.strip()]
 
 
 def _read(entry: str, known: Titles, options: Titles, used: set[int]) -> tuple[Pair, str] | None:
