@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from hexarec.serve.page import static
+from hexarec.serve.page.docs import translations
 from hexarec.serve.page.numbers import FILTERS
 from hexarec.serve.page.said import said
 from hexarec.serve.page.session import viewer_of
@@ -53,6 +54,7 @@ def warm() -> None:
     for lang in LANGUAGES:
         said(lang, "")
         words_of(lang)
+        translations(lang)
 
 
 def theme_of(request: Request) -> str:
