@@ -128,9 +128,7 @@ def _plan(draft: Draft) -> dict[str, Any]:
         needed = {"tau": tau} if stop == "always" else {"looks": looks, "users": users}
     for name, value in needed.items():
         if value is None:
-            draft.wrong.setdefault(
-                name, ("a number is missing here", "the way of reading that is chosen above needs it")
-            )
+            draft.wrong.setdefault(name, ("a number is missing here", "the way of reading that is chosen needs it"))
     if not {"tau", "looks", "users"} & set(draft.wrong):
         draft.read("looks", lambda: check_plan(tau, looks, users), None)
         if stop == "looks" and draft.one("kind") == "interleave":
