@@ -10,7 +10,8 @@ from hexarec.eval.alone import config_of, measurable
 from hexarec.eval.opening import pipeline_of, with_stand_ins
 from hexarec.pipeline.build import cards
 from hexarec.serve.jobs.runner import Runner
-from hexarec.serve.page.values.methods import form_of, method_of, spoken
+from hexarec.serve.page.values.method_form import form_of
+from hexarec.serve.page.values.methods import method_of, spoken
 from hexarec.serve.page.words import words_of
 
 
@@ -49,7 +50,7 @@ def test_every_method_has_a_page(page_client, name, lang):
     method = method_of(cards()[name], lang)
     text = answer.text
     for option in method.options:
-        assert f"<code>{option['name']}</code>" in text
+        assert f"<code>{option.name}</code>" in text
     for id in method.arxiv:
         assert f'href="https://arxiv.org/abs/{id}" rel="noopener noreferrer"' in text
     assert len(re.findall(r'(?:src|href)="(?:https?:)?//', text)) == len(method.arxiv)  # only where a person clicks
@@ -60,18 +61,6 @@ def test_titles_are_those_of_the_cards_and_every_method_is_spoken_of():
     assert spoken() == set(cards())
     for name, card in cards().items():
         assert words_of("en")[f"methods.title.{name}"] == card.title
-
-
-def test_the_idea_of_every_method_stands_in_both_languages(page_client):
-    """In English it is that of the module's docstring: who changes one is told here to change the other two."""
-    for name, card in cards().items():
-        method = method_of(card, "en")
-        assert method.idea == method.said.get("Idea", ""), name
-        chinese = method_of(card, "zh").idea
-        assert bool(chinese) == bool(method.idea) and (not chinese or re.search("[\u4e00-\u9fff]", chinese)), name
-    text = page_client.get("/methods/tallrec", headers={"accept-language": "zh"}).text
-    assert "语言模型不懂推荐" in text and "does not know what recommending is" not in text
-    assert '<p lang="en">' in text  # what differs from the paper stays English, and says so
 
 
 def test_unknown_methods_are_not_found(page_client):
@@ -95,8 +84,7 @@ def test_every_method_that_makes_lists_stands_as_a_pipeline(name):
     models = {
         one: "fake:counting" if one == "lm" else "tfidf"
         for one in form_of(card, ()).models
-        if method_of(card, "en").options[[o["name"] for o in method_of(card, "en").options].index(one)]["default"]
-        == "required"
+        if next(o.default for o in method_of(card, "en").options if o.name == one) == "required"
     }
     if name == "filterllm":  # one of two options, neither of which is required alone
         models["encoder"] = "tfidf"

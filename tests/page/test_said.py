@@ -121,3 +121,11 @@ def test_other_texts_are_nobodys():
         assert said("zh", text) is None
         assert said("en", text) == text
     assert said("zh", "没有这个作品") == "没有这个作品"
+
+
+def test_what_an_estimate_takes_for_granted_can_be_said():
+    place = [SOURCE / "eval" / "estimate.py"]
+    made = [*called(place, "append", 0), *assigned(place, "said")]
+    made.remove(("estimate.py", "§ §."))  # of a model and its speed
+    made += [*assigned(place, "how"), *((file, f"§ {text}.") for file, text in assigned(place, "speed"))]
+    assert len(made) > 9 and unsaid(made) == []

@@ -22,7 +22,7 @@ def listening(backend, port=0, more=()):
     port = port or free_port()
     app = make_app(backend)
     for router in more:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

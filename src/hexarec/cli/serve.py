@@ -61,6 +61,8 @@ def _prepare(settings: Settings, config: Path, data: str | None, tenant: str) ->
             if data is not None or served.shelf.count("items") == 0:
                 counts = _import(served, config, data)
                 aside().print("imported: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()), markup=False)
+            elif not served.worded:
+                _name_values(served)
             if not served.served:
                 made = served.fit("default", _config(config))
                 aside().print(f"fitted pipeline default, version {made.version}", markup=False)
@@ -87,6 +89,14 @@ def _import(served: Tenant, config: Path, data: str | None) -> dict[str, int]:
 
     told = read_toml(config) if config.is_file() else {"data": {"path": BUNDLED}}
     return served.import_data(open_configured(told, config.parent, data))
+
+
+def _name_values(served: Tenant) -> None:
+    """Words of genres in Chinese for the bundled films of a home that was made before values had any."""
+    from hexarec.data import films
+
+    if served.settings.get("name") == films.NAME:
+        served.name_values(films.catalog())
 
 
 def _config(config: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ DAYS = 730
 ARCHETYPES = 6
 AGES = ("under 25", "25-39", "40-59", "60 and over")
 GENDERS = ("female", "male", "not stated")
+NAME = "films"
 GENRES_ZH = {
     "action": "动作",
     "adventure": "冒险",
@@ -241,7 +242,7 @@ def load(users: int = 1_200, seed: int = 7) -> Dataset:
         replace(films, since=since),
         log,
         who,
-        name="films",
+        name=NAME,
         simulated=True,
         meta={
             "source": "films: real films in our own words, simulated users",

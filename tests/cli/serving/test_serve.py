@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,7 +13,9 @@ from tests.cli.calls import call, fails, written
 from tests.serve.processes import config, said, started
 from tests.serve.running import free_port
 
-from hexarec.cli.serving import page_of
+from hexarec.cli.serve import _prepare
+from hexarec.cli.serving import opened, page_of
+from hexarec.data import films
 from hexarec.serve.client import Client
 from hexarec.serve.settings import Settings
 
@@ -135,6 +138,27 @@ def test_the_first_start_with_a_key_prints_a_link_that_opens_the_page_once(folde
     ready(process, url, folder)
     assert said(folder).count("login?link=") == 1, "somebody has opened it: hexarec keys link makes another one"
     stop(process, folder)
+
+
+def test_an_old_home_of_the_bundled_films_gets_its_words_at_the_start(folder):
+    """Made before values of attributes had words in other languages: genres were English on a Chinese page."""
+    settings = Settings(home=folder / "home", background=False)
+    bundled = films.load()
+    bare = replace(bundled, catalog=replace(bundled.catalog, text={}))
+    with opened(settings, made=True) as service:
+        service.tenant().import_data(bare)
+        service.tenant().fit("default", {"retrieve": [{"use": "popular"}]})
+        assert service.tenant().catalog.text == {}
+    assert _prepare(settings, folder / "none.toml", None, "default") == ""
+    with opened(settings) as service:
+        genres = service.tenant().catalog.text["genres", "zh"]
+        assert genres.tolist() == bundled.catalog.text["genres", "zh"].tolist()
+        own = replace(bare, name="own")  # what is not ours keeps its words
+        service.tenant("other").import_data(own)
+        service.tenant("other").fit("default", {"retrieve": [{"use": "popular"}]})
+    _prepare(settings, folder / "none.toml", None, "other")
+    with opened(settings) as service:
+        assert service.tenant("other").catalog.text == {}
 
 
 def test_where_a_browser_finds_the_page():

@@ -1,5 +1,7 @@
 """Words of attribute values in other languages: from a data set into the store, and into every catalog made of it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Users, strings
@@ -45,3 +47,14 @@ def test_the_store_keeps_them_and_new_items_have_them(tmp_path):
     again = backend_over(tmp_path / "home").service.tenant("default")
     again.refresh()
     assert again.catalog.text["genres", "zh"].tolist()[3] == "恐怖"
+
+
+def test_words_that_come_later_reach_who_serves_already(tmp_path):
+    """A home of before values had words: another process brings them, and no item changes with it."""
+    backend = backend_over(tmp_path / "home")
+    serving = backend.service.tenant("default")
+    serving.import_data(replace(data(), catalog=Catalog.of(ITEMS)))
+    assert serving.catalog.text == {} and not serving.refresh()
+    backend_over(tmp_path / "home").service.tenant("default").import_data(data())
+    assert serving.refresh() and serving.catalog.text["genres", "zh"].tolist() == ["恐怖、科幻", "爱情", None]
+    assert not serving.refresh()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -15,9 +14,9 @@ import hexarec
 from hexarec.serve.backend import Backend
 from hexarec.serve.http import faults
 from hexarec.serve.http.connections import Door
+from hexarec.serve.http.described import describe
 from hexarec.serve.http.guards import Guards
 from hexarec.serve.http.routes import ROUTERS, gorse
-from hexarec.serve.http.shapes import Error
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.observe import access
 from hexarec.serve.page import install as page
@@ -28,17 +27,6 @@ Errors have one shape; `x-scope` says what a key needs."""
 ANSWERS = ("/v1/", "/mcp", "/api/")
 """Where the addresses of the API begin; the others are the page and what operators ask."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Error, "description": text}
-    for code, text in (
-        (400, "not HTTP as it should be"), (401, "no valid key"),
-        (403, "the key lacks the scope"), (404, "not found"), (408, "the body came too slowly"),
-        (409, "conflict, or not now"), (413, "too large"), (415, "compressed"), (421, "another host"), (422, "invalid"),
-        (429, "rate or budget used up"), (500, "a fault of the server"), (501, "not installed, or not supported"),
-        (502, "a model failed"), (503, "overloaded"), (504, "deadline"),
-        (507, "the disk of the store is full"),
-    )
-}  # fmt: skip
 
 
 def make_app(backend: Backend) -> FastAPI:
@@ -62,41 +50,21 @@ def make_app(backend: Backend) -> FastAPI:
 
     app = FastAPI(
         title="hexarec", version=hexarec.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None,
-        responses=ERRORS, separate_input_output_schemas=False, redirect_slashes=False,
+        separate_input_output_schemas=False, redirect_slashes=False,
     )  # fmt: skip
     app.state.backend = backend
     tools = ToolsOverHttp(backend)
     app.state.entered = [tools.life]
     for router in (*ROUTERS, *((gorse.router,) if backend.settings.gorse else ())):
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # whole as they are; included, each is made anew at the first request
     page.install(app)
     app.router.routes.append(Route("/mcp", tools))
     app.mount("/mcp", tools)
     faults.install(app)
-    _describe(app)
+    describe(app)
     app.add_middleware(_Counted, backend=backend)
     app.add_middleware(Guards, settings=backend.settings)
     return app
-
-
-def _describe(app: FastAPI) -> None:
-    """Say in /openapi.json that keys are bearer tokens and errors JSON."""
-    usual = app.openapi
-
-    def described() -> dict[str, Any]:
-        made = usual()
-        schemes = made.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["key"] = {"type": "http", "scheme": "bearer"}
-        for methods in made["paths"].values():
-            for operation in methods.values():
-                if operation.get("x-scope", "none") != "none":
-                    operation["security"] = [{"key": []}]
-                for code, told in operation["responses"].items():
-                    if code >= "400" and "content" in told:  # also where the answer itself is no JSON
-                        told["content"] = {"application/json": next(iter(told["content"].values()))}
-        return made
-
-    app.openapi = described  # type: ignore[method-assign]
 
 
 class _Counted:

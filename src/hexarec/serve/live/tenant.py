@@ -52,6 +52,7 @@ class Tenant:
         self._catalog: Catalog | None = None
         self._reached: dict[str, Catalog] = {}  # what each pipeline serves
         self._seen = 0  # newest item version that the catalog has
+        self._worded = 0  # version of the words of its values
         self._counts: Counter[str] = Counter()
         self._counted = 0  # newest event that the counts have
         self._lock = threading.RLock()
@@ -73,9 +74,15 @@ class Tenant:
         return {} if found is None else found.body
 
     @property
-    def _vocabulary(self) -> Mapping[str, Any]:
-        found = self.shelf.get(SETTINGS, VOCABULARY)
-        return {} if found is None else found.body
+    def worded(self) -> bool:
+        """Whether it was ever said how values of attributes are called in other languages."""
+        return self.shelf.get(SETTINGS, VOCABULARY) is not None
+
+    def name_values(self, catalog: Catalog) -> None:
+        """Keep how a catalog calls values of attributes in other languages, for this catalog and those to come."""
+        words, known = vocabulary_of(catalog), self.shelf.get(SETTINGS, VOCABULARY)
+        if words != ({} if known is None else known.body):
+            self.shelf.put(SETTINGS, VOCABULARY, words, activate=True)
 
     @property
     def catalog(self) -> Catalog:
@@ -109,9 +116,7 @@ class Tenant:
         }
         if self.settings != known:
             self.shelf.put(SETTINGS, "data", known, activate=True)
-        words = vocabulary_of(data.catalog)
-        if words != self._vocabulary:
-            self.shelf.put(SETTINGS, VOCABULARY, words, activate=True)
+        self.name_values(data.catalog)
         items = item_rows(data.catalog)
         for start in range(0, len(items), PAGE):
             self.shelf.put_items(items[start : start + PAGE])
@@ -256,14 +261,16 @@ class Tenant:
         while page := self.shelf.items(after_version=seen, most=PAGE):
             changed += page
             seen = page[-1].version
-        if not changed:
+        words, made = self.shelf.get(SETTINGS, VOCABULARY), self._catalog
+        worded = 0 if words is None else words.version
+        if not changed and (made is None or worded == self._worded):
             return False
-        if self._catalog is None:
-            made = catalog_of(changed, lang=str(self.settings.get("lang", "en")))
-        else:
-            made = grown(self._catalog, changed)
-        self._catalog = with_vocabulary(made, self._vocabulary)
-        self._seen = seen  # last, so that what could not be taken up is read again
+        if changed:
+            lang = str(self.settings.get("lang", "en"))
+            made = catalog_of(changed, lang=lang) if made is None else grown(made, changed)
+        assert made is not None
+        self._catalog = made if words is None else with_vocabulary(made, words.body)
+        self._seen, self._worded = seen, worded  # last, so that what could not be taken up is read again
         return True
 
     def _spread(self, catalog: Catalog) -> None:

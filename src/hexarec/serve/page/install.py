@@ -15,5 +15,5 @@ def install(app: FastAPI) -> None:
     warm()
     assets()
     for router in ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # not included: see make_app
     app.router.routes.append(Route("/static/{digest}/{name:path}", served, methods=["GET"]))

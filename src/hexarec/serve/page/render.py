@@ -11,10 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from hexarec.serve.page import static
+from hexarec.serve.page.docs import translations
 from hexarec.serve.page.numbers import FILTERS
 from hexarec.serve.page.said import said
 from hexarec.serve.page.session import viewer_of
-from hexarec.serve.page.words import LANGUAGES, language_of, word
+from hexarec.serve.page.words import LANGUAGES, language_of, word, words_of
 
 THEME = "hexarec_theme"
 THEMES = ("auto", "light", "dark")
@@ -47,9 +48,13 @@ ENVIRONMENT = _environment()
 
 
 def warm() -> None:
-    """Compile every template, so that nobody waits for it at the first page."""
+    """Compile every template and read the words, so that nobody waits for it at the first page."""
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
+    for lang in LANGUAGES:
+        said(lang, "")
+        words_of(lang)
+        translations(lang)
 
 
 def theme_of(request: Request) -> str:

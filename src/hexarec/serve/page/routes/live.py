@@ -12,6 +12,7 @@ from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
 from hexarec.serve.page.session import PageRead
+from hexarec.serve.page.values.ab import listed
 from hexarec.serve.page.values.live import DAYS, drift_figure, spending, traffic_figure
 from hexarec.serve.page.words import language_of, word
 from hexarec.serve.request import backend_of, tenant_of
@@ -24,7 +25,9 @@ def _now(request: Request, caller: Caller) -> dict[str, Any]:
     backend = backend_of(request)
     window = backend.recent.window(caller.tenant)
     admin = "admin" in caller.scopes
-    return {"window": window, "budgets": spending(tenant_of(request, caller).shelf) if admin else None}
+    tenant = tenant_of(request, caller)
+    trials = [one for one in listed(tenant) if one.body["state"] == "running"]
+    return {"window": window, "trials": trials, "budgets": spending(tenant.shelf) if admin else None}
 
 
 @router.get("/live")

@@ -17,7 +17,8 @@ from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import from_htmx, page_router
 from hexarec.serve.page.session import PageForm, PageJobs, PageRead
-from hexarec.serve.page.values.methods import form_of, grid, method_of, rows, spoken, system_name, wanted_run
+from hexarec.serve.page.values.method_form import form_of, system_name, wanted_run
+from hexarec.serve.page.values.methods import grid, method_of, rows, spoken
 from hexarec.serve.page.values.progress import Watched, watched
 from hexarec.serve.page.values.runs import RunLine, bench_of, lines_of
 from hexarec.serve.page.words import language_of

@@ -68,7 +68,7 @@ def _number(text: str, least: float, most: float) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise OptionError(f"{text[:40]!r} is no number")
+        raise OptionError(f"{text[:40]!r} is no number", hint="write it in digits, like 20 or 0.5")
     if not least <= value <= most:
         raise OptionError(f"{value:g} is not between {least:g} and {most:g}")
     return value
@@ -128,7 +128,7 @@ def _plan(draft: Draft) -> dict[str, Any]:
         needed = {"tau": tau} if stop == "always" else {"looks": looks, "users": users}
     for name, value in needed.items():
         if value is None:
-            draft.wrong.setdefault(name, ("a number is missing here", ""))
+            draft.wrong.setdefault(name, ("a number is missing here", "the way of reading that is chosen needs it"))
     if not {"tau", "looks", "users"} & set(draft.wrong):
         draft.read("looks", lambda: check_plan(tau, looks, users), None)
         if stop == "looks" and draft.one("kind") == "interleave":

@@ -1,35 +1,29 @@
-"""What the pages of methods show: the grid, one method with its options and results, and the form to run it here."""
+"""What the pages of methods show: the grid, and one method with its options, in the language of the page."""
 
 from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
-from starlette.datastructures import FormData
-
-from hexarec.core import Card, OptionError, option_names
+from hexarec.core import Card
 from hexarec.core.cards import MODEL_NEEDS
-from hexarec.eval.alone import config_of, measurable
-from hexarec.eval.floors import FLOORS
-from hexarec.lm.base import CAPABILITIES, Encoder, LanguageModel
-from hexarec.lm.kinds import KINDS
-from hexarec.lm.models import installed
-from hexarec.pipeline.build import cards, checked
+from hexarec.lm.base import CAPABILITIES
+from hexarec.pipeline.build import cards
 from hexarec.pipeline.described import options_of, paragraphs, type_said
 from hexarec.pipeline.grid import table
-from hexarec.serve.jobs.allowed import ENCODERS, MODELS, PLACES
-from hexarec.serve.page.words import words_of
+from hexarec.serve.jobs.allowed import ENCODERS
+from hexarec.serve.page.docs import in_language
+from hexarec.serve.page.words import word, words_of
 
 ARXIV = re.compile(r"(?:arXiv:)?(\d{4}\.\d{4,5})")
-NONE = "none"
-DOUBLE = "fake:overlap"
-"""The double that stands in the list for all hand-written ones."""
-EMBEDDED = {"gguf:smollm2": "smollm2", "hf:smollm2": "smollm2", "minilm": "minilm"}
-MOST_USERS, MOST_K = 5_000, 100
+TOLD = ("idea", "differs", "cost")
+"""Paragraphs of a module that the page shows."""
+ONE_OF = "one of "
+"""How `type_said` begins for the values of a Literal."""
 
 
 @dataclass(frozen=True)
@@ -41,46 +35,45 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A text of the package in the language of the page; english where it is English on a page of another one."""
+
+    text: str
+    english: bool = False
+
+
+@dataclass(frozen=True)
 class Need:
-    """Something a method needs. kind: data, model or package; said: which engines have it, for a model."""
+    """Something a method needs. kind: data, model or package; said: the engines that have it, or the command."""
 
     name: str
     kind: str
-    said: str = ""
+    said: Said = Said("")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A model that may be chosen. why: a key of words under methods that says why it cannot be, "" when it can."""
-
-    value: str
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of the form: an option of the method. choices: its values, where they are few."""
+class Option:
+    """One option. default: "required" where it has none."""
 
     name: str
-    kind: Literal["choice", "number", "text"]
+    type: str
     default: str
-    choices: tuple[str, ...] = ()
+    doc: Said
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method. said: paragraphs of its module by label; idea: its idea in the language of the page, "" where the
-    words have none; options: rows of text; arxiv: ids in its citation."""
+    """One method. said: what its module says of idea, differs and cost; options: rows of text with their doc; arxiv:
+    ids in its citation."""
 
     card: Card
     title: str
-    said: Mapping[str, str]
-    idea: str
+    said: Mapping[str, Said]
     doc: str
     arxiv: tuple[str, ...]
     needs: tuple[Need, ...]
     trains: bool
-    options: tuple[Mapping[str, str], ...]
+    options: tuple[Option, ...]
 
 
 def titled(name: str, lang: str) -> str:
@@ -106,17 +99,30 @@ def grid() -> tuple[list[str], list[Any]]:
 def method_of(card: Card, lang: str) -> Method:
     """Everything about one method."""
     cls = card.load()
-    said = {name: _plain(text) for name, text in paragraphs(cls).items()}
+    docs = paragraphs(cls)
+    said = {kind: _said(lang, kind, card.name, _plain(docs.get(kind.capitalize(), ""))) for kind in TOLD}
     doc = _plain(" ".join((cls.__doc__ or "").split("\n\n")[0].split()))
     found = tuple(dict.fromkeys(ARXIV.findall(card.paper))) if "arXiv" in card.paper else ()
-    idea = words_of(lang).get(f"methods.idea_of.{card.name}", "")
+    options = tuple(_option(one, lang) for one in options_said(cls))
     return Method(
-        card, titled(card.name, lang), said, idea, doc, found, tuple(_needs(card)), "torch" in card.needs, _options(cls)
+        card, titled(card.name, lang), said, doc, found, tuple(_needs(card, lang)), "torch" in card.needs, options
     )
 
 
+def _said(lang: str, kind: str, name: str, text: str) -> Said:
+    own = in_language(lang, kind, name, text)
+    return Said(text, english=True) if own is None else Said(own)
+
+
+def _option(row: Mapping[str, str], lang: str) -> Option:
+    kind, values = row["type"], row["type"].removeprefix(ONE_OF)
+    if values != kind:
+        kind = word(lang, "methods.type_of", values=values)
+    return Option(row["name"], kind, row["default"], _said(lang, "option", row["name"], row["doc"]))
+
+
 @lru_cache(maxsize=256)
-def _options(cls: type) -> tuple[Mapping[str, str], ...]:
+def options_said(cls: type) -> tuple[Mapping[str, str], ...]:
     """The rows of `options_of` with types for readers; the source of a class is read once."""
     hints = typing.get_type_hints(cls)
     return tuple(
@@ -130,108 +136,15 @@ def _plain(text: str) -> str:
     return text.replace("`", "")
 
 
-def _needs(card: Card) -> list[Need]:
+def _needs(card: Card, lang: str) -> list[Need]:
     made = []
     for name in sorted(card.needs):
         if name == "torch":
-            made.append(Need(name, "package", 'pip install "hexarec[train]"'))
+            made.append(Need(name, "package", Said('pip install "hexarec[train]"')))
         elif name == "encoder":
-            made.append(Need(name, "model", ", ".join(ENCODERS[:2])))
+            made.append(Need(name, "model", Said(", ".join(ENCODERS[:2]))))
         elif name in MODEL_NEEDS:
-            made.append(Need(name, "model", CAPABILITIES[name]))
+            made.append(Need(name, "model", _said(lang, "engine", name, CAPABILITIES[name])))
         else:
             made.append(Need(name, "data"))
     return made
-
-
-# ------------------------------------------------------------------------------------------------- to run it here
-@dataclass(frozen=True)
-class Form:
-    """What is asked before a method is measured: models by option, whether they may be left out, other options."""
-
-    models: Mapping[str, tuple[Choice, ...]]
-    fields: tuple[Field, ...]
-
-
-def form_of(card: Card, endpoints: Sequence[str]) -> Form | None:
-    """The form; None for what makes no lists and so cannot be measured by itself."""
-    if not measurable(card):
-        return None
-    cls = card.load()
-    hints = typing.get_type_hints(cls)
-    defaults = {one["name"]: one["default"] for one in _options(cls)}
-    models: dict[str, tuple[Choice, ...]] = {}
-    fields = []
-    for name in option_names(cls):
-        kinds = _kinds(hints[name])
-        if LanguageModel in kinds or Encoder in kinds:
-            some = (Choice(NONE),) if type(None) in kinds else ()
-            models[name] = (*some, *(_lms(card, endpoints) if LanguageModel in kinds else _encoders()))
-        elif name not in PLACES and (field := _field(name, hints[name], defaults[name])):
-            fields.append(field)
-    return Form(models, tuple(fields))
-
-
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) or (hint,)
-
-
-def _lms(card: Card, endpoints: Sequence[str]) -> list[Choice]:
-    wanted = (card.needs & MODEL_NEEDS) - {"encoder", "torch"}
-    made = []
-    for spec in [*MODELS[:2], *(one for one in endpoints if ":" in one and not one.endswith(":")), DOUBLE]:
-        kind = KINDS.get(spec.partition(":")[0])
-        if kind is not None:
-            lacking = wanted - kind.can - kind.maybe
-            made.append(Choice(spec, "lacks" if lacking else _absent(spec)))
-    return made
-
-
-def _encoders() -> list[Choice]:
-    return [Choice(spec, _absent(spec)) for spec in ENCODERS[:2]]
-
-
-def _absent(spec: str) -> str:
-    return "not_installed" if spec in EMBEDDED and EMBEDDED[spec] not in installed() else ""
-
-
-def _field(name: str, hint: Any, default: str) -> Field | None:
-    kinds = [one for one in _kinds(hint) if one is not type(None)]
-    if typing.get_origin(hint) is Literal:
-        return Field(name, "choice", default.strip("'"), tuple(map(str, typing.get_args(hint))))
-    if kinds == [bool]:
-        return Field(name, "choice", default, ("True", "False"))
-    if kinds in ([int], [float]):
-        return Field(name, "number", default)
-    return Field(name, "text", default.strip("'")) if kinds == [str] else None
-
-
-def system_name(card: Card) -> str:
-    """The name of a method in the table of its run; a floor of the same name keeps its own."""
-    return f"{card.name}-alone" if card.name in FLOORS else card.name
-
-
-def wanted_run(card: Card, form: Form, given: FormData) -> dict[str, Any]:
-    """The arguments of a bench, from the form. Raises OptionError that names the field."""
-    hints = typing.get_type_hints(card.load())
-    options: dict[str, Any] = {}
-    for name, choices in form.models.items():
-        value = str(given.get(f"option.{name}", "")) or next((one.value for one in choices if not one.why), "")
-        if value not in {one.value for one in choices}:
-            raise OptionError(f"{name}: {value[:80]!r} is not offered here", hint="choose one of the list")
-        if value != NONE:
-            options[name] = value
-    for field in form.fields:
-        value = str(given.get(f"option.{field.name}", "")).strip()
-        if value and value != field.default:
-            options[field.name] = checked(f"{card.name}.{field.name}", value[:200], hints[field.name])
-    users, k = (_whole(given, name, most) for name, most in (("max_users", MOST_USERS), ("k", MOST_K)))
-    config = config_of(card, options)
-    return {"pipeline": system_name(card), "config": config, "max_users": users, "k": k}
-
-
-def _whole(given: FormData, name: str, most: int) -> int:
-    text = str(given.get(name, "")).strip()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
-        raise OptionError(f"{name}: {text[:40]!r} is no whole number from 1 to {most:,}")
-    return int(text)
