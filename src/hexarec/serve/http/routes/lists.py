@@ -63,7 +63,8 @@ async def _list(
 
 async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) -> None:
     """Keep an answer that somebody wants to look into."""
-    await asyncio.wrap_future(tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told))
+    kept = tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told, session=ask.session)
+    await asyncio.wrap_future(kept)
 
 
 @router.get("/v1/answers/{request_id}", openapi_extra=needs("read"), response_model=Recommended)
