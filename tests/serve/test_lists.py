@@ -202,6 +202,22 @@ def test_without_a_pipeline_the_server_says_what_to_do(tmp_path):
         assert refused(api, 409, user_id="u")["type"] == "state"
 
 
+def test_readiness_says_nothing_of_tenants(backend, data, monkeypatch):
+    """Anybody may ask: the answer is the same however many tenants, pipelines and items there are, and costs the same."""
+    counted = []
+    with TestClient(make_app(backend), base_url=URL) as api:
+        before = api.get("/health/ready").json()
+        other = backend.service.tenant("other")
+        other.import_data(data)
+        other.fit("second", {"retrieve": [{"use": "popular"}]})
+        for tenant in backend.service.tenants.values():
+            monkeypatch.setattr(tenant.shelf, "count", counted.append)
+        answer = api.get("/health/ready")
+    assert answer.status_code == 200 and counted == []
+    told = {**answer.json(), "seconds_up": before["seconds_up"]}
+    assert told == before == {"status": "ok", "reasons": [], "seconds_up": before["seconds_up"]}
+
+
 @pytest.mark.parametrize("config", [CLASSIC, {"retrieve": [{"use": "ials", "factors": 8, "sweeps": 3}]}])
 def test_a_restart_serves_the_same_lists(tmp_path, data, config):
     asked = {"user_id": user_of(data), "n": 8}
