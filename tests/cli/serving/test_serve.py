@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from tests.serve.running import free_port
 
 from hexarec.cli.serving import page_of
 from hexarec.serve.client import Client
+from hexarec.serve.ports import BALANCED
 from hexarec.serve.settings import Settings
 
 
@@ -170,5 +172,10 @@ def test_several_processes_share_port_and_store(folder, data):
             if all(found) or time.monotonic() > end:
                 break
         assert all(found)
+    if BALANCED:
+        heads = [line.split()[1:4:2] for line in Path("/proc/net/tcp").read_text().splitlines()]  # address, state
+        assert sum(at.endswith(f":{port:04X}") and state == "0A" for at, state in heads) == 2, (
+            "a socket for each process"
+        )
     stop(process, folder)
     assert call("db", "check").stdout
