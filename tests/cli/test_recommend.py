@@ -75,6 +75,20 @@ def test_an_empty_list_and_a_language_without_words_are_said(model):
     assert call("recommend", model, "--user", "u001", "--lang", "zh").stderr == ""
 
 
+WISH = "something about the ocean"
+
+
+def test_a_wish_that_no_stage_reads_is_said_to_be_unread_once(model, tmp_path):
+    asked = ("recommend", model, "--user", "u001", "-k", 3, "--text", WISH)
+    unread = {"stage": "text", "method": "pipeline", "reason": "no stage of this pipeline reads a wish in words"}
+    made = answer(*asked)
+    assert made["degraded"] == [unread] and len(made["items"]) == 3
+    assert call(*asked).stderr.count("degraded: text pipeline: no stage of this pipeline reads a wish") == 1
+    config = written(tmp_path, '[data]\npath = "world:cold"\n\n[[retrieve]]\nuse = "lexical"\n')
+    assert answer("recommend", "-c", config, "--user", "u001", "--text", WISH)["degraded"] == []
+    assert answer("recommend", model, "--user", "u001", "--text", "")["degraded"] == []
+
+
 def test_a_stage_without_money_degrades_and_says_so(model):
     made = call("recommend", model, "--user", "u001", "--budget-calls", 0)
     assert "degraded: rank Window(LLMRank): BudgetError" in made.stderr and "u001" in made.stdout

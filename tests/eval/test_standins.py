@@ -1,7 +1,8 @@
 from hexarec.classic import EASE, Popular
 from hexarec.classic.because import Because
+from hexarec.core.options import stages_inside
 from hexarec.data.worlds import world
-from hexarec.eval.standins import is_encoder, is_lm, stages_inside, swapped
+from hexarec.eval.standins import is_encoder, is_lm, swapped
 from hexarec.lm.fake import Overlap
 from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder, open_lm

@@ -145,7 +145,7 @@ def test_run_watch_cancel_and_resume(open_page, own, worker, monkeypatch):
     assert "the rest" in page.locator("#state pre").inner_text()
     page.goto("/jobs")
     assert "done" in page.locator("#list tbody tr").first.inner_text()
-    eventually(lambda: own.followers == set())
+    eventually(lambda: not own.followers)
 
 
 @pytest.mark.parametrize("lang, theme", LOOKS)

@@ -140,7 +140,13 @@ def filled(served):
         assert client.post("/v1/recommend", json={"user_id": f"{user}{i}"}, headers=head).is_success
     job = client.post("/v1/jobs", json={"kind": "fit", "args": {"pipeline": f"{NAMED}-pipe"}}, headers=head).json()
     key = client.post("/v1/keys", json={"name": f"key {SECRET}", "scopes": ["read"]}, headers=head).json()
-    ids = {"item_id": item, "user_id": user, "request_id": f"{NAMED}-answer", "job_id": job["id"], "key_id": key["id"]}
+    ids = {
+        "item_id": item,
+        "user_id": user,
+        "request_id": answer.json()["request_id"],
+        "job_id": job["id"],
+        "key_id": key["id"],
+    }
     return client, backend, ids
 
 

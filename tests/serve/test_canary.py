@@ -168,9 +168,9 @@ def test_health_says_nothing_of_the_store(tmp_path, monkeypatch):
 
     backend = backend_over(tmp_path / "home", world("checkerboard").data)
     with TestClient(make_app(backend), base_url=URL) as client:
-        shelf = backend.service.tenant("default").shelf
+        store = backend.service.store
         monkeypatch.setattr(
-            shelf, "count", lambda what: (_ for _ in ()).throw(StateError("connection to 10.1.2.3 as bob"))
+            store, "tenants", lambda: (_ for _ in ()).throw(StateError("connection to 10.1.2.3 as bob"))
         )
         answer = client.get("/health/ready")
     assert answer.status_code == 503 and answer.json()["reasons"] == ["the store does not answer"]

@@ -19,6 +19,7 @@ from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.live import tenant as live
 from hexarec.serve.live.tenant import Tenant
+from hexarec.serve.settings import ANSWER_SECONDS
 
 from .conftest import CLASSIC, URL, backend_over
 
@@ -127,6 +128,35 @@ def test_no_byte_is_left(served, capsys):
     told = client.get("/v1/audit").json()
     assert told["broken_at"] is None and "erase user" in [row["what"] for row in told["rows"]]
     assert CANARY not in json.dumps(told)
+
+
+def test_answers_to_visits_go_with_the_user_when_no_list_is_logged(tmp_path):
+    backend = backend_over(tmp_path / "home", world("checkerboard").data, PROFILES, log_shown=False)
+    with TestClient(make_app(backend), base_url=URL) as client:
+        asked = {"session": {"id": f"{CANARY}-visit", "events": [{"item_id": "i001"}]}, "explain": True}
+        mine, other = (client.post("/v1/recommend", json=one).json()["request_id"]
+                       for one in (asked, {"history": ["i001"], "trace": True}))  # fmt: skip
+        event = {"event_id": "e", "user_id": "u1", "session_id": f"{CANARY}-visit", "item_id": "i001"}
+        assert client.post("/v1/events", json=event).is_success
+        assert client.delete("/v1/users/u1").json()["erased"]["answers"] == 1
+        assert client.get(f"/v1/answers/{mine}").status_code == 404
+        assert client.get(f"/v1/answers/{other}").is_success  # nobody's: it goes by its age
+        assert hits(tmp_path / "home", f"{CANARY}-visit")[0] == []
+
+
+def test_a_worker_deletes_answers_to_nobody_by_their_age(tmp_path):
+    backend = backend_over(tmp_path / "home", world("checkerboard").data, PROFILES)
+    shelf, now = backend.service.tenant("default").shelf, time.time()
+    for request, age in (("old", ANSWER_SECONDS + 60), ("young", ANSWER_SECONDS - 60)):
+        shelf.keep_answer_soon(request, None, now - age, {"of": request}).result()
+    runner = Runner(backend.service, poll=0.01)
+    runner.start()
+    end = time.monotonic() + 10
+    while shelf.answer("old") is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    runner.close()
+    assert shelf.answer("old") is None and shelf.answer("young") is not None
+    backend.service.close()
 
 
 def test_pipelines_serve_on_and_the_others_keep_their_lists(served):

@@ -91,6 +91,35 @@ def test_reasons_carry_evidence_from_the_history(api, data):
     assert api.get("/v1/answers/none").status_code == 404
 
 
+def test_a_request_id_sent_again_names_no_answer_twice(api, backend, data):
+    """Sent again by a proxy, or by a client that numbers its pages: each list is logged and kept by an id of its own."""
+    sent, users = {"x-request-id": "page-1"}, data.users.ids.ids[:2].tolist()
+    answers = [
+        api.post("/v1/recommend", json={"user_id": user, "n": n, "trace": True}, headers=sent)
+        for n, user in enumerate(users, 3)
+    ]
+    assert [one.headers["x-request-id"] for one in answers] == ["page-1", "page-1"]
+    given = [one.json()["request_id"] for one in answers]
+    assert len(set(given)) == 2 and all(one.startswith("page-1-") for one in given)
+    shelf = backend.service.tenant("default").shelf
+    assert [api.get(f"/v1/answers/{one}").json() for one in given] == [one.json() for one in answers]
+    end = time.monotonic() + 5
+    while not all(shelf.shown(one) for one in given) and time.monotonic() < end:
+        time.sleep(0.01)  # lists are logged behind the answer
+    assert [(row.user, len(row.items)) for row in map(shelf.shown, given)] == [(users[0], 3), (users[1], 4)]
+
+
+def test_talks_by_one_request_id_log_their_lists_both(api, backend):
+    body = {"model": "default", "messages": [{"role": "user", "content": "hello"}]}
+    sent = {"x-request-id": "turn"}
+    given = [api.post("/v1/chat/completions", json=body, headers=sent).json()["id"] for _ in range(2)]
+    shelf = backend.service.tenant("default").shelf
+    end = time.monotonic() + 5
+    while len(shelf.shown_between(0, 1e12)) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert sorted(f"chatcmpl-{row.request}" for row in shelf.shown_between(0, 1e12)) == sorted(set(given))
+
+
 def test_a_trace_says_what_each_stage_did(api, data):
     steps = ask(api, user_id=user_of(data), trace=True).json()["trace"]
     assert [step["stage"] for step in steps] == ["retrieve", "retrieve", "control"]
@@ -171,6 +200,22 @@ def test_without_a_pipeline_the_server_says_what_to_do(tmp_path):
     with TestClient(make_app(backend_over(tmp_path)), base_url=URL) as api:
         assert api.get("/health/ready").status_code == 503
         assert refused(api, 409, user_id="u")["type"] == "state"
+
+
+def test_readiness_says_nothing_of_tenants(backend, data, monkeypatch):
+    """Anybody may ask: the answer is the same however many tenants, pipelines and items there are, and costs the same."""
+    counted = []
+    with TestClient(make_app(backend), base_url=URL) as api:
+        before = api.get("/health/ready").json()
+        other = backend.service.tenant("other")
+        other.import_data(data)
+        other.fit("second", {"retrieve": [{"use": "popular"}]})
+        for tenant in backend.service.tenants.values():
+            monkeypatch.setattr(tenant.shelf, "count", counted.append)
+        answer = api.get("/health/ready")
+    assert answer.status_code == 200 and counted == []
+    told = {**answer.json(), "seconds_up": before["seconds_up"]}
+    assert told == before == {"status": "ok", "reasons": [], "seconds_up": before["seconds_up"]}
 
 
 @pytest.mark.parametrize("config", [CLASSIC, {"retrieve": [{"use": "ials", "factors": 8, "sweeps": 3}]}])

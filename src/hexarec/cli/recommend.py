@@ -43,8 +43,19 @@ def recommend(
         notes += _unspoken(pipeline.data, lang)
         for note in notes:
             warn(note)
-        answer = pipeline.recommend(queries, k)
+        answer = heard(pipeline, pipeline.recommend(queries, k), text)
     _show(answer, queries, trace, json_)
+
+
+def heard(pipeline: Pipeline, answer: Answer, text: str | None) -> Answer:
+    """The answer, which says so when no stage read the wish in words."""
+    from dataclasses import replace
+
+    from hexarec.pipeline.wishes import reads_text, unread
+
+    if not text or reads_text(pipeline):
+        return answer
+    return replace(answer, degraded=(*answer.degraded, unread("pipeline")))
 
 
 def opened(model: Path | None, config: Path | None, data: str | None, seed: int) -> Pipeline:

@@ -72,6 +72,18 @@ def is_stage(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
+def stages_inside(thing: Any, _seen: set[int] | None = None) -> list[Any]:
+    """All stages that a stage holds in options or learned state, itself included, each once."""
+    seen = set() if _seen is None else _seen
+    if isinstance(thing, list | tuple):
+        return [one for part in thing for one in stages_inside(part, seen)]
+    if not is_stage(thing) or id(thing) in seen:
+        return []
+    seen.add(id(thing))
+    held = [getattr(thing, name) for name in [*option_names(thing), *learned(thing)]]
+    return [thing, *(one for value in held for one in stages_inside(value, seen))]
+
+
 def options_digest(stage: Any) -> str:
     """A hash of a stage's class and options, nested stages included; learned state does not count."""
     return digest(_described(stage))

@@ -13,8 +13,8 @@ import numpy as np
 
 from hexarec.core import Dataset, Lists, Queries, rng, variant
 from hexarec.core.lists import BLOCK
-from hexarec.core.options import clear_memo
-from hexarec.eval.standins import Meter, Rate, Tally, stages_inside, swapped
+from hexarec.core.options import clear_memo, stages_inside
+from hexarec.eval.standins import Meter, Rate, Tally, swapped
 from hexarec.eval.tasks import Round, answered
 from hexarec.pipeline.combine import Blend
 from hexarec.pipeline.pipeline import Pipeline

@@ -61,18 +61,6 @@ def swapped(thing: T, swap: Callable[[Any], Any], *, keep: bool = True) -> T:
     return twin
 
 
-def stages_inside(thing: Any, _seen: set[int] | None = None) -> list[Any]:
-    """All stages that a stage holds in options or learned state, itself included, each once."""
-    seen = set() if _seen is None else _seen
-    if isinstance(thing, list | tuple):
-        return [one for part in thing for one in stages_inside(part, seen)]
-    if not is_stage(thing) or id(thing) in seen:
-        return []
-    seen.add(id(thing))
-    held = [getattr(thing, name) for name in [*option_names(thing), *learned(thing)]]
-    return [thing, *(one for value in held for one in stages_inside(value, seen))]
-
-
 @dataclass
 class Tally:
     """What one model would have been asked. prices: dollars per token read and written."""

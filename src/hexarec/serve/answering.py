@@ -40,12 +40,13 @@ async def answered(
 ) -> Answered:  # fmt: skip
     """The list for an ask, before its deadline: from the pipeline, or from standby with the reason.
 
-    show: whether the list will be seen; only such are logged and take part in experiments. Raises MissingError for an
-    unknown pipeline, OptionError for a filter that does not fit, LimitError and BudgetError of the key.
+    request_id: no other answer's. show: whether the list will be seen; only such are logged and take part in
+    experiments. Raises MissingError for an unknown pipeline, OptionError for a filter that does not fit, LimitError and
+    BudgetError of the key.
     """
     started = time.monotonic()
     tenant = backend.service.tenant(caller.tenant)
-    ask = replace(ask, context={**ask.context, "request": request_id})  # exploration draws anew for each request
+    ask = replace(ask, context={**ask.context, "request": request_id})  # exploration draws anew for each answer
     ask = _within(backend, caller, ask, started, deadline_ms)
     choice = chosen(tenant, ask, pipeline) if show else Choice(tenant.recommender(pipeline).current.name)
     if choice.other is None:

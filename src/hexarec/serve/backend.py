@@ -6,7 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
+from weakref import WeakSet
 
 from hexarec.core.errors import HexarecError
 from hexarec.serve.keys import Caller, Doorkeeper
@@ -20,6 +22,13 @@ T = TypeVar("T")
 log = logging.getLogger("hexarec.serve")
 
 
+@dataclass(eq=False)
+class Follower:
+    """A stream that follows a job of a tenant."""
+
+    tenant: str
+
+
 class Backend:
     """Started by `start`, ended by `close`; between them it saves every second what keys have spent."""
 
@@ -28,7 +37,7 @@ class Backend:
         self.metrics = Metrics()
         self.recent = Recent()
         self.doorkeeper = Doorkeeper(service.store, open_to=OWN if service.settings.alone else None)
-        self.followers: set[tuple[str, object]] = set()  # streams that follow a job, each with its tenant
+        self.followers: WeakSet[Follower] = WeakSet()  # one whose stream is dropped unread counts no more
         self.aside = ThreadPoolExecutor(8, "aside")  # for lists, so that no long talk keeps them from a thread
         self._limits: dict[str, Limits] = {}
         self._stop = threading.Event()

@@ -21,6 +21,12 @@ def tenant_of(request: Request, caller: Caller) -> Tenant:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the answer carries."""
+    """The id under which the request stands in headers, errors and logs: the client's, where it sent one."""
     made: str = request.state.request_id
+    return made
+
+
+def answer_id_of(request: Request) -> str:
+    """The id under which the answer is logged and kept: ours, though it begins with the client's id of the request."""
+    made: str = request.state.answer_id
     return made

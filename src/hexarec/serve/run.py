@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import FastAPI
 
-from hexarec.core import OptionError
 from hexarec.serve.backend import Backend
 from hexarec.serve.http.app import make_app
 from hexarec.serve.http.connections import Connection
 from hexarec.serve.observe import log_to
+from hexarec.serve.ports import BALANCED, check_free, own_socket
 from hexarec.serve.service import Service
-from hexarec.serve.settings import Settings
+from hexarec.serve.settings import Settings, settings_of
 from hexarec.serve.store.open import open_store
 
 SETTINGS = "HEXAREC_SERVE_SETTINGS"
@@ -92,29 +94,12 @@ def one_thread_a_product() -> None:
     threadpool_limits(1, user_api="blas")
 
 
-def _check_free(settings: Settings) -> None:
-    """Raise OptionError when somebody else listens there already."""
-    import errno
-    import socket
-
-    kind = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(kind, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((settings.host, settings.port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise OptionError(
-                f"port {settings.port} of {settings.host} is in use", hint="give another --port"
-            ) from None
-
-
 def listen(settings: Settings) -> None:
     """Serve until stopped: SIGTERM answers what is on its way and ends."""
     import uvicorn
+    from uvicorn.supervisors import Multiprocess
 
-    _check_free(settings)
+    check_free(settings.host, settings.port)
     one_thread_a_product()
     log_to(sys.stderr)
     common = {
@@ -126,21 +111,14 @@ def listen(settings: Settings) -> None:
     if settings.workers == 1:
         uvicorn.run(app_of(settings), **common)  # type: ignore[arg-type]
         return
-    import json
-    import os
-    from dataclasses import asdict
-
     os.environ[SETTINGS] = json.dumps(asdict(settings), default=str)
-    uvicorn.run("hexarec.serve.run:from_environment", factory=True, workers=settings.workers, **common)  # type: ignore[arg-type]
+    config = uvicorn.Config("hexarec.serve.run:from_environment", factory=True, workers=settings.workers, **common)  # type: ignore[arg-type]
+    shared = own_socket(settings.host, settings.port) if BALANCED else config.bind_socket()
+    Multiprocess(config, [shared]).run()
 
 
 def from_environment() -> FastAPI:
     """The application of one process among several, each with its own connection and its own pipelines."""
-    import json
-    import os
-
-    from hexarec.serve.settings import settings_of
-
     one_heap()
     one_thread_a_product()
     log_to(sys.stderr)

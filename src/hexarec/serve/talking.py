@@ -41,9 +41,9 @@ class Talked:
 class Talk:
     """A dialogue that is about to be answered by a pipeline."""
 
-    def __init__(self, backend: Backend, tenant: Tenant, caller: Caller, served: Recommender, request_id: str) -> None:
+    def __init__(self, backend: Backend, tenant: Tenant, caller: Caller, served: Recommender, id: str) -> None:
         self._backend, self._tenant, self._caller, self._served = backend, tenant, caller, served
-        self._request_id = request_id
+        self._id = id  # of the list, if it comes to one
         self._degraded: list[Mapping[str, str]] = []
         self._spent: Mapping[str, float] = {}
 
@@ -72,7 +72,7 @@ class Talk:
         except HexarecError as error:
             self._say_degraded(error.message)
         except Exception as error:  # a state that somebody made up must not end the conversation
-            log.error("a reply failed, request %s", self._request_id, exc_info=error)
+            log.error("a reply failed, answer %s", self._id, exc_info=error)
             self._say_degraded(type(error).__name__)
         return None
 
@@ -97,7 +97,7 @@ class Talk:
         said = dialogue.turns[-1].text
         ask = Ask(user=dialogue.user, text=said, k=5)
         made = await answered(
-            self._backend, self._caller, ask, self._request_id, pipeline=self._served.current.name,
+            self._backend, self._caller, ask, self._id, pipeline=self._served.current.name,
             deadline_ms=max(min(int(1000 * seconds), self._backend.settings.deadline_ms), 1),
         )  # fmt: skip
         self._degraded += made.given.degraded

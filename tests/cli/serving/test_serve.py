@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from hexarec.cli.serve import _prepare
 from hexarec.cli.serving import opened, page_of
 from hexarec.data import films
 from hexarec.serve.client import Client
+from hexarec.serve.ports import BALANCED
 from hexarec.serve.settings import Settings
 
 
@@ -194,5 +196,10 @@ def test_several_processes_share_port_and_store(folder, data):
             if all(found) or time.monotonic() > end:
                 break
         assert all(found)
+    if BALANCED:
+        heads = [line.split()[1:4:2] for line in Path("/proc/net/tcp").read_text().splitlines()]  # address, state
+        assert sum(at.endswith(f":{port:04X}") and state == "0A" for at, state in heads) == 2, (
+            "a socket for each process"
+        )
     stop(process, folder)
     assert call("db", "check").stdout

@@ -74,5 +74,5 @@ def upgrade(url, scripts, crash_at):
 
     if crash_at:
         os.environ["CRASH_AT"] = crash_at
-    migrate.SCRIPTS, migrate.REVISIONS = Path(scripts), ("0001", "0002", "0003")
+    migrate.SCRIPTS, migrate.REVISIONS = Path(scripts), (*migrate.REVISIONS, "next")
     open_store(url).close()

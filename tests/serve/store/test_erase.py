@@ -75,6 +75,30 @@ def test_erasure_removes_every_row_of_one_user_and_none_of_others(shelf):
     assert shelf.erase_user("nobody") == dict.fromkeys(EACH, 0)
 
 
+def test_answers_of_a_visit_go_with_who_it_was_though_no_list_was_logged(shelf, clock):
+    shelf.add_events([EventRow("e1", "i", 1.0, user="u", session="theirs"), EventRow("e2", "i", 1.0, session="else")])
+    for request, user, session in (
+        ("by-event", None, "theirs"), ("alone", None, "else"), ("named", "u", "by-answer"), ("by-answer", None, "by-answer"),
+        ("of-other", "other", "theirs"), ("nobody", None, None),
+    ):  # fmt: skip
+        shelf.keep_answer_soon(request, user, 5.0, {"of": request}, session=session).result()
+    held = [row["request"] for row in shelf.export_user("u") if row["table"] == "answers"]
+    assert sorted(held) == ["by-answer", "by-event", "named"]
+    assert shelf.erase_user("u")["answers"] == 3
+    left = [name for name in ("by-event", "alone", "named", "by-answer", "of-other", "nobody") if shelf.answer(name)]
+    assert left == ["alone", "of-other", "nobody"]
+    shelf.keep_answer_soon("late", None, clock.now - 1, {"of": "late"}, session="theirs").result()
+    assert shelf.answer("late") is None
+
+
+def test_answers_without_a_user_end(shelf):
+    for request, user, time in (("old", None, 1.0), ("visit", None, 1.0), ("young", None, 9.0), ("theirs", "u", 1.0)):
+        session = "s" if request == "visit" else None
+        shelf.keep_answer_soon(request, user, time, {"of": request}, session=session).result()
+    assert shelf.sweep_answers(5.0) == 2 and shelf.sweep_answers(5.0) == 0
+    assert [shelf.answer(one) is None for one in ("old", "visit", "young", "theirs")] == [True, True, False, False]
+
+
 def test_export_holds_everything_in_json(shelf):
     live(shelf)
     rows = list(shelf.export_user(C[0]))

@@ -16,11 +16,12 @@ from hexarec.serve.store.open import open_store
 from hexarec.serve.store.schema import REVISIONS, VERSION_TABLE, metadata
 
 FIXTURES = Path(__file__).with_name("fixtures")
-NEXT = '''
+NEWEST = REVISIONS[-1]
+NEXT = f'''
 """A revision of the future."""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "next", "{NEWEST}", None, None
 def upgrade():
     op.add_column("users", sa.Column("born", sa.Text()))
     op.execute("UPDATE users SET born = 'long ago'")
@@ -104,25 +105,25 @@ def future(tmp_path, monkeypatch):
     """The migrations with one more."""
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "r0003.py").write_text(NEXT)
+    (scripts / "versions" / "next.py").write_text(NEXT)
     return str(scripts)
 
 
 @pytest.mark.parametrize("point", [point for point in crash.POINTS if point.startswith("migrate")])
 def test_an_interrupted_upgrade_is_all_or_nothing_and_repeated(processes, backend, url, future, point):
-    load(backend, url, "0002")
+    load(backend, url, NEWEST)
     process = processes.Process(target=upgrade, args=(url, future, point))
     process.start(), process.join(60)
     assert process.exitcode == 137
     done = query(url, f"SELECT version_num FROM {VERSION_TABLE}")[0][0]
-    assert done == ("0003" if point == "migrate.after" else "0002")
+    assert done == ("next" if point == "migrate.after" else NEWEST)
     process = processes.Process(target=upgrade, args=(url, future, None))
     process.start(), process.join(60)
     assert process.exitcode == 0
     assert query(url, "SELECT DISTINCT born FROM users") == [("long ago",)] and query(url, "SELECT * FROM wishes") == []
     with pytest.raises(StateError) as caught:
         open_store(url)
-    assert "0003" in caught.value.message and "update" in caught.value.hint
+    assert "next" in caught.value.message and "update" in caught.value.hint
 
 
 def test_a_newer_schema_is_refused_and_left_alone(url):

@@ -53,8 +53,8 @@ class Guards:
             await self.app(scope, receive, send)
             return
         headers = _first(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id", b""))
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id, answer_id = _ids(headers.get(b"x-request-id", b""))
+        scope.setdefault("state", {}).update(request_id=request_id, answer_id=answer_id)
         origin = headers.get(b"origin", b"").decode("latin-1")
         answered = _Answered(send, request_id, origin if origin in self._origins else "")
         self._running += 1
@@ -183,11 +183,12 @@ def _path(scope: Scope) -> str:
     return "/".join(part.replace("/", SLASH) for part in parts)
 
 
-def _request_id(given: bytes) -> str:
-    """The client's request id when it is harmless, else one of ours."""
+def _ids(given: bytes) -> tuple[str, str]:
+    """The id of a request, the client's when it is harmless; and that of its answer, which no other answer has."""
     text = given.decode("latin-1")
     plain = 0 < len(text) <= 64 and text.isascii() and all(one.isalnum() or one in "-_." for one in text)
-    return text if plain else secrets.token_hex(8)
+    own = secrets.token_hex(8)
+    return (text, f"{text}-{own}") if plain else (own, own)
 
 
 async def _refuse(send: Send, refused: Refused, request_id: str) -> None:

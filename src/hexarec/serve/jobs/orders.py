@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import OptionError
+from hexarec.serve.backend import Follower
 from hexarec.serve.errors import ConflictError, MissingError, OverloadError
 from hexarec.serve.jobs.allowed import check_endpoints
 from hexarec.serve.jobs.files import folder_of
@@ -90,16 +91,18 @@ def followed(backend: Backend, tenant: Tenant, job_id: str) -> AsyncIterator[Job
     """The job each time it has changed, until it has ended or the server stops. Raises OverloadError.
 
     Half of `[serve] calls` may be streams like this one; every tenant has an equal part of them that no other can take.
+    It counts from this call on. Call it in the server's event loop: nothing else happens between look and count.
     """
-    own = sum(name == tenant.name for name, _ in backend.followers)
+    own = sum(one.tenant == tenant.name for one in backend.followers)
     if own >= max(backend.settings.calls // 2 // len(backend.service.tenants), 1):
         raise OverloadError("too many follow jobs already", hint=f"GET /v1/jobs/{job_id} now and then")
-    return _changes(backend, tenant, job_id)
-
-
-async def _changes(backend: Backend, tenant: Tenant, job_id: str) -> AsyncIterator[JobRow]:
-    me, last = (tenant.name, object()), None
+    me = Follower(tenant.name)
     backend.followers.add(me)
+    return _changes(backend, tenant, job_id, me)
+
+
+async def _changes(backend: Backend, tenant: Tenant, job_id: str, me: Follower) -> AsyncIterator[JobRow]:
+    last = None
     try:
         while not backend.service.stopping:
             job = await asyncio.to_thread(found, tenant, job_id)

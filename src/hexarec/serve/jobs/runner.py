@@ -16,7 +16,7 @@ from hexarec.serve.jobs.files import folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.refits import queue_refits
 from hexarec.serve.jobs.work import BEAT, Work
-from hexarec.serve.settings import OF_PAGE, TALK_SECONDS
+from hexarec.serve.settings import ANSWER_SECONDS, OF_PAGE, TALK_SECONDS
 from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ STALE = 60.0
 LOOKED = 10.0
 """Seconds between two looks for pipelines that are due for a refit."""
 SWEEP = 3_600.0
-"""Seconds between two looks for folders of jobs that nobody resumed."""
+"""Seconds between two looks for what has rested too long: jobs that nobody resumed, talks, answers."""
 
 
 class Runner:
@@ -118,7 +118,7 @@ class Runner:
         if time.monotonic() - self._swept < SWEEP:
             return
         self._swept = time.monotonic()
-        self._for_each("old jobs and talks could not be deleted", _swept)
+        self._for_each("old jobs, talks and answers could not be deleted", _swept)
 
     def _for_each(self, failed: str, act: Callable[[Tenant], object]) -> None:
         """Do something for every tenant, also behind one for which it fails."""
@@ -133,3 +133,4 @@ def _swept(tenant: Tenant) -> None:
     now = time.time()
     swept(tenant, now)
     tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)
+    tenant.shelf.sweep_answers(now - ANSWER_SECONDS)

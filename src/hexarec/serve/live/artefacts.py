@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hexarec.core import digest, learned, option_names
-from hexarec.eval.standins import stages_inside
+from hexarec.core.options import stages_inside
 from hexarec.lm.models import REGISTRY
 from hexarec.pipeline.pipeline import Pipeline, name_of
 from hexarec.serve.store.checks import plain

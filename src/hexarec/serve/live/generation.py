@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hexarec.core import Catalog
-from hexarec.eval.standins import stages_inside
+from hexarec.pipeline import wishes
 from hexarec.pipeline.pipeline import Pipeline, name_of
 from hexarec.serve.live.standby import Standby
 
@@ -38,19 +38,14 @@ class Generation:
     @cached_property
     def orders_by_text(self) -> bool:
         """Whether its ranker or a controller reads a wish in words."""
-        return _reads((self.pipeline.rank_, *self.pipeline.control_))
+        return wishes.orders_by_text(self.pipeline)
 
     @cached_property
     def reads_text(self) -> bool:
         """Whether anything that makes its lists does."""
-        return self.orders_by_text or _reads(tuple(self.pipeline.retrieve_))
+        return wishes.reads_text(self.pipeline)
 
     @property
     def policy(self) -> str:
         """How exposures name what chose their items."""
         return f"{self.name}@{self.version}"
-
-
-def _reads(stages: tuple[object, ...]) -> bool:
-    """Whether one of the stages, or one inside them, says that it reads `queries.text`."""
-    return any(getattr(one, "reads_text", False) for one in stages_inside(stages))

@@ -13,6 +13,7 @@ import numpy as np
 
 from hexarec.core import Answer, Lists, Queries, run
 from hexarec.core.errors import HexarecError
+from hexarec.pipeline.wishes import unread
 from hexarec.serve.errors import OverloadError
 from hexarec.serve.live.asks import Ask, past_of, queries_of
 from hexarec.serve.live.generation import Generation
@@ -230,8 +231,8 @@ def _heard(generation: Generation, ask: Ask, given: Given) -> Given:
     read = generation.reads_text if ask.candidates is None else generation.orders_by_text
     if not ask.text or read:
         return given
-    deaf = {"stage": "text", "method": generation.name, "why": "no stage of this pipeline reads a wish in words"}
-    return replace(given, degraded=(*given.degraded, deaf))
+    said = unread(generation.name)
+    return replace(given, degraded=(*given.degraded, {"stage": said.stage, "method": said.method, "why": said.reason}))
 
 
 def _without_history(given: Given, why: str) -> Given:

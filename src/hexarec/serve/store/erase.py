@@ -138,7 +138,7 @@ class _Traces:
         def own(table: Table, name: str) -> Select[Any]:
             return select(table.c[name]).where(table.c.tenant == tenant, table.c.user == user)
 
-        sessions = all_of(own(events, "session"), own(shown, "session"))
+        sessions = all_of(*(own(table, "session") for table in (events, shown, answers)))
         requests = set(all_of(own(events, "request"), own(shown, "request")))
         for some in chunks(sessions):
             here = (shown.c.tenant == tenant, shown.c.user.is_(None), shown.c.session.in_(some))
@@ -150,7 +150,7 @@ class _Traces:
         yield users, self._at(users, users.c.id == self.user)
         for table in (events, shown, answers, dialogues):
             yield table, self._at(table, table.c.user == self.user)
-        for table in (events, shown):
+        for table in (events, shown, answers):
             yield from self._nobodys(table, "session", self.sessions)
         for table in (shown, answers):
             yield from self._nobodys(table, "request", self.requests)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from hexarec.serve.store.checks import checked_text
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 VERSION_TABLE = "hexarec_revision"
 """Where the revision of a database stands."""
@@ -114,8 +114,10 @@ shown = Table(
 
 answers = Table(
     "answers", metadata,
-    _key("tenant"), _key("request"), _maybe("user"), _time(), _text("body"),
+    _key("tenant"), _key("request"), _maybe("user"), _time(), _text("body"), _maybe("session"),
     _index("answers_user", "tenant", "user", where='"user" IS NOT NULL'),
+    _index("answers_session", "tenant", "session", where="session IS NOT NULL"),
+    _index("answers_nobody", "tenant", "time", where='"user" IS NULL'),
 )  # fmt: skip
 
 dialogues = Table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, delete, select
 
 from hexarec.core.errors import StateError
 from hexarec.serve.store.access import Access
@@ -50,19 +50,28 @@ class Shown(Access):
         rows = self._rows(query.order_by(_S.time.desc(), _S.request.desc()).limit(most))
         return [_shown(row) for row in reversed(rows)]
 
-    def keep_answer_soon(self, request: str, user: str | None, time: float, body: Mapping[str, Any]) -> Future[None]:
+    def keep_answer_soon(
+        self, request: str, user: str | None, time: float, body: Mapping[str, Any], *, session: str | None = None
+    ) -> Future[None]:
         """Keep an answer with its trace; a later one under the same request id replaces it."""
         row = {
             "tenant": self.tenant, "request": checked_id(request, "request"), "user": _maybe_user(user),
-            "session": None, "time": checked_number(time, "time"), "body": as_json(body, "body"),
+            "session": _maybe_id(session, "session"), "time": checked_number(time, "time"),
+            "body": as_json(body, "body"),
         }  # fmt: skip
-        return self._soon(lambda connection: _replace(connection, answers, self._younger(connection, [row])))
+        return self._soon(lambda connection: upsert(connection, answers, self._younger(connection, [row])))
 
     def answer(self, request: str) -> Mapping[str, Any] | None:
         """The answer under a request id."""
         query = select(answers.c.body).where(answers.c.tenant == self.tenant, answers.c.request == request)
         row = self._row(query)
         return from_json(row.body) if row else None
+
+    def sweep_answers(self, before: float) -> int:
+        """Delete answers without a user that were kept before this moment; how many."""
+        old = answers.c.user.is_(None) & (answers.c.time < before)
+        gone = delete(answers).where(answers.c.tenant == self.tenant, old)
+        return self._write(lambda connection: int(connection.execute(gone).rowcount))
 
     def put_dialogue(self, id: str, user: str | None, body: Mapping[str, Any]) -> None:
         """Write a dialogue, whole. Raises StateError for one that was erased."""
@@ -140,10 +149,6 @@ class Shown(Access):
 
     def _younger(self, connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row, lives in zip(rows, self._living(connection, rows), strict=True) if lives]
-
-
-def _replace(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    upsert(connection, table, [{name: row[name] for name in table.columns.keys()} for row in rows])
 
 
 def _maybe_user(user: str | None) -> str | None:

@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from hexarec.core import Dialogue, Message, OptionError, Reply
 from hexarec.core.errors import HexarecError
-from hexarec.serve.backend import Backend
 from hexarec.serve.errors import ForbiddenError
 from hexarec.serve.http import faults
 from hexarec.serve.http.answers.chat import Completion
@@ -22,8 +21,7 @@ from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
-from hexarec.serve.live.tenant import Tenant
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, request_id_of, tenant_of
 from hexarec.serve.talking import Talk, Talked
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
@@ -39,8 +37,7 @@ async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSO
 
     The state goes back with the next request, or the server keeps it under `dialogue_id`.
     """
-    tenant = tenant_of(request, caller)
-    talk = await asyncio.to_thread(_Talk, backend_of(request), tenant, caller, body, request_id_of(request))
+    talk = await asyncio.to_thread(_Talk, request, caller, body)
     if body.stream:
         return StreamingResponse(talk.stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
     return JSONResponse(talk.whole(await talk.reply(lambda _: None)))
@@ -49,12 +46,12 @@ async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSO
 class _Talk:
     """One request of a conversation."""
 
-    def __init__(self, backend: Backend, tenant: Tenant, caller: Caller, body: Chat, request_id: str) -> None:
-        self._backend, self._tenant, self._caller, self._body = backend, tenant, caller, body
-        self._request_id, self._created = request_id, int(time.time())
-        self._served = tenant.recommender(
-            None if body.model in ("", "default") and body.model not in tenant.served else body.model
-        )
+    def __init__(self, request: Request, caller: Caller, body: Chat) -> None:
+        self._tenant, self._caller, self._body = tenant_of(request, caller), caller, body
+        self._backend, self._created = backend_of(request), int(time.time())
+        self._request_id, self._id = request_id_of(request), answer_id_of(request)
+        named = body.model in self._tenant.served or body.model not in ("", "default")
+        self._served = self._tenant.recommender(body.model if named else None)
         self._made: Talked | None = None
         self._dialogue = self._read()
 
@@ -74,7 +71,7 @@ class _Talk:
 
     async def reply(self, hear: Callable[[str], object]) -> Reply:
         """The reply within its deadline, kept where a dialogue was named."""
-        talk = Talk(self._backend, self._tenant, self._caller, self._served, self._request_id)
+        talk = Talk(self._backend, self._tenant, self._caller, self._served, self._id)
         self._made = await talk.reply(self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms)
         made = self._made.reply
         if self._body.dialogue_id is not None:
@@ -87,7 +84,7 @@ class _Talk:
 
     # ----------------------------------------------------------------- shapes
     def _about(self, kind: str) -> dict[str, Any]:
-        return {"id": f"chatcmpl-{self._request_id}", "object": kind, "created": self._created,
+        return {"id": f"chatcmpl-{self._id}", "object": kind, "created": self._created,
                 "model": self._served.current.name}  # fmt: skip
 
     def _extras(self, reply: Reply) -> dict[str, Any]:

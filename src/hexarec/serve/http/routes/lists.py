@@ -20,7 +20,7 @@ from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.catalogs import on_sale
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 
 router = APIRouter(route_class=StrictRoute, tags=["lists"])
 
@@ -54,7 +54,7 @@ async def _list(
     *, keep: bool = False,
 ) -> JSONResponse:  # fmt: skip
     backend, tenant = backend_of(request), tenant_of(request, caller)
-    made = await answered(backend, caller, ask, request_id_of(request), pipeline=pipeline, deadline_ms=deadline_ms)
+    made = await answered(backend, caller, ask, answer_id_of(request), pipeline=pipeline, deadline_ms=deadline_ms)
     told = recommended(made, tenant.catalog, ask.lang, trace)
     if keep or trace:
         await _kept(tenant, made.request_id, ask, told)
@@ -63,7 +63,8 @@ async def _list(
 
 async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) -> None:
     """Keep an answer that somebody wants to look into."""
-    await asyncio.wrap_future(tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told))
+    kept = tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told, session=ask.session)
+    await asyncio.wrap_future(kept)
 
 
 @router.get("/v1/answers/{request_id}", openapi_extra=needs("read"), response_model=Recommended)
@@ -88,7 +89,7 @@ async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONRe
         user=body.user_id, text=body.query or None, candidates=tuple(body.item_ids), k=body.top_n or len(body.item_ids)
     )
     made = await answered(
-        backend_of(request), caller, ask, request_id_of(request), pipeline=body.model,
+        backend_of(request), caller, ask, answer_id_of(request), pipeline=body.model,
         deadline_ms=body.deadline_ms, show=False,
     )  # fmt: skip
     place = {item: i for i, item in reversed(list(enumerate(body.item_ids)))}

@@ -19,7 +19,7 @@ from hexarec.serve.page.session import PageRead, PageRecommend
 from hexarec.serve.page.values.home import health
 from hexarec.serve.page.values.lists import Card, Shown, cards_of, shown
 from hexarec.serve.page.words import language_of
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 
 router: APIRouter = page_router()
@@ -84,7 +84,7 @@ async def _tried(request: Request, caller: Caller, user: str, like: list[str]) -
     ask = Ask(user=user or None, history=history, k=LENGTH, explain=True, lang=lang)
     patience = min(PATIENCE_MS, backend_of(request).settings.longest_ms)
     made = await answered(
-        backend_of(request), caller, ask, request_id_of(request), deadline_ms=patience, show=False
+        backend_of(request), caller, ask, answer_id_of(request), deadline_ms=patience, show=False
     )  # nobody is shown this list: it is no exposure
     cards = tuple(cards_of(tenant.catalog, found, lang))
     return Tried(user, cards, tuple(near), shown(made, tenant.catalog, lang))

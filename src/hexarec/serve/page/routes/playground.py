@@ -33,7 +33,7 @@ from hexarec.serve.page.values.playground import (
 )
 from hexarec.serve.page.values.waterfall import moves_of
 from hexarec.serve.page.words import language_of
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 from hexarec.serve.store.rows import EventRow
 
 router: APIRouter = page_router()
@@ -122,7 +122,7 @@ async def _answer(request: Request, caller: Caller, ask: Ask, pipeline: str | No
     backend = backend_of(request)
     patience = min(PATIENCE_MS, backend.settings.longest_ms)
     return await answered(
-        backend, caller, ask, request_id_of(request), pipeline=pipeline, deadline_ms=patience, show=False
+        backend, caller, ask, answer_id_of(request), pipeline=pipeline, deadline_ms=patience, show=False
     )  # nobody is shown this list: it is no exposure
 
 

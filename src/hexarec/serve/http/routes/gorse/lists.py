@@ -22,7 +22,7 @@ from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, queries_of
 from hexarec.serve.live.catalogs import on_sale
 from hexarec.serve.live.tenant import HISTORY, Tenant
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 
 Most = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=200)]
@@ -108,7 +108,7 @@ def _is_of_none(ask: Ask, catalog: Catalog) -> bool:
 async def _asked(request: Request, caller: Caller, ask: Ask) -> list[Scored]:
     if _is_of_none(ask, tenant_of(request, caller).catalog):
         return []
-    given = (await answered(backend_of(request), caller, ask, request_id_of(request))).given
+    given = (await answered(backend_of(request), caller, ask, answer_id_of(request))).given
     return [Scored(Id=item, Score=score) for item, score in zip(given.items, given.scores, strict=True)]
 
 

@@ -33,7 +33,7 @@ from hexarec.serve.page.session import PageForm, PageRead, PageRecommend
 from hexarec.serve.page.talks import Line, Person, Room
 from hexarec.serve.page.values.chat import bubble_of, bubbles, group_line, line_of, picked
 from hexarec.serve.page.words import language_of
-from hexarec.serve.request import backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_id_of, backend_of, request_id_of, tenant_of
 from hexarec.serve.talking import Talk
 
 router: APIRouter = page_router()
@@ -155,7 +155,7 @@ async def _for_one(
     """The conversationalist's answer to who spoke."""
     backend = backend_of(asked.request)
     served = asked.tenant.recommender(picked(asked.tenant, asked.room.pipeline))
-    talk = Talk(backend, asked.tenant, asked.caller, served, request_id_of(asked.request))
+    talk = Talk(backend, asked.tenant, asked.caller, served, answer_id_of(asked.request))
     patience = min(PATIENCE_MS, backend.settings.longest_ms)
     # the lines of a list become cards: their text is not shown
     made = await talk.reply(
@@ -177,7 +177,7 @@ async def _for_all(asked: _Asked, person: Person, line: Line, started: float) ->
 
     async def answer(ask: Ask) -> Any:
         return await answered(
-            backend, asked.caller, ask, request_id_of(asked.request), pipeline=pipeline,
+            backend, asked.caller, ask, answer_id_of(asked.request), pipeline=pipeline,
             deadline_ms=min(PATIENCE_MS, backend.settings.longest_ms), show=False,
         )  # fmt: skip
 
