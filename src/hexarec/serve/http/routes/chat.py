@@ -26,11 +26,12 @@ from hexarec.serve.talking import Talk, Talked
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
 log = logging.getLogger("hexarec.serve")
+CHUNKS = "chat.completion.chunk objects as data of server-sent events; after the last one [DONE]"
 
 
 @router.post(
     "/v1/chat/completions", openapi_extra=needs("recommend"), response_model=None,
-    responses={200: {"model": Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"model": Completion, "content": {"text/event-stream": {"schema": {"description": CHUNKS}}}}},
 )  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
     """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.
