@@ -84,7 +84,7 @@ def listed(
     return {"items": [told(row) for row in rows], "next": rows[-1].id if len(rows) == limit else None}
 
 
-@router.post("/v1/items:batch", openapi_extra=needs("write"))
+@router.post("/v1/items:batch", openapi_extra=needs("write"), response_model=answers.Stored)
 def put_many(request: Request, caller: MayWrite, body: Items) -> dict[str, int]:
     """Store items, new or changed."""
     stored(request, caller, [_row(one.item_id, one) for one in body.items])
@@ -122,7 +122,7 @@ def _merged(old: Any, new: Any) -> Any:
     return old if new is None else new
 
 
-@router.delete("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.delete("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.Deleted)
 def delete(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()]) -> dict[str, bool]:
     """Delete an item: no list holds it any more, its events stay."""
     tenant = tenant_of(request, caller)

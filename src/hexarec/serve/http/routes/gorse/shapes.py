@@ -49,7 +49,7 @@ class Item(Shape):
     Comment: Text = ""
 
 
-class ItemPatch(Shape):
+class ItemChange(Shape):
     """The fields of an item that change; null leaves one as it is."""
 
     IsHidden: bool | None = None
@@ -67,7 +67,7 @@ class User(Shape):
     Comment: Text = ""
 
 
-class UserPatch(Shape):
+class UserChange(Shape):
     """The fields of a user that change; null leaves one as it is."""
 
     Labels: Tags = None
@@ -87,14 +87,14 @@ class Success(Shape):
     RowAffected: int
 
 
-class ItemPage(Shape):
+class ItemsFrom(Shape):
     """Items, and where to go on; "" at the end."""
 
     Cursor: str
     Items: list[Item]
 
 
-class UserPage(Shape):
+class UsersFrom(Shape):
     """Users, and where to go on; "" at the end."""
 
     Cursor: str
