@@ -10,14 +10,13 @@ from fastapi import Request
 from pydantic import Field
 
 from hexarec.serve.http.callers import MayRead, MayWrite, needs
+from hexarec.serve.http.listings import After, Most, next_of
 from hexarec.serve.http.routes.gorse.door import router
 from hexarec.serve.http.routes.gorse.shapes import (
-    Cursor,
     Item,
     ItemChange,
     ItemInPath,
     ItemsFrom,
-    Page,
     Success,
     attributes_of,
     labels_of,
@@ -49,10 +48,10 @@ def insert_items(
 
 
 @router.get("/items", openapi_extra=needs("read"))
-def items(request: Request, caller: MayRead, cursor: Cursor = "", n: Page = 10) -> ItemsFrom:
+def items(request: Request, caller: MayRead, cursor: After = "", n: Most = 10) -> ItemsFrom:
     """Items by id."""
     rows = tenant_of(request, caller).shelf.find_items(cursor, n)
-    return ItemsFrom(Cursor=rows[-1].id if len(rows) == n else "", Items=[_item(row) for row in rows])
+    return ItemsFrom(Cursor=next_of(rows, n) or "", Items=[_item(row) for row in rows])
 
 
 @router.get("/item/{item_id}", openapi_extra=needs("read"))

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hexarec.core.errors import DataError
-from hexarec.serve.http.shapes import MOST_ITEMS, Attributes, Id, Number, Text, UserId
+from hexarec.serve.http.shapes import Attributes, Id, Number, Text, UserId
 
 Moment = Annotated[str, StringConstraints(max_length=64)]
-Page = Annotated[int, Query(ge=1, le=MOST_ITEMS)]
-Cursor = Annotated[str, Query(max_length=512)]
 ItemInPath = Annotated[Id, Path()]
 UserInPath = Annotated[UserId, Path()]
 Tags = Annotated[list[Text], Field(max_length=1_000)] | Attributes | None

@@ -12,10 +12,9 @@ from pydantic import Field
 from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs
+from hexarec.serve.http.listings import After, Most, next_of
 from hexarec.serve.http.routes.gorse.door import router
 from hexarec.serve.http.routes.gorse.shapes import (
-    Cursor,
-    Page,
     Success,
     User,
     UserChange,
@@ -46,10 +45,10 @@ def insert_users(
 
 
 @router.get("/users", openapi_extra=needs("read"))
-def users(request: Request, caller: MayRead, cursor: Cursor = "", n: Page = 10) -> UsersFrom:
+def users(request: Request, caller: MayRead, cursor: After = "", n: Most = 10) -> UsersFrom:
     """Users by id."""
     rows = tenant_of(request, caller).shelf.users(cursor, n)
-    return UsersFrom(Cursor=rows[-1].id if len(rows) == n else "", Users=[_user(row) for row in rows])
+    return UsersFrom(Cursor=next_of(rows, n) or "", Users=[_user(row) for row in rows])
 
 
 @router.get("/user/{user_id}", openapi_extra=needs("read"))
