@@ -1,7 +1,7 @@
 """A server over a tiny world: pipelines without a model, a store in a temporary folder."""
 
 import pytest
-from fastapi.testclient import TestClient
+from tests.serve.published import Published as TestClient
 
 from hexarec.data.worlds import world
 from hexarec.serve.backend import Backend

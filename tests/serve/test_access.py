@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 from fastapi.routing import APIRoute
-from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
 from hexarec.data.worlds import world
@@ -16,7 +15,7 @@ from hexarec.serve.keys import ROLES, SCOPES, made_key
 from hexarec.serve.page.routing import PageRoute
 from hexarec.serve.store.rows import EventRow, ItemRow, UserRow
 
-from .conftest import CLASSIC, URL, backend_over, key_for
+from .conftest import CLASSIC, URL, TestClient, backend_over, key_for
 
 TENANTS = ("default", "other")
 SECRET, NAMED = "secret-of-a", "named-by-a"  # content of tenant A; ids of tenant A

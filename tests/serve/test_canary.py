@@ -5,7 +5,6 @@ import json
 import logging
 
 import pytest
-from fastapi.testclient import TestClient
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -19,7 +18,7 @@ from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.keys import made_key
 
-from .conftest import URL, backend_over
+from .conftest import URL, TestClient, backend_over
 from .jobs.stages import kind_that, stepping
 from .test_access import called
 

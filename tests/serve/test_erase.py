@@ -9,7 +9,6 @@ import zipfile
 import numpy as np
 import polars as pl
 import pytest
-from fastapi.testclient import TestClient
 
 from hexarec.data.worlds import world
 from hexarec.serve.erase import erased
@@ -21,7 +20,7 @@ from hexarec.serve.live import tenant as live
 from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.settings import ANSWER_SECONDS
 
-from .conftest import CLASSIC, URL, backend_over
+from .conftest import CLASSIC, URL, TestClient, backend_over
 
 CANARY = "canary-7f3a9d"
 PROFILES = {

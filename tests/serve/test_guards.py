@@ -12,7 +12,6 @@ from multiprocessing.reduction import ForkingPickler
 import httpx
 import pytest
 import uvicorn
-from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -24,7 +23,7 @@ from hexarec.serve.http.connections import Connection, Door
 from hexarec.serve.http.guards import SAFE_HEADERS, Guards
 from hexarec.serve.settings import Settings
 
-from .conftest import URL, backend_over, key_for
+from .conftest import URL, TestClient, backend_over, key_for
 
 
 def client_of(tmp_path, **more):

@@ -8,7 +8,6 @@ import time
 from urllib.parse import quote
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, inspect, text
 
 from hexarec.core import OptionError, Reply, Words
@@ -18,7 +17,7 @@ from hexarec.serve.http.app import make_app
 from hexarec.serve.jobs.allowed import check_endpoints
 from hexarec.serve.observe import JsonLines
 
-from .conftest import URL, backend_over, key_for
+from .conftest import URL, TestClient, backend_over, key_for
 from .corpora import body, lines
 
 JSON = {"content-type": "application/json"}

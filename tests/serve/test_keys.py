@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -24,7 +23,7 @@ from hexarec.serve.limits import Bucket, Limits, day_of
 from hexarec.serve.purse import Purse
 from hexarec.serve.store.open import open_store
 
-from .conftest import URL, backend_over, key_for
+from .conftest import URL, TestClient, backend_over, key_for
 
 
 def bearer(secret):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -19,6 +19,18 @@ class StoredItem(BaseModel):
     since: float | None
     version: int
     deleted: bool
+
+
+class Stored(BaseModel):
+    """How many items were written."""
+
+    stored: int
+
+
+class Deleted(BaseModel):
+    """The item is in no list any more."""
+
+    deleted: Literal[True]
 
 
 class ItemPage(BaseModel):

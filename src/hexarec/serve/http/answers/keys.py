@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 
@@ -26,6 +28,12 @@ class MadeKey(Key):
     """A new key with its secret."""
 
     key: str
+
+
+class Revoked(BaseModel):
+    """The key is refused from now on."""
+
+    revoked: Literal[True]
 
 
 class Keys(BaseModel):

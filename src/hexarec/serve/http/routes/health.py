@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,15 +18,22 @@ router = APIRouter(tags=["health"])
 log = logging.getLogger("hexarec.serve")
 
 
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
 class Ready(BaseModel):
     """Whether lists can be served, and why not."""
 
-    status: str
+    status: Literal["ok", "not ready"]
     reasons: list[str]
     seconds_up: float
 
 
-@router.get("/health/live", openapi_extra={"x-scope": "none"})
+@router.get("/health/live", openapi_extra={"x-scope": "none"}, response_model=Live)
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok", "version": hexarec.__version__}

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import Field
 
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.answers import items as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRead, MayWrite, needs
+from hexarec.serve.http.listings import After, Most, next_of
 from hexarec.serve.http.shapes import MOST_ITEMS, Id, ItemBody, ItemPatch, Strict
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.tenant import Tenant
@@ -75,16 +76,13 @@ def changed(request: Request, caller: Caller, item_id: str, change: Callable[[It
 
 
 @router.get("/v1/items", openapi_extra=needs("read"), response_model=answers.ItemPage)
-def listed(
-    request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
-) -> dict[str, Any]:  # fmt: skip
+def listed(request: Request, caller: MayRead, after: After = "", limit: Most = 100) -> dict[str, Any]:
     """Items by id, from behind `after`."""
     rows = tenant_of(request, caller).shelf.find_items(after, limit)
-    return {"items": [told(row) for row in rows], "next": rows[-1].id if len(rows) == limit else None}
+    return {"items": [told(row) for row in rows], "next": next_of(rows, limit)}
 
 
-@router.post("/v1/items:batch", openapi_extra=needs("write"))
+@router.post("/v1/items:batch", openapi_extra=needs("write"), response_model=answers.Stored)
 def put_many(request: Request, caller: MayWrite, body: Items) -> dict[str, int]:
     """Store items, new or changed."""
     stored(request, caller, [_row(one.item_id, one) for one in body.items])
@@ -122,7 +120,7 @@ def _merged(old: Any, new: Any) -> Any:
     return old if new is None else new
 
 
-@router.delete("/v1/items/{item_id}", openapi_extra=needs("write"))
+@router.delete("/v1/items/{item_id}", openapi_extra=needs("write"), response_model=answers.Deleted)
 def delete(request: Request, caller: MayWrite, item_id: Annotated[Id, Path()]) -> dict[str, bool]:
     """Delete an item: no list holds it any more, its events stay."""
     tenant = tenant_of(request, caller)

@@ -55,7 +55,7 @@ def rotate(
     return {**told(row, {}), "key": secret}
 
 
-@router.delete("/v1/keys/{key_id}", openapi_extra=needs("admin"))
+@router.delete("/v1/keys/{key_id}", openapi_extra=needs("admin"), response_model=answers.Revoked)
 def revoke(request: Request, caller: MayAdmin, key_id: KeyId) -> dict[str, bool]:
     """Revoke a key; every server refuses it within a second."""
     revoked(tenant_of(request, caller).shelf, caller.name, request_id_of(request), key_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
 
 from hexarec.serve.erase import erased
@@ -15,7 +15,8 @@ from hexarec.serve.errors import MissingError
 from hexarec.serve.http.answers import users as answers
 from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs
-from hexarec.serve.http.shapes import MOST_ITEMS, UserBody, UserId
+from hexarec.serve.http.listings import After, Most, next_of
+from hexarec.serve.http.shapes import UserBody, UserId
 from hexarec.serve.request import request_id_of, tenant_of
 from hexarec.serve.store.rows import UserRow
 
@@ -36,13 +37,10 @@ def told(row: UserRow) -> dict[str, Any]:
 
 
 @router.get("/v1/users", openapi_extra=needs("read"), response_model=answers.UserPage)
-def listed(
-    request: Request, caller: MayRead, after: Annotated[str, Query(max_length=512)] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
-) -> dict[str, Any]:  # fmt: skip
+def listed(request: Request, caller: MayRead, after: After = "", limit: Most = 100) -> dict[str, Any]:
     """Users by id, from behind `after`."""
     rows = tenant_of(request, caller).shelf.users(after, limit)
-    return {"users": [told(row) for row in rows], "next": rows[-1].id if len(rows) == limit else None}
+    return {"users": [told(row) for row in rows], "next": next_of(rows, limit)}
 
 
 @router.get("/v1/users/{user_id}", openapi_extra=needs("read"), response_model=answers.StoredUser)

@@ -10,14 +10,13 @@ from fastapi import Request
 from pydantic import Field
 
 from hexarec.serve.http.callers import MayRead, MayWrite, needs
+from hexarec.serve.http.listings import After, Most, next_of
 from hexarec.serve.http.routes.gorse.door import router
 from hexarec.serve.http.routes.gorse.shapes import (
-    Cursor,
     Item,
+    ItemChange,
     ItemInPath,
-    ItemPage,
-    ItemPatch,
-    Page,
+    ItemsFrom,
     Success,
     attributes_of,
     labels_of,
@@ -49,10 +48,10 @@ def insert_items(
 
 
 @router.get("/items", openapi_extra=needs("read"))
-def items(request: Request, caller: MayRead, cursor: Cursor = "", n: Page = 10) -> ItemPage:
+def items(request: Request, caller: MayRead, cursor: After = "", n: Most = 10) -> ItemsFrom:
     """Items by id."""
     rows = tenant_of(request, caller).shelf.find_items(cursor, n)
-    return ItemPage(Cursor=rows[-1].id if len(rows) == n else "", Items=[_item(row) for row in rows])
+    return ItemsFrom(Cursor=next_of(rows, n) or "", Items=[_item(row) for row in rows])
 
 
 @router.get("/item/{item_id}", openapi_extra=needs("read"))
@@ -62,7 +61,7 @@ def item(request: Request, caller: MayRead, item_id: ItemInPath) -> Item:
 
 
 @router.patch("/item/{item_id}", openapi_extra=needs("write"))
-def patch_item(request: Request, caller: MayWrite, item_id: ItemInPath, body: ItemPatch) -> Success:
+def patch_item(request: Request, caller: MayWrite, item_id: ItemInPath, body: ItemChange) -> Success:
     """Change some fields of an item; labels and categories as a whole."""
     changed(request, caller, item_id, partial(_patched, patch=body))
     return Success(RowAffected=1)
@@ -85,7 +84,7 @@ def _row(one: Item) -> ItemRow:
     )
 
 
-def _patched(old: ItemRow, patch: ItemPatch) -> ItemRow:
+def _patched(old: ItemRow, patch: ItemChange) -> ItemRow:
     labels = dict(old.attributes)
     categories = labels.pop("categories", None)
     if patch.Labels is not None:

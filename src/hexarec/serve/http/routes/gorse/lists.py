@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from fastapi import Path, Query, Request
+from fastapi import Query, Request
 from numpy.typing import NDArray
+from pydantic import StringConstraints
 
 from hexarec.core import Catalog, Filter
 from hexarec.serve.answering import answered
@@ -16,7 +17,7 @@ from hexarec.serve.exposure import popularity_of
 from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.routes.gorse.door import router
 from hexarec.serve.http.routes.gorse.shapes import ItemInPath, Scored, UserInPath
-from hexarec.serve.http.shapes import AttributeName, UserId
+from hexarec.serve.http.shapes import UserId
 from hexarec.serve.http.told import past
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, queries_of
@@ -26,8 +27,8 @@ from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 
 Most = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=200)]
-Category = Annotated[str | None, Query(max_length=200)]
-CategoryInPath = Annotated[AttributeName, Path()]
+Category = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] | None
+"""Of the address, or the last part of the path."""
 FIELD = "categories"
 """The attribute of an item's categories."""
 Reader = Annotated[UserId | None, Query(alias="user-id")]
@@ -44,23 +45,19 @@ async def recommend(
 
 
 @router.get("/item/{item_id}/neighbors", openapi_extra=needs("recommend"))
+@router.get("/item/{item_id}/neighbors/{category}", openapi_extra=needs("recommend"))
 async def neighbors(
-    request: Request, caller: MayRecommend, item_id: ItemInPath, n: Most = 10, offset: Offset = 0
+    request: Request, caller: MayRecommend, item_id: ItemInPath, n: Most = 10, offset: Offset = 0,
+    category: Category = None,
 ) -> list[Scored]:  # fmt: skip
     """Items for somebody of whom nothing is known but that they liked this one."""
-    return await _neighbors(request, caller, item_id, n, offset, None)
-
-
-@router.get("/item/{item_id}/neighbors/{category}", openapi_extra=needs("recommend"))
-async def neighbors_of_category(
-    request: Request, caller: MayRecommend, item_id: ItemInPath, category: CategoryInPath, n: Most = 10,
-    offset: Offset = 0,
-) -> list[Scored]:  # fmt: skip
-    """Those of them in a category."""
-    return await _neighbors(request, caller, item_id, n, offset, category)
+    on_sale(tenant_of(request, caller).catalog, item_id)
+    made = await _asked(request, caller, Ask(history=past([item_id]), k=n + offset, where=_in(category)))
+    return made[offset:]
 
 
 @router.get("/popular", openapi_extra=needs("recommend"))
+@router.get("/popular/{category}", openapi_extra=needs("recommend"))
 def popular(
     request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = None,
     reader: Reader = None,
@@ -69,30 +66,13 @@ def popular(
     return _listed(tenant_of(request, caller), _counts, n, offset, category, reader)
 
 
-@router.get("/popular/{category}", openapi_extra=needs("recommend"))
-def popular_of_category(
-    request: Request, caller: MayRecommend, category: CategoryInPath, n: Most = 10, offset: Offset = 0,
-    reader: Reader = None,
-) -> list[Scored]:  # fmt: skip
-    """Those of them in a category."""
-    return _listed(tenant_of(request, caller), _counts, n, offset, category, reader)
-
-
 @router.get("/latest", openapi_extra=needs("recommend"))
+@router.get("/latest/{category}", openapi_extra=needs("recommend"))
 def latest(
     request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = None,
     reader: Reader = None,
 ) -> list[Scored]:  # fmt: skip
     """Items with the newest times, and these in unix seconds; without those that a user has met."""
-    return _listed(tenant_of(request, caller), _times, n, offset, category, reader)
-
-
-@router.get("/latest/{category}", openapi_extra=needs("recommend"))
-def latest_of_category(
-    request: Request, caller: MayRecommend, category: CategoryInPath, n: Most = 10, offset: Offset = 0,
-    reader: Reader = None,
-) -> list[Scored]:  # fmt: skip
-    """Those of them in a category."""
     return _listed(tenant_of(request, caller), _times, n, offset, category, reader)
 
 
@@ -110,14 +90,6 @@ async def _asked(request: Request, caller: Caller, ask: Ask) -> list[Scored]:
         return []
     given = (await answered(backend_of(request), caller, ask, answer_id_of(request))).given
     return [Scored(Id=item, Score=score) for item, score in zip(given.items, given.scores, strict=True)]
-
-
-async def _neighbors(
-    request: Request, caller: Caller, item_id: str, n: int, offset: int, category: str | None
-) -> list[Scored]:  # fmt: skip
-    on_sale(tenant_of(request, caller).catalog, item_id)
-    made = await _asked(request, caller, Ask(history=past([item_id]), k=n + offset, where=_in(category)))
-    return made[offset:]
 
 
 Worth = Callable[[Tenant, Catalog], NDArray[np.float64]]

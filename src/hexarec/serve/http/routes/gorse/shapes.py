@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hexarec.core.errors import DataError
-from hexarec.serve.http.shapes import MOST_ITEMS, Attributes, Id, Number, Text, UserId
+from hexarec.serve.http.shapes import Attributes, Id, Number, Text, UserId
 
 Moment = Annotated[str, StringConstraints(max_length=64)]
-Page = Annotated[int, Query(ge=1, le=MOST_ITEMS)]
-Cursor = Annotated[str, Query(max_length=512)]
 ItemInPath = Annotated[Id, Path()]
 UserInPath = Annotated[UserId, Path()]
 Tags = Annotated[list[Text], Field(max_length=1_000)] | Attributes | None
@@ -49,7 +47,7 @@ class Item(Shape):
     Comment: Text = ""
 
 
-class ItemPatch(Shape):
+class ItemChange(Shape):
     """The fields of an item that change; null leaves one as it is."""
 
     IsHidden: bool | None = None
@@ -67,7 +65,7 @@ class User(Shape):
     Comment: Text = ""
 
 
-class UserPatch(Shape):
+class UserChange(Shape):
     """The fields of a user that change; null leaves one as it is."""
 
     Labels: Tags = None
@@ -87,14 +85,14 @@ class Success(Shape):
     RowAffected: int
 
 
-class ItemPage(Shape):
+class ItemsFrom(Shape):
     """Items, and where to go on; "" at the end."""
 
     Cursor: str
     Items: list[Item]
 
 
-class UserPage(Shape):
+class UsersFrom(Shape):
     """Users, and where to go on; "" at the end."""
 
     Cursor: str

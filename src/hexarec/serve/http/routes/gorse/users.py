@@ -12,15 +12,14 @@ from pydantic import Field
 from hexarec.serve.erase import erased
 from hexarec.serve.errors import MissingError
 from hexarec.serve.http.callers import MayAdmin, MayRead, MayWrite, needs
+from hexarec.serve.http.listings import After, Most, next_of
 from hexarec.serve.http.routes.gorse.door import router
 from hexarec.serve.http.routes.gorse.shapes import (
-    Cursor,
-    Page,
     Success,
     User,
+    UserChange,
     UserInPath,
-    UserPage,
-    UserPatch,
+    UsersFrom,
     attributes_of,
     labels_of,
 )
@@ -46,10 +45,10 @@ def insert_users(
 
 
 @router.get("/users", openapi_extra=needs("read"))
-def users(request: Request, caller: MayRead, cursor: Cursor = "", n: Page = 10) -> UserPage:
+def users(request: Request, caller: MayRead, cursor: After = "", n: Most = 10) -> UsersFrom:
     """Users by id."""
     rows = tenant_of(request, caller).shelf.users(cursor, n)
-    return UserPage(Cursor=rows[-1].id if len(rows) == n else "", Users=[_user(row) for row in rows])
+    return UsersFrom(Cursor=next_of(rows, n) or "", Users=[_user(row) for row in rows])
 
 
 @router.get("/user/{user_id}", openapi_extra=needs("read"))
@@ -62,7 +61,7 @@ def user(request: Request, caller: MayRead, user_id: UserInPath) -> User:
 
 
 @router.patch("/user/{user_id}", openapi_extra=needs("write"))
-def patch_user(request: Request, caller: MayWrite, user_id: UserInPath, body: UserPatch) -> Success:
+def patch_user(request: Request, caller: MayWrite, user_id: UserInPath, body: UserChange) -> Success:
     """Change some fields of a user, labels as a whole; who is known by events only states them first."""
     tenant_of(request, caller).shelf.change_user(user_id, partial(_patched, patch=body))
     return Success(RowAffected=1)
@@ -78,7 +77,7 @@ def delete_user(request: Request, caller: MayAdmin, user_id: UserInPath) -> Succ
     return Success(RowAffected=counts["users"])
 
 
-def _patched(old: UserRow, patch: UserPatch) -> UserRow:
+def _patched(old: UserRow, patch: UserChange) -> UserRow:
     labels = dict(old.attributes)
     comment = labels.pop("comment", None)
     if patch.Labels is not None:
