@@ -68,7 +68,7 @@ def test_what_a_run_takes_is_told_before_it_starts(page_client):
     assert 'hx-post="/simulate/cost"' in text and "No model is asked" in text
     assert "No model is asked" in page_client.post("/simulate/cost", data=form).text
     told = page_client.post("/simulate/cost", data={**form, "model": "gguf:smollm2"}).text
-    assert "About 116 questions to gguf:smollm2, about 1 min 10 s" in told
+    assert "About 116 questions to gguf:smollm2, about 1 min 56 s" in told
     away = page_client.post("/simulate/cost", data={**form, "model": "openai:m@http://x"}).text
     assert "depends on its server" in away
     assert "is no whole number" in page_client.post("/simulate/cost", data={**form, "users": "many"}).text

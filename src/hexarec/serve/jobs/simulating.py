@@ -30,8 +30,8 @@ CALIBRATED = 20
 PER_PAGE = 4
 PAGE, END = 5.5, 1.0
 """Questions of a page beside one an item (how many to take up, their ratings, three on the mood), and of an end."""
-SECONDS = 0.6
-"""Of a question to an embedded model, on two cores."""
+SECONDS = 1.0
+"""Of a question to an embedded model, of the time of one core; measured with SmolLM2."""
 SAID = 8
 """Interviews that are kept of each pipeline."""
 

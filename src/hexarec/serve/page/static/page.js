@@ -166,12 +166,13 @@
       x.rotate = figure.names.join("").length * 7 + figure.names.length * 12 > width - 80 ? -40 : 0;
       if (x.rotate) x.size = 90;
     }
-    const series = [{ label: figure.x.title }];
+    const named = (plot, at) => at == null ? "" : figure.names[figure.places.indexOf(at)] ?? (figure.x.time ? new Date(1000 * at).toISOString().slice(0, 16) : String(at));
+    const series = [{ label: figure.x.title, value: named }];
     const bands = [];
     const columns = [figure.places];
     figure.series.forEach((one, i) => {
       const colour = ink.series[i % ink.series.length];
-      const made = { label: one.name, stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || (one.kind === "line" && figure.places.length < 40), size: one.kind === "points" ? 9 : 5, fill: colour } };
+      const made = { label: one.name, value: (plot, at) => at == null ? "" : String(+at.toPrecision(4)), stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || (one.kind === "line" && figure.places.length < 40), size: one.kind === "points" ? 9 : 5, fill: colour } };
       if (one.kind !== "line") made.paths = marks(one, bars);
       if (one.kind === "bars") made.fill = faint(colour);
       series.push(made);
@@ -187,7 +188,7 @@
     const scale = (told, pad) => ({ time: told.time, distr: told.log ? 3 : 1, ...(pad ? { range: pad } : {}) });
     const scattered = figure.series.some((one) => one.kind === "points");
     const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6]
-      : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
+      : figure.x.time && figure.places.length === 1 ? (plot, at) => [at - 300, at + 300] : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
       : (plot, low, high) => [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
     return [{
       width, height: 272, series, bands, axes: [x, axis("y", figure.y)],
@@ -224,5 +225,7 @@
     for (const one of within("[data-follow]")) follow(one);
     for (const one of within("[data-plot]")) if (!drawn.has(one)) { sizes.observe(one); draw(one); }
   }
+  const here = document.querySelector(".pages [aria-current]"), row = here?.closest(".pages");
+  if (row) row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;  // on a phone, where it scrolls
   if (!window.htmx) ready(document.body);
 })();
