@@ -2,6 +2,7 @@
 
 import ast
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hexarec.serve.page.figures import Axis, Figure, Series
 from hexarec.serve.page.said import said
 from hexarec.serve.page.words import word
 
-from .conftest import PHONE, wide_enough
+from .conftest import PHONE, watch, wide_enough
 
 ZH = {"accept-language": "zh"}
 
@@ -67,3 +68,23 @@ def test_no_column_is_a_letter_wide(open_page):
     sizes = page.evaluate("[...document.querySelectorAll('td')].map(one => one.clientWidth)")
     assert min(sizes) >= 90
     wide_enough(page)
+
+
+HEARD = """const usual = CanvasRenderingContext2D.prototype.fillText; window.heard = [];
+CanvasRenderingContext2D.prototype.fillText = function (text, ...more) { heard.push(text); return usual.call(this, text, ...more); };"""
+
+
+def test_times_of_a_plot_are_those_of_utc(chromium, site, watched):
+    """Whatever the clock of the browser says: the axis says UTC."""
+    context = chromium.new_context(base_url=site, timezone_id="Asia/Shanghai")
+    page = watch(context.new_page(), site, watched)
+    page.add_init_script(HEARD)
+    before = time.time()
+    assert page.request.post("/v1/recommend", data={"user_id": "u", "n": 3}).ok
+    page.goto("/live")
+    page.locator("#figure-traffic canvas").wait_for()
+    times = {text for text in page.evaluate("heard") if re.fullmatch(r"\d\d:\d\d", text)}
+    near = {time.strftime("%H:%M", time.gmtime(before + 60 * minutes)) for minutes in range(-6, 8)}
+    assert times and times <= near
+    context.close()
+    watched.check()

@@ -152,6 +152,12 @@
     };
   }
 
+  /* A time in UTC, as far as steps of so many seconds need it. */
+  function moment(at, step) {
+    const said = new Date(1000 * at).toISOString();
+    return step >= 86400 ? said.slice(0, 10) : !step ? `${said.slice(0, 10)} ${said.slice(11, 16)}` : said.slice(11, step < 60 ? 19 : 16);
+  }
+
   function options(figure, width) {
     const ink = inks();
     const bars = figure.series.filter((one) => one.kind === "bars");
@@ -166,7 +172,8 @@
       x.rotate = figure.names.join("").length * 7 + figure.names.length * 12 > width - 80 ? -40 : 0;
       if (x.rotate) x.size = 90;
     }
-    const named = (plot, at) => at == null ? "" : figure.names[figure.places.indexOf(at)] ?? (figure.x.time ? new Date(1000 * at).toISOString().slice(0, 16) : String(at));
+    if (figure.x.time) x.values = (plot, splits, at, space, step) => splits.map((one) => moment(one, step));
+    const named = (plot, at) => at == null ? "" : figure.names[figure.places.indexOf(at)] ?? (figure.x.time ? moment(at, 0) : String(at));
     const series = [{ label: figure.x.title, value: named }];
     const bands = [];
     const columns = [figure.places];
@@ -191,7 +198,7 @@
       : figure.x.time && figure.places.length === 1 ? (plot, at) => [at - 300, at + 300] : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
       : (plot, low, high) => [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
     return [{
-      width, height: 272, series, bands, axes: [x, axis("y", figure.y)],
+      width, height: 272, series, bands, tzDate: (at) => uPlot.tzDate(new Date(1000 * at), "Etc/UTC"), axes: [x, axis("y", figure.y)],
       scales: { x: scale(figure.x, padded), y: scale(figure.y, bars.length && !figure.y.log ? (plot, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] : null) },
       legend: { show: figure.series.length > 1 || figure.series.some((one) => one.low.length) }, cursor: { drag: { setScale: false } },
     }, columns];
