@@ -82,8 +82,10 @@ def test_times_of_a_plot_are_those_of_utc(chromium, site, watched):
     before = time.time()
     assert page.request.post("/v1/recommend", data={"user_id": "u", "n": 3}).ok
     page.goto("/live")
-    page.locator("#figure-traffic canvas").wait_for()
-    times = {text for text in page.evaluate("heard") if re.fullmatch(r"\d\d:\d\d", text)}
+    end, times = time.monotonic() + 20, set()
+    while not times and time.monotonic() < end:
+        page.wait_for_timeout(50)
+        times = {text for text in page.evaluate("heard") if re.fullmatch(r"\d\d:\d\d", text)}
     near = {time.strftime("%H:%M", time.gmtime(before + 60 * minutes)) for minutes in range(-6, 8)}
     assert times and times <= near
     context.close()
