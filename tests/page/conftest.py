@@ -112,22 +112,24 @@ def watch(page, url, watched):
 
 @pytest.fixture
 def open_page(chromium, site, watched):
-    """Opens pages: open_page("/", lang="zh", theme="dark", viewport=PHONE)."""
-    contexts = []
+    """Opens pages: open_page("/", lang="zh", theme="dark", viewport=PHONE). Those of a test that look alike share one
+    browser's cookies and what it keeps; fresh=True opens another."""
+    contexts = {}
 
-    def opened(path="/", *, lang="en", theme="light", viewport=DESKTOP, touch=False, url=None):
-        context = chromium.new_context(
-            base_url=url or site, locale={"en": "en-US", "zh": "zh-CN"}[lang], color_scheme=theme, viewport=viewport,
-            has_touch=touch, reduced_motion="reduce",
-        )  # fmt: skip
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = watch(context.new_page(), url or site, watched)
+    def opened(path="/", *, lang="en", theme="light", viewport=DESKTOP, touch=False, url=None, fresh=False):
+        look = (lang, theme, *viewport.values(), touch, url or site, len(contexts) if fresh else None)
+        if look not in contexts:
+            contexts[look] = chromium.new_context(
+                base_url=url or site, locale={"en": "en-US", "zh": "zh-CN"}[lang], color_scheme=theme,
+                viewport=viewport, has_touch=touch, reduced_motion="reduce",
+            )  # fmt: skip
+            contexts[look].set_default_timeout(10_000)
+        page = watch(contexts[look].new_page(), url or site, watched)
         page.goto(path)
         return page
 
     yield opened
-    for context in contexts:
+    for context in contexts.values():
         context.close()
     watched.check()
 

@@ -2,17 +2,20 @@
 
 A server on the bundled films gets some traffic; then every page of the navigation, and the addresses in MORE, are taken
 in English and Chinese, light and dark, on a desktop and on a phone. The home of the server stays in
-build/screenshots-home, so that only the first run fits the pipeline. `--only NAME` takes one page.
+build/screenshots-home, so that only the first run fits the pipeline. `--only NAME` takes one page; `--docs` takes those of
+README and docs alone, and writes them into docs/pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from pathlib import Path
 
 import httpx
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,22 +37,42 @@ MORE: dict[str, str] = {
     "settings-server": "/settings/server",
     "methods-one": "/methods/llmrank",
     "experiments-one": "/experiments/job-{bench}",
+    "ab-one": "/ab/home-page",
     "login": "/login?link=hx_0123456789ab.this-is-no-real-link",
 }
 """Pages below those of the navigation, by the name of their picture; {bench} is the newest bench that is done."""
+DOCS = {
+    "page-home": ("home-list", "en", "light", 1000), "page-home-zh": ("home-list", "zh", "dark", 1000),
+    "page-playground": ("playground-list", "en", "light", 1000), "page-ab": ("ab-one", "en", "light", 1000),
+    "page-experiment": ("experiments-one", "en", "light", 1250),
+}  # fmt: skip
+"""By the name of a picture of the docs: its page, language, theme, and the height of the window."""
+LOCALES = {"en": "en-US", "zh": "zh-CN"}
 PREPARED: dict[str, str] = {}
 """By the name of a picture: what to press before it is taken (a selector), after which the network must rest."""
 
 
 def traffic(url: str) -> None:
-    """Lists, clicks, a failing question, a job, and items that were put: what a server has after an hour."""
+    """Lists, clicks, a failing question, a job, an experiment, items that were put: what a server has after an hour."""
     with httpx.Client(base_url=url, timeout=60) as http:
+        http.post("/v1/experiments", json={
+            "name": "home-page", "arms": {"control": "default", "variant": "baseline"}, "tau": 0.1,
+            "kinds": ["click", "like"], "guardrails": {"hides": 0.1},
+        })  # fmt: skip
+        http.patch("/v1/experiments/home-page", json={"state": "running"})
         for i in range(40):
             answer = http.post("/v1/recommend", json={"user_id": f"u{i:04d}", "n": 8, "explain": i % 4 == 0}).json()
             for place, item in enumerate(answer.get("items", [])[: i % 3]):
                 http.post("/v1/events", json={
                     "event_id": f"shot-{i}-{place}", "user_id": f"u{i:04d}", "item_id": item["item_id"],
                     "type": "click" if place else "like", "request_id": answer["request_id"], "position": place,
+                })  # fmt: skip
+        for i in range(40, 340):  # enough users for an effect to be read
+            answer = http.post("/v1/recommend", json={"user_id": f"u{i:04d}", "n": 8}).json()
+            for place in range(0, 8, 3 + i % 4):
+                http.post("/v1/events", json={
+                    "event_id": f"more-{i}-{place}", "user_id": f"u{i:04d}", "type": "click",
+                    "item_id": answer["items"][place]["item_id"], "request_id": answer["request_id"], "position": place,
                 })  # fmt: skip
         http.put("/v1/items/new-film", json={"title": "A film nobody has seen", "attributes": {"year": 2026}})
         http.post("/v1/jobs", json={"kind": "bench", "args": {"pipeline": "baseline", "max_users": 50}})
@@ -65,6 +88,7 @@ def main() -> None:
     told.add_argument("--out", type=Path, default=ROOT / "build" / "screenshots")
     told.add_argument("--home", type=Path, default=ROOT / "build" / "screenshots-home")
     told.add_argument("--only", help="one page, or one of " + ", ".join(MORE))
+    told.add_argument("--docs", action="store_true", help="those of README and docs, into docs/pictures")
     told.add_argument("--classic", action="store_true", help="a pipeline without models, which is fitted at once")
     args = told.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -84,16 +108,42 @@ def main() -> None:
     with listening(backend) as url:
         if fresh:
             traffic(url)
-        pictures(url, args.out, args.only)
+        if args.docs:
+            pictures_of_docs(url, ROOT / "docs" / "pictures")
+        else:
+            pictures(url, args.out, args.only)
+
+
+def addresses(url: str) -> dict[str, str]:
+    """The address of every page by the name of its picture."""
+    jobs = httpx.get(f"{url}/v1/jobs", timeout=60).json()["jobs"]
+    bench = next((job["id"] for job in jobs if job["kind"] == "bench" and job["state"] == "done"), "none")
+    return {one.name: one.path for one in PAGES} | {name: path.format(bench=bench) for name, path in MORE.items()}
+
+
+def pictures_of_docs(url: str, out: Path) -> None:
+    """The first window of some pages, 1,024 wide, in few colours."""
+    wanted = addresses(url)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        for name, (which, lang, theme, height) in DOCS.items():
+            viewport = {"width": 1280, "height": height}
+            context = browser.new_context(base_url=url, locale=LOCALES[lang], color_scheme=theme, viewport=viewport)
+            page = context.new_page()
+            page.goto(wanted[which], timeout=180_000)
+            page.wait_for_load_state("networkidle", timeout=180_000)
+            shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            small = shot.resize((1024, height * 4 // 5), Image.Resampling.LANCZOS)
+            small.quantize(128).save(out / f"{name}.png", optimize=True)
+            context.close()
+        browser.close()
 
 
 def pictures(url: str, out: Path, only: str | None) -> None:
-    jobs = httpx.get(f"{url}/v1/jobs", timeout=60).json()["jobs"]
-    bench = next((job["id"] for job in jobs if job["kind"] == "bench" and job["state"] == "done"), "none")
-    wanted = {one.name: one.path for one in PAGES} | {name: path.format(bench=bench) for name, path in MORE.items()}
+    wanted = addresses(url)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        for lang, locale in (("en", "en-US"), ("zh", "zh-CN")):
+        for lang, locale in LOCALES.items():
             for theme in ("light", "dark"):
                 for size, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
                     context = browser.new_context(

@@ -163,7 +163,7 @@ def test_errors_are_pages_and_pieces(page_client):
 
 
 def test_an_english_message_on_a_chinese_page_says_that_it_is_english(page_client):
-    told = page_client.get("/methods/nothing", headers={"accept-language": "zh"}).text
+    told = page_client.get("/jobs/nothing", headers={"accept-language": "zh"}).text
     assert 'lang="zh' in told and '<p class="strong"><span lang="en">' in told
 
 

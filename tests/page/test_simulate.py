@@ -62,6 +62,18 @@ def test_a_wrong_form_is_told(page_client, form, said):
     assert answer.status_code == 422 and said in answer.text.split('role="alert"')[1][:300]
 
 
+def test_what_a_run_takes_is_told_before_it_starts(page_client):
+    form = {"pipeline": ["default"], "users": "5", "pages": "2", "model": ""}
+    text = page_client.get("/simulate").text
+    assert 'hx-post="/simulate/cost"' in text and "No model is asked" in text
+    assert "No model is asked" in page_client.post("/simulate/cost", data=form).text
+    told = page_client.post("/simulate/cost", data={**form, "model": "gguf:smollm2"}).text
+    assert "About 116 questions to gguf:smollm2, about 1 min 56 s" in told
+    away = page_client.post("/simulate/cost", data={**form, "model": "openai:m@http://x"}).text
+    assert "depends on its server" in away
+    assert "is no whole number" in page_client.post("/simulate/cost", data={**form, "users": "many"}).text
+
+
 def test_figures_of_nothing():
     assert figures_of({}, lambda key, **more: word("en", key, **more)) == []
 

@@ -7,9 +7,12 @@ import pytest
 from tests.serve.jobs.conftest import done
 
 from hexarec.classic import Popular, Random
+from hexarec.core import run
 from hexarec.data.worlds import world
 from hexarec.eval.simulation import MEASURES, Simulation, percentiles
+from hexarec.lm.fake import Overlap
 from hexarec.methods.agent4rec import Agent4Rec
+from hexarec.parts.labelmind import LabelMind
 from hexarec.serve.jobs import simulating
 from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.jobs.kinds import KINDS
@@ -66,6 +69,61 @@ def test_what_cannot_be_simulated_says_why(runner, tenant, args, said):
     assert runner.one()
     ended = tenant.shelf.job(job.id)
     assert ended.state == "failed" and said in ended.error
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Questions to the model that plays the users: one that answers by shared words."""
+    texts = []
+
+    class Heard(Overlap):
+        def label(self, prompts, labels):
+            texts.extend(prompts)
+            return super().label(prompts, labels)
+
+    monkeypatch.setattr(simulating, "open_lm", lambda spec: Heard())
+    return texts
+
+
+@pytest.mark.parametrize("users, pages, pipelines", [(5, 2, "default"), (9, 5, "default"), (4, 3, "default,popular")])
+def test_what_a_model_is_asked_was_told_before(runner, tenant, asked, users, pages, pipelines):
+    if "popular" in pipelines:
+        tenant.fit("popular", {"retrieve": [{"use": "popular"}]})
+    args = {"pipelines": pipelines, "users": users, "pages": pages, "model": "fake:overlap"}
+    done(runner, tenant, "simulate", **args)
+    told = simulating.cost_of(args).calls
+    assert told / 2 <= len(asked) <= told * 2, (len(asked), told)
+
+
+def test_a_model_that_says_no_to_all_is_calibrated(runner, tenant, asked, monkeypatch):
+    """By itself SmolLM2 finds that nothing suits anybody, and no list can be better than another."""
+    monkeypatch.setattr(LabelMind, "_yes", lambda self, texts, langs: np.linspace(-9.0, -8.0, len(texts)))
+    curves = done(runner, tenant, "simulate", pipelines="default", users=8, pages=2, model="fake:overlap").result[
+        "curves"
+    ]
+    assert any("you liked" in one["why"] and "0 suit" not in one["why"] for one in curves["default"]["said"])
+
+
+def test_few_users_are_few_steps_and_only_those_are_told(runner, tenant, asked, monkeypatch):
+    told, usual = [], simulating.track
+
+    def heard(items, label, total=None):
+        def tell(event):
+            if event["kind"] == "progress":
+                told.append((event["label"], event["done"], event["total"]))
+
+        with run(emit=tell):
+            yield from usual(items, label, total)
+
+    monkeypatch.setattr(simulating, "track", heard)
+    done(runner, tenant, "simulate", pipelines="default", users=3, pages=2, model="fake:overlap")
+    assert told == [("users", 0, 1), ("users", 1, 1), *(("visits", n, 3) for n in range(4))]
+
+
+def test_the_last_page_ends_every_visit_however_many_there_are(runner, tenant, data):
+    made = done(runner, tenant, "simulate", pipelines="default", users=12, pages=1).result["curves"]["default"]
+    assert None not in made["values"]["satisfaction"] and set(made["values"]["exit_page"]) == {1.0}
+    assert simulating._people(data, "", 8, 0).max_pages == 8
 
 
 def test_arguments_are_checked():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hexarec.core import Dataset, OptionError, UserModel, track
+from hexarec.core import Dataset, OptionError, UserModel, current, run, track
+from hexarec.core.run import Emit
 from hexarec.eval.opening import guarded
 from hexarec.eval.simulation import MEASURES, Simulation
 from hexarec.lm.open import open_lm
@@ -20,8 +23,47 @@ if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
 BATCHES = 12
+WATCHED = 4
+"""Most users of a batch whom a model plays: with an embedded one it takes half a minute, and then the curves grow."""
+CALIBRATED = 20
+"""Held-out likes, and as many items not met, that set the yes of a model: a small one says yes to all or to nothing."""
+PER_PAGE = 4
+PAGE, END = 5.5, 1.0
+"""Questions of a page beside one an item (how many to take up, their ratings, three on the mood), and of an end."""
+SECONDS = 1.0
+"""Of a question to an embedded model, of the time of one core; measured with SmolLM2."""
 SAID = 8
 """Interviews that are kept of each pipeline."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run will take, roughly. seconds: None where nobody knows how fast the model answers."""
+
+    calls: int
+    seconds: float | None
+
+
+def cost_of(args: Mapping[str, Any]) -> Cost:
+    """Of the arguments of a run played by a model; half of the visits are taken to end before the last page.
+
+    Raises OptionError for numbers that are none.
+    """
+    users, pages = int(args.get("users", 200)), int(args.get("pages", 5))
+    pipelines = len(_names(args))
+    visit = (1 + pages) / 2 * (PER_PAGE + PAGE) + END
+    calls = round(2 * CALIBRATED + pipelines * users * visit)
+    embedded = str(args.get("model", "")).startswith("gguf:")
+    return Cost(calls, SECONDS * calls if embedded else None)
+
+
+def batches_of(users: int, model: str) -> int:
+    """Parts of a run, after each of which its curves grow."""
+    return min(users, max(BATCHES, math.ceil(users / WATCHED)) if model else BATCHES)
+
+
+def _names(args: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(one.strip() for one in str(args.get("pipelines", "")).split(",") if one.strip()))
 
 
 def simulated(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
@@ -29,21 +71,22 @@ def simulated(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[st
 
     Raises OptionError for no pipeline, MissingError for an unknown one, DataError where users cannot be simulated.
     """
-    names = [one.strip() for one in str(args.get("pipelines", "")).split(",") if one.strip()]
+    names, model, pages = _names(args), str(args.get("model", "")), int(args.get("pages", 5))
     if not names:
         raise OptionError("no pipeline was chosen", hint="pipelines: names of pipelines in service, joined by commas")
     began = time.time()
     tenant.refresh()
-    systems = {name: tenant.recommender(name).current.pipeline for name in dict.fromkeys(names)}
+    systems = {name: tenant.recommender(name).current.pipeline for name in names}
     data = tenant.data()
     for _ in track([0], "users"):
-        people = _people(data, str(args.get("model", "")), int(args.get("seed", 0)))
+        people = _people(data, model, pages, int(args.get("seed", 0)))
+    users = min(int(args.get("users", 200)), data.n_users)
     work = Simulation(
-        data, people, int(args.get("users", 200)), BATCHES, int(args.get("pages", 5)), seed=int(args.get("seed", 0)),
+        data, people, users, batches_of(users, model), pages, PER_PAGE, seed=int(args.get("seed", 0)),
         tag=next(iter(tag_columns(data.catalog)), ""),
     )  # fmt: skip
     made = read_curves(scratch) or {name: _nothing() for name in systems}
-    for number in track(range(BATCHES), "visits"):
+    for number in track(range(work.batches), "visits"):
         for name, system in systems.items():
             if len(made[name]["visits"]) <= number:
                 _add(made[name], work, system, number, tenant)
@@ -58,14 +101,23 @@ def _erased(tenant: Tenant, since: float) -> set[str]:
     return {mark for mark, at in tenant.shelf.tombstones() if at >= since}
 
 
-def _people(data: Dataset, model: str, seed: int) -> UserModel:
+def _people(data: Dataset, model: str, pages: int, seed: int) -> UserModel:
+    """Fitted. At the last page everybody leaves and is asked; without that who stayed says nothing."""
     like = data.interactions.smallest_liked
-    common: dict[str, Any] = {"likes": 4.0 if like is None else like}
+    common: dict[str, Any] = {"likes": 4.0 if like is None else like, "max_pages": pages}
     if not model:
         return Agent4Rec(mind="rules", **common).fit(data, seed=seed)
     lm = guarded(open_lm(model))
     backend = "label" if "label" in lm.can else "json"
-    return Agent4Rec(lm, backend=backend, taste="counted", **common).fit(data, seed=seed)  # type: ignore[arg-type]
+    calibrated = CALIBRATED if backend == "label" else 0
+    made = Agent4Rec(lm, backend=backend, taste="counted", calibrated=calibrated, **common)  # type: ignore[arg-type]
+    with run(emit=_but_progress(current().emit)):
+        return made.fit(data, seed=seed)
+
+
+def _but_progress(emit: Emit) -> Emit:
+    """Hears all but the steps inside a step: progress counts those of the run."""
+    return lambda event: None if event.get("kind") == "progress" else emit(event)
 
 
 def _nothing() -> dict[str, Any]:
@@ -73,7 +125,8 @@ def _nothing() -> dict[str, Any]:
 
 
 def _add(curve: dict[str, Any], work: Simulation, system: Any, number: int, tenant: Tenant) -> None:
-    batch = work.visited(system, number)
+    with run(emit=_but_progress(current().emit)):
+        batch = work.visited(system, number)
     for name in MEASURES:
         curve["values"][name] += batch.values[name]
     curve["visits"].append(len(curve["values"][MEASURES[0]]))

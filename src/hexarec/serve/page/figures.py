@@ -73,11 +73,15 @@ class Figure:
 
     @property
     def heads(self) -> list[str]:
-        """The heads of the table."""
+        """The heads of the numbers as a file."""
+        return self.heads_said("low", "high")
+
+    def heads_said(self, low: str, high: str) -> list[str]:
+        """The heads of the table, with the words for the ends of an interval."""
         made = [self.x.title]
         for one in self.series:
             made.append(f"{one.name} ({self.y.unit})" if self.y.unit else one.name)
-            made += [f"{one.name} low", f"{one.name} high"] if one.low else []
+            made += [f"{one.name} {low}", f"{one.name} {high}"] if one.low else []
         return made
 
     @property

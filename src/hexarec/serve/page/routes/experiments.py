@@ -47,7 +47,7 @@ def listed(request: Request, caller: PageRead) -> Response:
 def chosen(request: Request, caller: PageRead, run: Chosen = []) -> Response:  # noqa: B006
     """Up to four runs side by side."""
     if not 2 <= len(dict.fromkeys(run)) <= MOST:
-        raise OptionError(f"{len(dict.fromkeys(run))} runs are chosen", hint=f"choose 2 to {MOST} that are done")
+        raise OptionError(f"runs chosen: {len(dict.fromkeys(run))}", hint=f"choose 2 to {MOST} that are done")
     runs = [_run(request, caller, id) for id in dict.fromkeys(run)]
     made = comparison_of(runs)
     if len(made.runs) < 2:

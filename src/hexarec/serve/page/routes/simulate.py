@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse
 from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.jobs import orders
+from hexarec.serve.jobs.simulating import cost_of
 from hexarec.serve.keys import Caller
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
@@ -53,6 +54,17 @@ def start(request: Request, caller: PageJobs, form: PageForm) -> Response:
         chosen = [str(one) for one in form.getlist("pipeline")]
         return _simulate_page(request, caller, status=422, wrong=error.message, given=given, chosen=chosen)
     return RedirectResponse(f"/simulate/{quote(job.id, safe='')}", 303)
+
+
+@router.post("/simulate/cost")
+def cost(request: Request, caller: PageJobs, form: PageForm) -> Response:
+    """What the run of the form will take, before anybody starts it."""
+    try:
+        args = wanted(form)
+    except OptionError as error:
+        return piece(request, "simulate/_cost.html", wrong=error.message, cost=None, model="")
+    model = args.get("model", "")
+    return piece(request, "simulate/_cost.html", wrong="", cost=cost_of(args) if model else None, model=model)
 
 
 @router.get("/simulate/{job_id}")

@@ -152,6 +152,12 @@
     };
   }
 
+  /* A time in UTC, as far as steps of so many seconds need it. */
+  function moment(at, step) {
+    const said = new Date(1000 * at).toISOString();
+    return step >= 86400 ? said.slice(0, 10) : !step ? `${said.slice(0, 10)} ${said.slice(11, 16)}` : said.slice(11, step < 60 ? 19 : 16);
+  }
+
   function options(figure, width) {
     const ink = inks();
     const bars = figure.series.filter((one) => one.kind === "bars");
@@ -166,12 +172,14 @@
       x.rotate = figure.names.join("").length * 7 + figure.names.length * 12 > width - 80 ? -40 : 0;
       if (x.rotate) x.size = 90;
     }
-    const series = [{ label: figure.x.title }];
+    if (figure.x.time) x.values = (plot, splits, at, space, step) => splits.map((one) => moment(one, step));
+    const named = (plot, at) => at == null ? "" : figure.names[figure.places.indexOf(at)] ?? (figure.x.time ? moment(at, 0) : String(at));
+    const series = [{ label: figure.x.title, value: named }];
     const bands = [];
     const columns = [figure.places];
     figure.series.forEach((one, i) => {
       const colour = ink.series[i % ink.series.length];
-      const made = { label: one.name, stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || (one.kind === "line" && figure.places.length < 40), size: one.kind === "points" ? 9 : 5, fill: colour } };
+      const made = { label: one.name, value: (plot, at) => at == null ? "" : String(+at.toPrecision(4)), stroke: colour, width: 2, spanGaps: one.kind === "line", points: { show: one.kind === "points" || (one.kind === "line" && figure.places.length < 40), size: one.kind === "points" ? 9 : 5, fill: colour } };
       if (one.kind !== "line") made.paths = marks(one, bars);
       if (one.kind === "bars") made.fill = faint(colour);
       series.push(made);
@@ -187,10 +195,10 @@
     const scale = (told, pad) => ({ time: told.time, distr: told.log ? 3 : 1, ...(pad ? { range: pad } : {}) });
     const scattered = figure.series.some((one) => one.kind === "points");
     const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6]
-      : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
+      : figure.x.time && figure.places.length === 1 ? (plot, at) => [at - 300, at + 300] : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
       : (plot, low, high) => [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
     return [{
-      width, height: 272, series, bands, axes: [x, axis("y", figure.y)],
+      width, height: 272, series, bands, tzDate: (at) => uPlot.tzDate(new Date(1000 * at), "Etc/UTC"), axes: [x, axis("y", figure.y)],
       scales: { x: scale(figure.x, padded), y: scale(figure.y, bars.length && !figure.y.log ? (plot, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] : null) },
       legend: { show: figure.series.length > 1 || figure.series.some((one) => one.low.length) }, cursor: { drag: { setScale: false } },
     }, columns];
@@ -224,5 +232,7 @@
     for (const one of within("[data-follow]")) follow(one);
     for (const one of within("[data-plot]")) if (!drawn.has(one)) { sizes.observe(one); draw(one); }
   }
+  const here = document.querySelector(".pages [aria-current]"), row = here?.closest(".pages");
+  if (row) row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;  // on a phone, where it scrolls
   if (!window.htmx) ready(document.body);
 })();
