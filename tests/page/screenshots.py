@@ -25,6 +25,7 @@ from hexarec.data import films  # noqa: E402
 from hexarec.lm.models import installed  # noqa: E402
 from hexarec.pipeline.config import default_config  # noqa: E402
 from hexarec.serve.page.routes import PAGES  # noqa: E402
+from hexarec.serve.page.routes import home as home_page  # noqa: E402
 from page.conftest import CHROMIUM, DESKTOP, FLAGS, PHONE  # noqa: E402
 from serve.conftest import CLASSIC, backend_over  # noqa: E402
 from serve.running import listening  # noqa: E402
@@ -47,6 +48,7 @@ DOCS = {
     "page-experiment": ("experiments-one", "en", "light", 1250),
 }  # fmt: skip
 """By the name of a picture of the docs: its page, language, theme, and the height of the window."""
+PATIENCE_MS = 120_000
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 PREPARED: dict[str, str] = {}
 """By the name of a picture: what to press before it is taken (a selector), after which the network must rest."""
@@ -99,8 +101,10 @@ def main() -> None:
         print(f"fitting a pipeline {'with' if whole else 'without'} models into {home}", flush=True)
         home.parent.mkdir(parents=True, exist_ok=True)
     backend = backend_over(
-        home, films.load() if fresh else None, default_config() if whole else CLASSIC, background=True
-    )
+        home, films.load() if fresh else None, default_config() if whole else CLASSIC, background=True,
+        longest_ms=PATIENCE_MS,
+    )  # fmt: skip
+    home_page.PATIENCE_MS = PATIENCE_MS  # a slow machine would show lists without the model's words
     tenant = backend.service.tenant("default")
     if fresh:
         tenant.fit("baseline", CLASSIC)
@@ -134,7 +138,7 @@ def pictures_of_docs(url: str, out: Path) -> None:
             page.wait_for_load_state("networkidle", timeout=180_000)
             shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             small = shot.resize((1024, height * 4 // 5), Image.Resampling.LANCZOS)
-            small.quantize(128).save(out / f"{name}.png", optimize=True)
+            small.quantize(256, dither=Image.Dither.NONE).save(out / f"{name}.png", optimize=True)
             context.close()
         browser.close()
 
