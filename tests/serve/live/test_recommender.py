@@ -178,7 +178,7 @@ def test_closing_in_a_hurry_leaves_nobody_waiting(served):
 
 
 def test_closing_passes_over_who_gave_up_waiting(served):
-    one = served(Slow(0.5, listens=False), merge=1)
+    one = served(Slow(1.5, listens=False), merge=1)
     futures = [one.submit(Ask(user=f"u{i}", k=3)) for i in range(4)]
     time.sleep(0.05)
     assert futures[1].cancel()
