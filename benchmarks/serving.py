@@ -328,6 +328,9 @@ def cache(home: Path, questions: int = 200, seconds: float = 0.05) -> dict[str, 
     return made
 
 
+TEN_MINUTES = 600.0
+
+
 def soak(home: Path, duration: float) -> dict[str, Any]:
     """Memory while 100 questions and 20 events a second come in, in megabytes over time."""
     prepared(home, CLASSIC)
@@ -364,7 +367,7 @@ def main() -> None:
     told.add_argument("--seconds", type=float, default=15.0, help="of each load")
     told.add_argument("--soak", type=float, default=0.0, help="seconds of the soak; 0 leaves it out")
     told.add_argument(
-        "--only", choices=("classic", "two processes", "over a model", "cache"), help="measure this alone"
+        "--only", choices=("classic", "two processes", "over a model", "cache", "soak"), help="measure this alone"
     )
     asked = told.parse_args()
     made = {}
@@ -376,10 +379,10 @@ def main() -> None:
             "over a model": lambda: over_a_model(folder / "model", asked.seconds),
             "cache": lambda: cache(folder / "cache"),
         }
+        if asked.soak or asked.only == "soak":
+            parts["soak"] = lambda: soak(folder / "soak", asked.soak or TEN_MINUTES)
         if asked.only:
             parts = {asked.only: parts[asked.only]}
-        elif asked.soak:
-            parts["soak"] = lambda: soak(folder / "soak", asked.soak)
         for part, measured in parts.items():
             made[part] = measured()
             print(json.dumps({part: made[part]}, indent=1), flush=True)
