@@ -16,7 +16,7 @@ from hexarec.serve.jobs.files import folder_of, swept
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.refits import queue_refits
 from hexarec.serve.jobs.work import BEAT, Work
-from hexarec.serve.settings import ANSWER_SECONDS, OF_PAGE, TALK_SECONDS
+from hexarec.serve.settings import ANSWER_SECONDS, TALK_SECONDS
 from hexarec.serve.store.rows import JobRow
 
 if TYPE_CHECKING:
@@ -132,5 +132,5 @@ class Runner:
 def _swept(tenant: Tenant) -> None:
     now = time.time()
     swept(tenant, now)
-    tenant.shelf.sweep_dialogues(OF_PAGE, now - TALK_SECONDS)
+    tenant.shelf.sweep_dialogues(now - TALK_SECONDS)
     tenant.shelf.sweep_answers(now - ANSWER_SECONDS)

@@ -118,10 +118,10 @@ class Shown(Access):
 
         return self._write(forget)
 
-    def sweep_dialogues(self, beginning: str, before: float) -> int:
-        """Delete dialogues without a user whose id begins so and which rest since then; how many."""
-        old = dialogues.c.id.startswith(beginning, autoescape=True) & (dialogues.c.time < before)
-        gone = delete(dialogues).where(dialogues.c.tenant == self.tenant, dialogues.c.user.is_(None), old)
+    def sweep_dialogues(self, before: float) -> int:
+        """Delete dialogues without a user that rest since this moment; how many."""
+        old = dialogues.c.user.is_(None) & (dialogues.c.time < before)
+        gone = delete(dialogues).where(dialogues.c.tenant == self.tenant, old)
         return self._write(lambda connection: int(connection.execute(gone).rowcount))
 
     def _check_dialogues(self, connection: Connection, after: Mapping[str, Mapping[str, Any] | None]) -> None:
