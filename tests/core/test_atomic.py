@@ -11,7 +11,8 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path):
     place = write_text(tmp_path / "new" / "one.txt", "电影")
     with atomic_file(place) as part:
         part.write_text("half")
-        assert part.suffix == ".txt" and place.read_text("utf-8") == "电影"
+        assert part.name == "one.txt" and place.read_text("utf-8") == "电影"
+        assert list(place.parent.glob("*.txt")) == [place]
     assert place.read_text() == "half" and [one.name for one in place.parent.iterdir()] == ["one.txt"]
 
 

@@ -60,6 +60,24 @@ def test_a_number_in_brackets_is_a_handle_and_no_list():
     assert paired("Alien - [3] Fargo", KNOWN, options, 1)[0] == [Pair(1, 1)]
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        'Your taste: ["science fiction", "crime"].\n',
+        'From the watched films ["Alien (1979)", "Big (1988)"] I recommend:\n',
+        "I chose among [1, 2, 3, 4].\n",
+    ],
+)
+def test_a_list_in_a_sentence_is_not_the_answer(before):
+    options = Titles(("Heat (1995)", "Alien 3 (1992)", "Fargo (1996)", "Big Fish (2003)"), ("1", "2", "3", "4"))
+    pairs, _ = paired(f"{before}1. Alien - Fargo\n2. Big - Big Fish", KNOWN, options, 10)
+    assert pairs == [Pair(1, 2), Pair(2, 3)]
+
+
+def test_of_several_lists_in_json_the_one_that_names_candidates_counts():
+    assert read('{"taste": ["crime", "space"], "next": ["Alien - Fargo", "Big - Heat"]}')[0] == [(1, 2), (2, 0)]
+
+
 def test_a_title_of_the_left_half_is_no_answer():
     # the released scoring takes a title anywhere in the text, so that naming what was watched counts as a hit
     options = Titles(("Alien (1979)", "Heat (1995)"), ("A", "B"))

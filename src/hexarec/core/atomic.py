@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -10,23 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PARTS = ".part-*"
+"""Folders of files that are being written, or were when a process died."""
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """A new name beside `path` to write to; it takes the place of `path` when the block ends.
+    """A path to write to; what is there takes the place of `path` when the block ends.
 
-    It keeps the end of the name, which some writers look at. After an error nothing has changed. Folders that are
-    missing are made.
+    It has the name of `path`, whose ending some writers look at, in a hidden folder beside it, where no pattern of
+    endings finds half a file. After an error nothing has changed. Folders that are missing are made.
     """
     place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{secrets.token_hex(4)}-{place.name}")
+    aside = place.parent / PARTS.replace("*", secrets.token_hex(4))
+    aside.mkdir(parents=True)
     try:
-        yield part
-        os.replace(part, place)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        yield aside / place.name
+        os.replace(aside / place.name, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -40,7 +43,8 @@ def write_text(path: str | Path, text: str) -> Path:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """An empty folder beside `path` to fill; it takes the place of `path` when the block ends.
 
-    A reader sees the old folder or the new one. After an error nothing has changed.
+    A reader sees the old folder or the new one whole, or for a moment between them none. After an error nothing has
+    changed.
     """
     place = Path(path)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def replace_directory(part: Path, place: Path) -> None:
-    """Put the finished directory `part` in the place of `place`; a reader sees the old one or the new one."""
+    """Put the finished directory `part` in the place of `place`, which for a moment is not there."""
     os.chmod(part, 0o755)
     try:
         part.rename(place)
@@ -70,4 +74,5 @@ def replace_directory(part: Path, place: Path) -> None:
         if not place.exists():
             old.rename(place)
         raise
-    shutil.rmtree(old, ignore_errors=True)  # the new one is in place; a leftover is no failure
+    with contextlib.suppress(OSError):  # the new one is in place; a leftover is no failure
+        old.unlink() if old.is_symlink() else shutil.rmtree(old)

@@ -199,26 +199,24 @@ def _grouped(keys: Any) -> dict[str, list[int]]:
     return out
 
 
-def listed(answer: str) -> list[str]:
-    """The values of the JSON list in an answer, alone or the first list of an object; [] where there is none."""
+def json_lists(answer: str) -> list[list[str]]:
+    """The lists of words or numbers in the JSON of an answer: it alone, or those of an object in its order."""
     for match in (re.search(r"\[.*\]", answer, re.DOTALL), re.search(r"\{.*\}", answer, re.DOTALL)):
-        if match is None:
-            continue
         try:
-            value = json.loads(match[0])
+            value = json.loads(match[0]) if match else None
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict):
-            value = next((v for v in value.values() if isinstance(v, list)), [])
-        if isinstance(value, list) and value and all(isinstance(v, str | int) for v in value):
-            return [str(v) for v in value]
+        found = value.values() if isinstance(value, dict) else [value]
+        lists = [one for one in found if isinstance(one, list) and one and all(isinstance(v, str | int) for v in one)]
+        if lists:
+            return [[str(v) for v in one] for one in lists]
     return []
 
 
 def pieces(answer: str) -> list[str]:
     """An answer cut into the pieces that may name one item each: JSON list values, else lines, else a comma list."""
-    if values := listed(answer):
-        return values
+    if lists := json_lists(answer):
+        return lists[0]
     lines = [line for line in answer.splitlines() if line.strip()]
     if len(lines) == 1 and re.search(r"[,;>，、；]", lines[0]):
         return [piece for piece in re.split(r"\s*[;>，、；]\s*|,\s+", lines[0]) if piece.strip()]

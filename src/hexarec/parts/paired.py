@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hexarec.parts.ground import ParseReport, Titles, listed
+from hexarec.parts.ground import ParseReport, Titles, json_lists
 
 _ENTRY = re.compile(r"\[\s*\d{1,4}\.\s*([^\[\]]+(?:\[\w{1,4}\])?[^\[\]]*)\]")
 _DASH = re.compile(r"\s+[-–—]+\s+|\s*(?:->|→|＝>|=>)\s*")
@@ -27,10 +27,20 @@ def paired(answer: str, known: Titles, options: Titles, requested: int) -> tuple
     An entry is cut at each of its dashes in turn, since titles hold dashes too; the cut with a candidate on its right
     and a known item on its left wins, then one with a candidate alone. A handle outranks a title.
     """
+    lines = [line for line in answer.splitlines() if line.strip()]
+    read = _grounded(lines, known, options, requested)
+    # one line may hold the whole list, in brackets or as JSON; several that name something are the list
+    for entries in (_ENTRY.findall(answer), *json_lists(answer)) if read[1].matched <= 1 else ():
+        other = _grounded(entries, known, options, requested)
+        read = other if other[1].matched > read[1].matched else read
+    return read
+
+
+def _grounded(entries: Sequence[str], known: Titles, options: Titles, requested: int) -> tuple[list[Pair], ParseReport]:
     made: list[Pair] = []
     methods: dict[str, int] = {}
     outside = duplicates = 0
-    for entry in _entries(answer):
+    for entry in entries:
         found = _read(entry, known, options, {pair.right for pair in made})
         if found is None:
             outside += bool(_DASH.search(entry))
@@ -46,14 +56,6 @@ def paired(answer: str, known: Titles, options: Titles, requested: int) -> tuple
         requested, len(kept), methods, outside, duplicates, max(requested - len(made), 0), invalid_format=int(not made)
     )
     return kept, report
-
-
-def _entries(answer: str) -> list[str]:
-    """Values of a JSON list or entries in brackets where there are several, else lines."""
-    for found in (listed(answer), _ENTRY.findall(answer)):  # one alone may be a handle in a line: Alien - [3] Heat
-        if len(found) > 1:
-            return found
-    return [line for line in answer.splitlines() if line.strip()]
 
 
 def _read(entry: str, known: Titles, options: Titles, used: set[int]) -> tuple[Pair, str] | None:

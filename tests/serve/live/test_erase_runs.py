@@ -1,10 +1,14 @@
 """Runs beside the store, and talks that nobody can reach: both are gone when they must be."""
 
+import pytest
+
 from hexarec.classic import ItemKNN
+from hexarec.core.atomic import PARTS
 from hexarec.data.worlds import world
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.tasks import Ranking
 from hexarec.serve.erase import erased
+from hexarec.serve.jobs.files import folder_of
 from hexarec.serve.settings import OF_PAGE
 from serve.conftest import backend_over
 
@@ -29,3 +33,16 @@ def test_talks_without_a_user_end_when_they_have_rested_long(tmp_path):
     assert shelf.sweep_dialogues(1e12) == 2
     kept = [shelf.dialogue(one) is not None for one in (f"{OF_PAGE}one", f"{OF_PAGE}two", "other")]
     assert kept == [False, True, False]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_half_a_result_neither_stops_an_erasure_nor_outlives_its_job(tmp_path, runs):
+    tenant = backend_over(tmp_path / "home", world("checkerboard").data).service.tenant()
+    tenant.shelf.add_job("recommend", {}, "one")
+    if runs:
+        tenant.shelf.claim_job("a worker")
+    half = folder_of(tenant, "one") / PARTS.replace("*", "1a2b") / "lists.parquet"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"PAR1 half")
+    erased(tenant, tenant.shelf.users("", 1)[0].id)
+    assert half.is_file() == runs

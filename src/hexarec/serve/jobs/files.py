@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import StateError
-from hexarec.core.atomic import atomic_file
+from hexarec.core.atomic import PARTS, atomic_file
 from hexarec.eval.diff import without_lists_of
 from hexarec.serve import uploads
 from hexarec.serve.live.publish import removed
@@ -71,12 +72,22 @@ def without_erased(tenant: Tenant) -> int:
             elif part.is_dir():
                 removed(part)  # the job, if it still runs, fails and says that its data are gone
                 changed += 1
+        changed += _without_parts(tenant, scratch)
         for result in scratch.glob("*.parquet"):
             changed += _without_erased(tenant, result)
         if (scratch / REJECTS).is_file():
             (scratch / REJECTS).unlink(missing_ok=True)
             changed += 1
     return changed
+
+
+def _without_parts(tenant: Tenant, scratch: Path) -> int:
+    """Delete what a worker that died has half written; how many. A job that runs may be writing its own."""
+    row = tenant.shelf.job(scratch.name)
+    parts = [] if row is not None and row.state == "running" else list(scratch.glob(PARTS))
+    for part in parts:
+        removed(part)
+    return len(parts)
 
 
 def _without_erased(tenant: Tenant, result: Path) -> bool:
@@ -89,8 +100,9 @@ def _without_erased(tenant: Tenant, result: Path) -> bool:
         gone = _erased_in(tenant, result.parent.name, table)
         if not gone:
             return changed
-        with atomic_file(result) as part:
-            table.filter(~pl.col("user_id").is_in(gone)).write_parquet(part)
+        with contextlib.suppress(FileNotFoundError):  # another erasure took the part for what a dead worker left
+            with atomic_file(result) as part:
+                table.filter(~pl.col("user_id").is_in(gone)).write_parquet(part)
         changed = True
 
 
