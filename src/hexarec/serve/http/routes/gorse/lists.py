@@ -27,8 +27,8 @@ from hexarec.serve.request import answer_id_of, backend_of, tenant_of
 
 Most = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=200)]
-Category = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] | None
-"""Of the address, or the last part of the path."""
+Category = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+"""Of the address, or the last part of the path; "" is any."""
 FIELD = "categories"
 """The attribute of an item's categories."""
 Reader = Annotated[UserId | None, Query(alias="user-id")]
@@ -37,7 +37,7 @@ Reader = Annotated[UserId | None, Query(alias="user-id")]
 @router.get("/recommend/{user_id}", openapi_extra=needs("recommend"))
 async def recommend(
     request: Request, caller: MayRecommend, user_id: UserInPath, n: Most = 10, offset: Offset = 0,
-    category: Category = None,
+    category: Category = "",
 ) -> list[str]:  # fmt: skip
     """Ids of the items for a user, best first."""
     made = await _asked(request, caller, Ask(user=user_id, k=n + offset, where=_in(category)))
@@ -48,7 +48,7 @@ async def recommend(
 @router.get("/item/{item_id}/neighbors/{category}", openapi_extra=needs("recommend"))
 async def neighbors(
     request: Request, caller: MayRecommend, item_id: ItemInPath, n: Most = 10, offset: Offset = 0,
-    category: Category = None,
+    category: Category = "",
 ) -> list[Scored]:  # fmt: skip
     """Items for somebody of whom nothing is known but that they liked this one."""
     on_sale(tenant_of(request, caller).catalog, item_id)
@@ -59,7 +59,7 @@ async def neighbors(
 @router.get("/popular", openapi_extra=needs("recommend"))
 @router.get("/popular/{category}", openapi_extra=needs("recommend"))
 def popular(
-    request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = None,
+    request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = "",
     reader: Reader = None,
 ) -> list[Scored]:  # fmt: skip
     """Items with the most events, and how many; without those that a user has met."""
@@ -69,14 +69,14 @@ def popular(
 @router.get("/latest", openapi_extra=needs("recommend"))
 @router.get("/latest/{category}", openapi_extra=needs("recommend"))
 def latest(
-    request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = None,
+    request: Request, caller: MayRecommend, n: Most = 10, offset: Offset = 0, category: Category = "",
     reader: Reader = None,
 ) -> list[Scored]:  # fmt: skip
     """Items with the newest times, and these in unix seconds; without those that a user has met."""
     return _listed(tenant_of(request, caller), _times, n, offset, category, reader)
 
 
-def _in(category: str | None) -> Filter | None:
+def _in(category: str) -> Filter | None:
     return None if not category else Filter.parse({"field": FIELD, "op": "has", "value": category})
 
 
@@ -107,7 +107,7 @@ def _times(tenant: Tenant, catalog: Catalog) -> NDArray[np.float64]:
 
 
 def _listed(
-    tenant: Tenant, worth: Worth, n: int, offset: int, category: str | None, reader: str | None
+    tenant: Tenant, worth: Worth, n: int, offset: int, category: str, reader: str | None
 ) -> list[Scored]:  # fmt: skip
     """The items that may be recommended by what they are worth, largest first, without those worth -inf."""
     catalog, ask = tenant.catalog, Ask(user=reader, where=_in(category))
