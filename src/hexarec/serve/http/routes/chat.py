@@ -53,6 +53,7 @@ class _Talk:
         self._request_id, self._id = request_id_of(request), answer_id_of(request)
         named = body.model in self._tenant.served or body.model not in ("", "default")
         self._served = self._tenant.recommender(body.model if named else None)
+        self._talk = Talk(self._backend, self._tenant, caller, self._served, self._id)
         self._made: Talked | None = None
         self._dialogue = self._read()
 
@@ -72,15 +73,17 @@ class _Talk:
 
     async def reply(self, hear: Callable[[str], object]) -> Reply:
         """The reply within its deadline, kept where a dialogue was named."""
-        talk = Talk(self._backend, self._tenant, self._caller, self._served, self._id)
-        self._made = await talk.reply(self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms)
+        self._made = await self._talk.reply(
+            self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms
+        )
         made = self._made.reply
         if self._body.dialogue_id is not None:
             kept = {"user": self._body.user, "state": dict(made.state), "turns": [
                 *({"role": one.role, "text": one.text} for one in self._dialogue.turns),
                 {"role": "assistant", "text": made.words.text, "items": list(made.items)},
             ]}  # fmt: skip
-            await asyncio.to_thread(self._tenant.shelf.put_dialogue, self._body.dialogue_id, self._body.user, kept)
+            put, body = self._tenant.shelf.put_dialogue, self._body
+            await asyncio.to_thread(put, body.dialogue_id, body.user, kept, since=self._talk.at)
         return made
 
     # ----------------------------------------------------------------- shapes
