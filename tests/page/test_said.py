@@ -9,7 +9,7 @@ import pytest
 import hexarec
 from hexarec.data.health import check
 from hexarec.data.worlds import world
-from hexarec.serve.page.said import COUNTS, PREFIX, heard, said
+from hexarec.serve.page.said import COUNTS, PREFIX, heard, phase, said
 from hexarec.serve.page.words import word, words_of
 
 SOURCE = Path(hexarec.__file__).parent
@@ -129,3 +129,10 @@ def test_what_an_estimate_takes_for_granted_can_be_said():
     made.remove(("estimate.py", "§ §."))  # of a model and its speed
     made += [*assigned(place, "how"), *((file, f"§ {text}.") for file, text in assigned(place, "speed"))]
     assert len(made) > 9 and unsaid(made) == []
+
+
+def test_phases_are_words_of_phases_alone():
+    assert phase("zh", "import") == "导入" and phase("en", "import") == "import"
+    assert phase("zh", "items") == "items" and phase("zh", "") == ""  # a finding is called so
+    assert said("zh", "import") is None
+    assert said("zh", "no method import") == "没有方法 import"

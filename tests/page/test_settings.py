@@ -98,6 +98,17 @@ def test_the_audit_log_by_pages(fresh):
     assert "fits" in client.get("/settings/audit/check").text
 
 
+def test_names_in_the_log_are_not_translated(fresh):
+    client, backend = fresh
+    shelf = backend.service.store.of("default")
+    for what, target in (("create experiment", "import"), ("delete item", "users"), ("change item", "one user"),
+                         ("put items", "7 items"), ("erase user", "one user")):  # fmt: skip
+        shelf.audit("local", what, target)
+    text = client.get("/settings/audit", headers={"accept-language": "zh"}).text
+    shown = [re.findall(r"<td>([^<]*)</td>", row)[-1] for row in text.split("<tr>")[2:]]
+    assert shown == ["一位用户", "7 个物品", "one user", "users", "import"]
+
+
 def test_a_broken_log_is_told(fresh, monkeypatch):
     client, backend = fresh
     shelf = backend.service.tenant("default").shelf

@@ -72,6 +72,17 @@ def test_what_a_run_takes_is_told_before_it_starts(page_client):
     away = page_client.post("/simulate/cost", data={**form, "model": "openai:m@http://x"}).text
     assert "depends on its server" in away
     assert "is no whole number" in page_client.post("/simulate/cost", data={**form, "users": "many"}).text
+    for wrong in ({"users": "0"}, {"pages": "99"}, {"model": "smollm2"}):
+        told = page_client.post("/simulate/cost", data={**form, "model": "gguf:smollm2", **wrong}).text
+        assert 'class="wrong"' in told
+
+
+def test_only_users_that_are_there_are_told(page_client, backend):
+    n_users = backend.service.tenant("default").data().n_users
+    form = {"pipeline": ["default"], "pages": "2", "model": "gguf:smollm2"}
+    all_of_them = page_client.post("/simulate/cost", data={**form, "users": str(n_users)}).text
+    assert "questions to gguf:smollm2" in all_of_them
+    assert page_client.post("/simulate/cost", data={**form, "users": "10000"}).text == all_of_them
 
 
 def test_figures_of_nothing():

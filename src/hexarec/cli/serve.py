@@ -92,11 +92,17 @@ def _import(served: Tenant, config: Path, data: str | None) -> dict[str, int]:
 
 
 def _name_values(served: Tenant) -> None:
-    """Words of genres in Chinese for the bundled films of a home that was made before values had any."""
+    """Words of genres in Chinese for the bundled films of a home that was made before values had any.
+
+    Other data may be called films: only where every stored item is one of ours do ours hold.
+    """
     from hexarec.data import films
 
-    if served.settings.get("name") == films.NAME:
-        served.name_values(films.catalog())
+    if served.settings.get("name") != films.NAME or not served.settings.get("simulated"):
+        return
+    bundled = films.catalog()
+    if all(one in bundled.items for one in served.catalog.items.ids.tolist()):
+        served.name_values(bundled)
 
 
 def _config(config: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tests.serve.running import free_port
 
 from hexarec.cli.serve import _prepare
 from hexarec.cli.serving import opened, page_of
+from hexarec.core import Catalog
 from hexarec.data import films
 from hexarec.serve.client import Client
 from hexarec.serve.ports import BALANCED
@@ -161,6 +162,20 @@ def test_an_old_home_of_the_bundled_films_gets_its_words_at_the_start(folder):
     _prepare(settings, folder / "none.toml", None, "other")
     with opened(settings) as service:
         assert service.tenant("other").catalog.text == {}
+
+
+@pytest.mark.parametrize("change", [{"simulated": False}, {"own ids": True}])
+def test_data_of_others_that_are_called_films_keep_their_words(folder, change):
+    settings = Settings(home=folder / "home", background=False)
+    ours = films.load(users=60)
+    items = [replace(one, id=f"own {one.id}") for one in ours.catalog] if "own ids" in change else list(ours.catalog)
+    theirs = replace(ours, catalog=Catalog.of(items), simulated=change.get("simulated", True))
+    with opened(settings, made=True) as service:
+        service.tenant().import_data(theirs)
+        service.tenant().fit("default", {"retrieve": [{"use": "popular"}]})
+    _prepare(settings, folder / "none.toml", None, "default")
+    with opened(settings) as service:
+        assert not service.tenant().worded and ("genres", "zh") not in service.tenant().catalog.text
 
 
 def test_where_a_browser_finds_the_page():

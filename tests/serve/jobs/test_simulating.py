@@ -7,10 +7,10 @@ import pytest
 from tests.serve.jobs.conftest import done
 
 from hexarec.classic import Popular, Random
-from hexarec.core import run
+from hexarec.core import OptionError, run
 from hexarec.data.worlds import world
 from hexarec.eval.simulation import MEASURES, Simulation, percentiles
-from hexarec.lm.fake import Overlap
+from hexarec.lm.fake import Overlap, Scripted
 from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.parts.labelmind import LabelMind
 from hexarec.serve.jobs import simulating
@@ -91,8 +91,43 @@ def test_what_a_model_is_asked_was_told_before(runner, tenant, asked, users, pag
         tenant.fit("popular", {"retrieve": [{"use": "popular"}]})
     args = {"pipelines": pipelines, "users": users, "pages": pages, "model": "fake:overlap"}
     done(runner, tenant, "simulate", **args)
-    told = simulating.cost_of(args).calls
+    told = simulating.cost_of(args, tenant.data().n_users, labels=True).calls
     assert told / 2 <= len(asked) <= told * 2, (len(asked), told)
+
+
+def test_a_model_without_labels_was_told_to_be_asked_less(runner, tenant, monkeypatch):
+    """Two answers a page and an interview, and no calibration."""
+    pages = []
+    judged = {"handle": "A", "suits": True, "take": False, "rating": 3}
+    page = {"items": [judged], "content": True, "leave": False, "why": "nothing new", "score": 5}
+
+    class Writes(Scripted):
+        can = Scripted(str).can - {"label"}
+
+    def answer(prompt):
+        pages.append(prompt)
+        return json.dumps(page)
+
+    monkeypatch.setattr(simulating, "open_lm", lambda spec: Writes(answer))
+    args = {"pipelines": "default", "users": 6, "pages": 3, "model": "openai:m"}
+    done(runner, tenant, "simulate", **args)
+    told = simulating.cost_of(args, tenant.data().n_users, simulating.labels_of("openai:m")).calls
+    assert told / 2 <= len(pages) <= told * 2, (len(pages), told)
+    assert told == 6 * (2 * 2 + 1)
+
+
+def test_no_more_users_are_told_than_the_data_have(data):
+    args = {"pipelines": "default", "users": 10_000, "pages": 5, "model": "gguf:smollm2"}
+    told = simulating.cost_of(args, data.n_users, labels=True)
+    assert told == simulating.cost_of({**args, "users": data.n_users}, data.n_users, labels=True)
+    assert told.calls < 10_000 and told.seconds == told.calls * simulating.SECONDS
+
+
+def test_labels_by_name():
+    assert simulating.labels_of("gguf:smollm2") and simulating.labels_of("fake:overlap")
+    assert not simulating.labels_of("openai:http://nobody:1/v1#m")
+    with pytest.raises(OptionError, match="no model called"):
+        simulating.labels_of("smollm2")
 
 
 def test_a_model_that_says_no_to_all_is_calibrated(runner, tenant, asked, monkeypatch):
@@ -127,8 +162,6 @@ def test_the_last_page_ends_every_visit_however_many_there_are(runner, tenant, d
 
 
 def test_arguments_are_checked():
-    from hexarec.core import OptionError
-
     for wrong in ({"users": 0}, {"users": "x"}, {"pages": 21}, {"seed": -1}, {"pipelines": ["a"]}, {"people": 1}):
         with pytest.raises(OptionError):
             KINDS["simulate"].check(wrong)

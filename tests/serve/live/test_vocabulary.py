@@ -7,6 +7,7 @@ import numpy as np
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Users, strings
 from hexarec.parts.said import Lexicon
 from hexarec.serve.live.vocabulary import vocabulary_of, with_vocabulary
+from hexarec.serve.page.values.data import health_of
 from hexarec.serve.store.rows import ItemRow
 from serve.conftest import backend_over
 
@@ -58,3 +59,26 @@ def test_words_that_come_later_reach_who_serves_already(tmp_path):
     backend_over(tmp_path / "home").service.tenant("default").import_data(data())
     assert serving.refresh() and serving.catalog.text["genres", "zh"].tolist() == ["恐怖、科幻", "爱情", None]
     assert not serving.refresh()
+
+
+def test_words_that_are_taken_away_leave_who_serves_already(tmp_path):
+    serving = backend_over(tmp_path / "home").service.tenant("default")
+    both = catalog().with_text("genres", "de", strings(["Horror, SF", "Romanze", None]), {"maker": "test"})
+    serving.import_data(replace(data(), catalog=both))
+    assert set(serving.catalog.text) == {("genres", "zh"), ("genres", "de")}
+    elsewhere = backend_over(tmp_path / "home").service.tenant("default")
+    elsewhere.name_values(catalog())
+    assert serving.refresh() and set(serving.catalog.text) == {("genres", "zh")}
+    serving.shelf.put_items([ItemRow("it", "It", "", {"genres": ["horror"]})])
+    elsewhere.name_values(Catalog.of(ITEMS))
+    assert serving.refresh() and serving.catalog.text == {} and len(serving.catalog) == 4
+
+
+def test_words_alone_are_a_change_of_the_data(tmp_path):
+    """The report of health is of the catalog as it is."""
+    serving = backend_over(tmp_path / "home").service.tenant("default")
+    serving.import_data(replace(data(), catalog=Catalog.of(ITEMS)))
+    known, before = health_of(serving), serving.state
+    assert health_of(serving) is known
+    backend_over(tmp_path / "home").service.tenant("default").name_values(catalog())
+    assert health_of(serving) is not known and serving.state != before

@@ -14,7 +14,8 @@ from hexarec.core import Dataset, OptionError, UserModel, current, run, track
 from hexarec.core.run import Emit
 from hexarec.eval.opening import guarded
 from hexarec.eval.simulation import MEASURES, Simulation
-from hexarec.lm.open import open_lm
+from hexarec.lm.kinds import KINDS
+from hexarec.lm.open import check_lm, open_lm
 from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.serve.exposure import tag_columns
 from hexarec.serve.jobs.interviews import CURVES, marked, without, write_curves
@@ -22,6 +23,7 @@ from hexarec.serve.jobs.interviews import CURVES, marked, without, write_curves
 if TYPE_CHECKING:
     from hexarec.serve.live.tenant import Tenant
 
+USERS = 200
 BATCHES = 12
 WATCHED = 4
 """Most users of a batch whom a model plays: with an embedded one it takes half a minute, and then the curves grow."""
@@ -30,6 +32,8 @@ CALIBRATED = 20
 PER_PAGE = 4
 PAGE, END = 5.5, 1.0
 """Questions of a page beside one an item (how many to take up, their ratings, three on the mood), and of an end."""
+WRITTEN = 2
+"""Questions of a page to a model that answers in JSON."""
 SECONDS = 1.0
 """Of a question to an embedded model, of the time of one core; measured with SmolLM2."""
 SAID = 8
@@ -44,17 +48,34 @@ class Cost:
     seconds: float | None
 
 
-def cost_of(args: Mapping[str, Any]) -> Cost:
-    """Of the arguments of a run played by a model; half of the visits are taken to end before the last page.
+def cost_of(args: Mapping[str, Any], n_users: int, labels: bool) -> Cost:
+    """Of a run played by a model; half of the visits are taken to end before the last page.
 
-    Raises OptionError for numbers that are none.
+    args: as the kind of job takes them. n_users: of the data; more are not asked. labels: whether the model gives them.
     """
-    users, pages = int(args.get("users", 200)), int(args.get("pages", 5))
-    pipelines = len(_names(args))
-    visit = (1 + pages) / 2 * (PER_PAGE + PAGE) + END
-    calls = round(2 * CALIBRATED + pipelines * users * visit)
+    users, pages = min(int(args.get("users", USERS)), n_users), int(args.get("pages", 5))
+    backend, calibrated = _asked(labels)
+    page = PER_PAGE + PAGE if backend == "label" else WRITTEN
+    visits = len(_names(args)) * users
+    calls = round(2 * calibrated + visits * ((1 + pages) / 2 * page + END))
     embedded = str(args.get("model", "")).startswith("gguf:")
     return Cost(calls, SECONDS * calls if embedded else None)
+
+
+def labels_of(model: str) -> bool:
+    """Whether a model gives labels, by its name alone; of a server, whether a probe found it.
+
+    Raises OptionError for a name that opens no model.
+    """
+    from hexarec.lm.probe import remembered
+
+    check_lm(model)
+    return "label" in (remembered(model) or KINDS[model.partition(":")[0]].can)
+
+
+def _asked(labels: bool) -> tuple[str, int]:
+    """The form in which a model is asked, and how many held-out likes calibrate it."""
+    return ("label", CALIBRATED) if labels else ("json", 0)
 
 
 def batches_of(users: int, model: str) -> int:
@@ -80,7 +101,7 @@ def simulated(tenant: Tenant, args: Mapping[str, Any], scratch: Path) -> dict[st
     data = tenant.data()
     for _ in track([0], "users"):
         people = _people(data, model, pages, int(args.get("seed", 0)))
-    users = min(int(args.get("users", 200)), data.n_users)
+    users = min(int(args.get("users", USERS)), data.n_users)
     work = Simulation(
         data, people, users, batches_of(users, model), pages, PER_PAGE, seed=int(args.get("seed", 0)),
         tag=next(iter(tag_columns(data.catalog)), ""),
@@ -108,8 +129,7 @@ def _people(data: Dataset, model: str, pages: int, seed: int) -> UserModel:
     if not model:
         return Agent4Rec(mind="rules", **common).fit(data, seed=seed)
     lm = guarded(open_lm(model))
-    backend = "label" if "label" in lm.can else "json"
-    calibrated = CALIBRATED if backend == "label" else 0
+    backend, calibrated = _asked("label" in lm.can)
     made = Agent4Rec(lm, backend=backend, taste="counted", calibrated=calibrated, **common)  # type: ignore[arg-type]
     with run(emit=_but_progress(current().emit)):
         return made.fit(data, seed=seed)

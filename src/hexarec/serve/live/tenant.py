@@ -50,6 +50,7 @@ class Tenant:
         self._recommenders: dict[str, Recommender] = {}
         self._default: str | None = None
         self._catalog: Catalog | None = None
+        self._plain: Catalog | None = None  # without the words of its values: words that were taken away leave nothing
         self._reached: dict[str, Catalog] = {}  # what each pipeline serves
         self._seen = 0  # newest item version that the catalog has
         self._worded = 0  # version of the words of its values
@@ -102,9 +103,9 @@ class Tenant:
         return self._counts
 
     @property
-    def state(self) -> tuple[int, int]:
-        """The newest item version and the newest event that were taken up: data change with them."""
-        return self._seen, self._counted
+    def state(self) -> tuple[int, int, int]:
+        """The newest item version, event and version of the words that were taken up: data change with them."""
+        return self._seen, self._counted, self._worded
 
     def import_data(self, data: Dataset) -> dict[str, int]:
         """Store a data set's items, users and events; what is there already is not counted twice."""
@@ -261,7 +262,7 @@ class Tenant:
         while page := self.shelf.items(after_version=seen, most=PAGE):
             changed += page
             seen = page[-1].version
-        words, made = self.shelf.get(SETTINGS, VOCABULARY), self._catalog
+        words, made = self.shelf.get(SETTINGS, VOCABULARY), self._plain
         worded = 0 if words is None else words.version
         if not changed and (made is None or worded == self._worded):
             return False
@@ -270,6 +271,7 @@ class Tenant:
             made = catalog_of(changed, lang=lang) if made is None else grown(made, changed)
         assert made is not None
         self._catalog = made if words is None else with_vocabulary(made, words.body)
+        self._plain = made
         self._seen, self._worded = seen, worded  # last, so that what could not be taken up is read again
         return True
 

@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from hexarec.serve.page import static
 from hexarec.serve.page.docs import translations
 from hexarec.serve.page.numbers import FILTERS
-from hexarec.serve.page.said import said
+from hexarec.serve.page.said import phase, said
 from hexarec.serve.page.session import viewer_of
 from hexarec.serve.page.words import LANGUAGES, language_of, word, words_of
 
@@ -34,13 +34,19 @@ def _said(context: Context, text: str) -> str | None:
     return said(context["lang"], text)
 
 
+@pass_context
+def _phase(context: Context, label: str) -> str:
+    """What a job is at, in the language of the page."""
+    return phase(context["lang"], label)
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
     made.filters.update(FILTERS)
-    made.globals.update(t=_t, said_in=_said, asset=static.address, languages=LANGUAGES, themes=THEMES)
+    made.globals.update(t=_t, said_in=_said, phase_in=_phase, asset=static.address, languages=LANGUAGES, themes=THEMES)
     return made
 
 

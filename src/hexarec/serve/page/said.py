@@ -14,6 +14,7 @@ from hexarec.parts.said import CJK
 from hexarec.serve.page.words import word, words_of
 
 PREFIX = "said."
+PHASE = "phase."
 LONGEST = 1_000
 """Letters of a text that is looked at; a longer one is no sentence of ours."""
 COUNTS = frozenset({"n", "all"})
@@ -60,3 +61,8 @@ def said(lang: str, text: str) -> str | None:
         return text if CJK.search(text) else None
     key, values = found
     return word(lang, key, **{name: said(lang, value) or value for name, value in values.items()})
+
+
+def phase(lang: str, label: str) -> str:
+    """What a job is at, in a language; what is no phase of ours may be anybody's name, and stays as it is."""
+    return words_of(lang).get(PHASE + label, label)

@@ -12,8 +12,10 @@ from fastapi.responses import RedirectResponse
 from hexarec.core import OptionError
 from hexarec.serve.errors import MissingError
 from hexarec.serve.jobs import orders
-from hexarec.serve.jobs.simulating import cost_of
+from hexarec.serve.jobs.kinds import KINDS
+from hexarec.serve.jobs.simulating import USERS, Cost, cost_of, labels_of
 from hexarec.serve.keys import Caller
+from hexarec.serve.live.tenant import Tenant
 from hexarec.serve.page.render import page, piece
 from hexarec.serve.page.routing import page_router
 from hexarec.serve.page.session import PageForm, PageJobs, PageRead
@@ -61,10 +63,20 @@ def cost(request: Request, caller: PageJobs, form: PageForm) -> Response:
     """What the run of the form will take, before anybody starts it."""
     try:
         args = wanted(form)
+        KINDS[KIND].check(args)
+        told = _cost(tenant_of(request, caller), args)
     except OptionError as error:
         return piece(request, "simulate/_cost.html", wrong=error.message, cost=None, model="")
+    return piece(request, "simulate/_cost.html", wrong="", cost=told, model=args.get("model", ""))
+
+
+def _cost(tenant: Tenant, args: dict[str, Any]) -> Cost | None:
+    """None where no model is asked."""
     model = args.get("model", "")
-    return piece(request, "simulate/_cost.html", wrong="", cost=cost_of(args) if model else None, model=model)
+    if not model:
+        return None
+    people = tenant.shelf.people(most=args.get("users", USERS))
+    return cost_of(args, len(people), labels_of(model))
 
 
 @router.get("/simulate/{job_id}")

@@ -28,12 +28,12 @@ PAST = 200
 """Newest events of a user that are shown."""
 COMMON = 8
 """Values of an attribute in a profile."""
-_HEALTH: WeakKeyDictionary[Tenant, tuple[tuple[int, int], Health]] = WeakKeyDictionary()
+_HEALTH: WeakKeyDictionary[Tenant, tuple[tuple[int, ...], Health]] = WeakKeyDictionary()
 
 
 # -------------------------------------------------------------------------------------------------------- health
 def health_of(tenant: Tenant) -> Health:
-    """The health of everything stored; worked out again when items or events have changed."""
+    """The health of everything stored; worked out again when items, their words or events have changed."""
     with tenant.reporting:
         tenant.refresh()
         kept = _HEALTH.get(tenant)
