@@ -66,7 +66,10 @@ def _numeric(column: pl.Series) -> pl.Series | None:
 
 
 def attribute(name: str, column: pl.Series) -> NDArray[Any]:
-    """One attribute column: float64 with NaN for absent numbers, else objects (str, bool, tuple of str or None)."""
+    """One attribute column: float64 with NaN for absent numbers, else objects (str, bool, tuple of str or None).
+
+    A list column holds text, as the readers make it; each value of a list stands in the tuple once.
+    """
     import polars as pl
 
     if isinstance(column.dtype, pl.List):

@@ -61,9 +61,9 @@ PROMPTS = Prompts(
 class TALLRec:
     """A pointwise ranker tuned on few labelled histories.
 
-    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from, 0 asks the model as it is.
-    balanced: as many liked as not among them. negatives: log takes what the log says was not liked, drawn an item that
-    the user never met. history: newest events shown, liked and not liked apart. examples: solved cases in front of
+    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from; with 0 the model is asked as it
+    is, or as `start` left it. balanced: as many liked as not among them. negatives: log takes what the log says was not
+    liked, drawn an item that the user never met. history: newest events shown, liked and not liked apart. examples: solved cases in front of
     every question (in-context learning), none of which is learned from. r: rank of the LoRA, the paper's 8. alpha: its
     scale is alpha / r. dropout: of its inputs. targets: layers it goes to, by the last word of their names; the paper's
     queries and values. epochs: passes over the shots at most. batch: cases a step. rate: highest learning rate.
@@ -106,7 +106,8 @@ class TALLRec:
         needs = ["label", "weights"] if self.shots or self.start else ["label"]
         lacking = [need for need in needs if need not in self.lm.can]
         if lacking:
-            hint = "an hf: model has both; shots=0 asks a model as it is" if self.shots else "see `hexarec models list`"
+            instead = "leave start out" if self.start else "shots=0 asks a model as it is"
+            hint = f"an hf: model has both; {instead}" if len(needs) == 2 else "see `hexarec models list`"
             raise CapabilityError(f"tallrec needs {' and '.join(lacking)}, which {self.lm.name} lacks", hint=hint)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:

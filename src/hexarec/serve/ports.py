@@ -42,6 +42,16 @@ def own_socket(host: str, port: int) -> OwnSocket:
     return _bound(made, host, port)
 
 
+def reserved(host: str, port: int) -> OwnSocket:
+    """The socket that processes of ours make anew: it keeps the port from other servers before any of them listens.
+
+    Another server's `check_free` may reuse an address, but not one whose holder does not; ours may share the port.
+    """
+    made = own_socket(host, port)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return made
+
+
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 

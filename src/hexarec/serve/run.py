@@ -19,7 +19,7 @@ from hexarec.serve.backend import Backend
 from hexarec.serve.http.app import make_app
 from hexarec.serve.http.connections import Connection
 from hexarec.serve.observe import log_to
-from hexarec.serve.ports import BALANCED, check_free, own_socket
+from hexarec.serve.ports import BALANCED, check_free, reserved
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings, settings_of
 from hexarec.serve.store.open import open_store
@@ -113,7 +113,7 @@ def listen(settings: Settings) -> None:
         return
     os.environ[SETTINGS] = json.dumps(asdict(settings), default=str)
     config = uvicorn.Config("hexarec.serve.run:from_environment", factory=True, workers=settings.workers, **common)  # type: ignore[arg-type]
-    shared = own_socket(settings.host, settings.port) if BALANCED else config.bind_socket()
+    shared = reserved(settings.host, settings.port) if BALANCED else config.bind_socket()
     Multiprocess(config, [shared]).run()
 
 
