@@ -61,18 +61,18 @@ PROMPTS = Prompts(
 class TALLRec:
     """A pointwise ranker tuned on few labelled histories.
 
-    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from; with 0 the model is asked as it
-    is, or as `start` left it. balanced: as many liked as not among them. negatives: log takes what the log says was not
-    liked, drawn an item that the user never met. history: newest events shown, liked and not liked apart. examples: solved cases in front of
-    every question (in-context learning), none of which is learned from. r: rank of the LoRA, the paper's 8. alpha: its
-    scale is alpha / r. dropout: of its inputs. targets: layers it goes to, by the last word of their names; the paper's
-    queries and values. epochs: passes over the shots at most. batch: cases a step. rate: highest learning rate.
-    patience: validations without a better AUC, one an epoch, before it ends; 0 for never. share: newest part of the
-    log, which validates. most_valid: cases validated on at most. goal: tokens is the cross-entropy of the answer,
-    labels that of Yes against No. loss_on: answer, or all tokens as released. shuffle: True learns from shuffled
-    labels, a control. start: folder of an adapter to go on from (the paper's instruction stage), or with shots=0 to be
-    asked unchanged (what another domain taught). domain: film, product, game, book, news, music, item. prompts: the
-    wording, English and Chinese.
+    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from; with 0 the model is asked as
+    it is, or as `start` left it. balanced: as many liked as not among them. negatives: log takes what the log says
+    was not liked, drawn an item that the user never met. history: newest events shown, liked and not liked apart.
+    examples: solved cases in front of every question (in-context learning), none of which is learned from. r: rank
+    of the LoRA, the paper's 8. alpha: its scale is alpha / r. dropout: of its inputs. targets: layers it goes to,
+    by the last word of their names; the paper's queries and values. epochs: passes over the shots at most. batch:
+    cases a step. rate: highest learning rate. patience: validations without a better AUC, one an epoch, before it
+    ends; 0 for never. share: newest part of the log, which validates. most_valid: cases validated on at most. goal:
+    tokens is the cross-entropy of the answer, labels that of Yes against No. loss_on: answer, or all tokens as
+    released. shuffle: True learns from shuffled labels, a control. start: folder of an adapter to go on from (the
+    paper's instruction stage), or with shots=0 to be asked unchanged (what another domain taught). domain: film,
+    product, game, book, news, music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel

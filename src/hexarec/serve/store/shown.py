@@ -73,9 +73,7 @@ class Shown(Access):
         gone = delete(answers).where(answers.c.tenant == self.tenant, old)
         return self._write(lambda connection: int(connection.execute(gone).rowcount))
 
-    def put_dialogue(
-        self, id: str, user: str | None, body: Mapping[str, Any], since: float | None = None
-    ) -> None:
+    def put_dialogue(self, id: str, user: str | None, body: Mapping[str, Any], since: float | None = None) -> None:
         """Write a dialogue, whole. Raises StateError for one that was erased, or whose user was at `since` or later."""
         row = {
             "tenant": self.tenant, "id": checked_id(id, "id"), "user": _maybe_user(user), "time": self._clock(),
