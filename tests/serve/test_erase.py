@@ -1,5 +1,6 @@
 """After an erasure no byte of the user is left in any file, and nothing brings them back."""
 
+import asyncio
 import io
 import json
 import threading
@@ -10,7 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from hexarec.core import StateError
 from hexarec.data.worlds import world
+from hexarec.serve import answering
 from hexarec.serve.erase import erased
 from hexarec.serve.http.app import make_app
 from hexarec.serve.jobs import simulating
@@ -141,6 +144,51 @@ def test_answers_to_visits_go_with_the_user_when_no_list_is_logged(tmp_path):
         assert client.get(f"/v1/answers/{mine}").status_code == 404
         assert client.get(f"/v1/answers/{other}").is_success  # nobody's: it goes by its age
         assert hits(tmp_path / "home", f"{CANARY}-visit")[0] == []
+
+
+def test_a_question_on_its_way_when_its_user_is_erased_is_not_kept(served, monkeypatch):
+    client, backend, _ = served
+    tenant, user = backend.service.tenant("default"), f"{CANARY}-user"
+
+    async def erased_meanwhile(*given):
+        made = await answer(*given)
+        await asyncio.to_thread(erased, tenant, user, scrub=False)
+        return made
+
+    answer = answering._from
+    monkeypatch.setattr(answering, "_from", erased_meanwhile)
+    asked = {"user_id": user, "history": ["i001"], "trace": True}
+    visit = {"session": {"id": "s", "events": [{"item_id": "i001"}]}, "user_id": user, "explain": True}
+    for one in (asked, visit):
+        given = client.post("/v1/recommend", json=one)
+        assert given.json()["items"] and client.get(f"/v1/answers/{given.json()['request_id']}").status_code == 404
+    chat = {"model": "default", "user": user, "dialogue_id": "d", "messages": [{"role": "user", "content": CANARY}]}
+    assert client.post("/v1/chat/completions", json=chat).status_code == 409
+    tenant.shelf.sweep_answers(0.0)  # behind what would be logged
+    assert tenant.shelf.dialogue("d") is None and list(tenant.shelf.export_user(user)) == []
+    monkeypatch.undo()
+    kept = client.post("/v1/recommend", json=asked).json()["request_id"]  # what is asked afterwards counts
+    assert client.get(f"/v1/answers/{kept}").is_success and client.post("/v1/chat/completions", json=chat).is_success
+    assert tenant.shelf.dialogue("d") is not None
+
+
+def test_a_talk_on_its_way_when_its_user_is_erased_logs_no_list(served):
+    client, backend, _ = served
+    tenant, user = backend.service.tenant("default"), f"{CANARY}-user"
+
+    class Erases:
+        """A conversationalist that fails after its user was erased: a list takes its place."""
+
+        def converse(self, dialogues, desk):
+            erased(tenant, user, scrub=False)
+            raise StateError("no words")
+
+    tenant.recommender().current.pipeline.converse_ = Erases()
+    chat = {"model": "default", "user": user, "messages": [{"role": "user", "content": CANARY}]}
+    told = client.post("/v1/chat/completions", json=chat).json()["choices"][0]["message"]
+    assert told["items"] and told["degraded"]
+    tenant.shelf.sweep_answers(0.0)  # behind the list that would be logged
+    assert list(tenant.shelf.export_user(user)) == []
 
 
 def test_a_worker_deletes_answers_to_nobody_by_their_age(tmp_path):

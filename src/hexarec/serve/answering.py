@@ -93,7 +93,7 @@ def _log_shown(
     backend: Backend, caller: Caller, ask: Ask, choice: Choice, given: Given, request_id: str, seconds: float
 ) -> None:
     row = ShownRow(
-        request=request_id, time=time.time(), pipeline=given.pipeline, policy=given.policy, items=given.items,
+        request=request_id, time=ask.at, pipeline=given.pipeline, policy=given.policy, items=given.items,
         propensities=given.propensities, sources=given.sources, user=ask.user, session=ask.session,
         experiment=choice.experiment, arm=choice.arm, teams=choice.teams, seconds=seconds,
         degraded=bool(given.degraded),

@@ -39,11 +39,11 @@ class Talked:
 
 
 class Talk:
-    """A dialogue that is about to be answered by a pipeline."""
+    """A dialogue that is about to be answered by a pipeline. at: since when, unix seconds."""
 
     def __init__(self, backend: Backend, tenant: Tenant, caller: Caller, served: Recommender, id: str) -> None:
         self._backend, self._tenant, self._caller, self._served = backend, tenant, caller, served
-        self._id = id  # of the list, if it comes to one
+        self.at, self._id = time.time(), id  # of the list, if it comes to one
         self._degraded: list[Mapping[str, str]] = []
         self._spent: Mapping[str, float] = {}
 
@@ -95,7 +95,7 @@ class Talk:
     async def _listed(self, dialogue: Dialogue, seconds: float) -> Reply:
         """The pipeline's list for what was said, in our own words, within these seconds."""
         said = dialogue.turns[-1].text
-        ask = Ask(user=dialogue.user, text=said, k=5)
+        ask = Ask(user=dialogue.user, text=said, k=5, at=self.at)
         made = await answered(
             self._backend, self._caller, ask, self._id, pipeline=self._served.current.name,
             deadline_ms=max(min(int(1000 * seconds), self._backend.settings.deadline_ms), 1),

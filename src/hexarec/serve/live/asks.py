@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +23,8 @@ class Ask:
     """One question as it came in. `history` is what the caller sent with it, oldest first, after what is stored.
 
     candidates: items to be ordered instead of found. deadline: `time.monotonic()` seconds. purse: the budget that pays,
-    None without one. trace: also tell what models were asked; such an ask shares its batch with nobody.
+    None without one. trace: also tell what models were asked; such an ask shares its batch with nobody. at: when it was
+    asked, unix seconds; what comes of it is as old, so that an erasure meanwhile reaches it.
     """
 
     user: str | None = None
@@ -41,6 +43,7 @@ class Ask:
     deadline: float = float("inf")
     purse: Purse | None = None
     trace: bool = False
+    at: float = field(default_factory=time.time, compare=False)
 
     @property
     def shared(self) -> tuple[Any, ...]:

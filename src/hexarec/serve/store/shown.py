@@ -73,13 +73,20 @@ class Shown(Access):
         gone = delete(answers).where(answers.c.tenant == self.tenant, old)
         return self._write(lambda connection: int(connection.execute(gone).rowcount))
 
-    def put_dialogue(self, id: str, user: str | None, body: Mapping[str, Any]) -> None:
-        """Write a dialogue, whole. Raises StateError for one that was erased."""
+    def put_dialogue(self, id: str, user: str | None, body: Mapping[str, Any], since: float | None = None) -> None:
+        """Write a dialogue, whole. Raises StateError for one that was erased, or whose user was at `since` or later."""
         row = {
             "tenant": self.tenant, "id": checked_id(id, "id"), "user": _maybe_user(user), "time": self._clock(),
             "body": as_json(body, "body"),
         }  # fmt: skip
-        self._write(lambda connection: self._put_dialogue(connection, row))
+        asked = {"user": None if since is None else row["user"], "session": None, "time": since}
+
+        def put(connection: Connection) -> None:
+            if not self._living(connection, [asked])[0]:
+                raise StateError("the user of this dialogue was erased meanwhile", hint="begin a new one")
+            self._put_dialogue(connection, row)
+
+        self._write(put)
 
     def put_dialogues(
         self, rows: Mapping[str, tuple[str | None, Mapping[str, Any]]], after: Mapping[str, Mapping[str, Any] | None]

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -53,6 +54,7 @@ class _Talk:
         self._request_id, self._id = request_id_of(request), answer_id_of(request)
         named = body.model in self._tenant.served or body.model not in ("", "default")
         self._served = self._tenant.recommender(body.model if named else None)
+        self._talk = Talk(self._backend, self._tenant, caller, self._served, self._id)
         self._made: Talked | None = None
         self._dialogue = self._read()
 
@@ -72,15 +74,17 @@ class _Talk:
 
     async def reply(self, hear: Callable[[str], object]) -> Reply:
         """The reply within its deadline, kept where a dialogue was named."""
-        talk = Talk(self._backend, self._tenant, self._caller, self._served, self._id)
-        self._made = await talk.reply(self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms)
+        self._made = await self._talk.reply(
+            self._dialogue, lambda event: hear(str(event["text"])), self._body.deadline_ms
+        )
         made = self._made.reply
         if self._body.dialogue_id is not None:
             kept = {"user": self._body.user, "state": dict(made.state), "turns": [
                 *({"role": one.role, "text": one.text} for one in self._dialogue.turns),
                 {"role": "assistant", "text": made.words.text, "items": list(made.items)},
             ]}  # fmt: skip
-            await asyncio.to_thread(self._tenant.shelf.put_dialogue, self._body.dialogue_id, self._body.user, kept)
+            put = partial(self._tenant.shelf.put_dialogue, since=self._talk.at)
+            await asyncio.to_thread(put, self._body.dialogue_id, self._body.user, kept)
         return made
 
     # ----------------------------------------------------------------- shapes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -63,7 +62,7 @@ async def _list(
 
 async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) -> None:
     """Keep an answer that somebody wants to look into."""
-    kept = tenant.shelf.keep_answer_soon(request_id, ask.user, time.time(), told, session=ask.session)
+    kept = tenant.shelf.keep_answer_soon(request_id, ask.user, ask.at, told, session=ask.session)
     await asyncio.wrap_future(kept)
 
 
