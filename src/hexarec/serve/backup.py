@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -153,20 +154,20 @@ def _erased_again(aside: Path, current: Path) -> int:
 
 def _buried(old: Store, now: Store, tenant: str, aside: Path) -> int:
     shelf, known = old.of(tenant), dict(old.of(tenant).tombstones())
-    later = [(mark, at) for mark, at in now.of(tenant).tombstones() if mark not in known]
+    later = [(mark, at) for mark, at in now.of(tenant).tombstones() if at > known.get(mark, -math.inf)]
     if not later:
         return 0
     marks = {mark for mark, _ in later}
-    users = [user for user in _everybody(shelf) if shelf.pseudonym(user) in marks]
+    gone = [one for one in _everybody(shelf) if shelf.pseudonym(one) in marks]
     shelf.bury(later)
-    for one in shelf.names(PIPELINE) if users else ():
-        forgotten(shelf, aside / PIPELINES / tenant, one.name, users)
+    for one in shelf.names(PIPELINE) if gone else ():
+        forgotten(shelf, aside / PIPELINES / tenant, one.name, gone)
     shelf.scrub()
-    return len(users)
+    return sum(not one.startswith("session:") for one in gone)
 
 
 def _everybody(shelf: Any) -> list[str]:
-    """The ids of all users who did or stated anything."""
+    """The ids of all users who did or stated anything, and "session:" + id of every visit that said no name."""
     found, last = dict.fromkeys(one for one in shelf.event_columns()["user"] if one is not None), ""
     while page := shelf.users(after_id=last, most=1_000):
         found.update(dict.fromkeys(one.id for one in page))

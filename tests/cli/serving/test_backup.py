@@ -5,6 +5,7 @@ import sqlite3
 import sys
 import tarfile
 import threading
+import zipfile
 
 import pytest
 from tests.cli.calls import answer, call, fails
@@ -52,6 +53,38 @@ def test_who_was_erased_stays_erased(home, data, tmp_path):
     backend.service.close()
     marker = user.encode() + b"\x00"
     assert marker not in (home / "store.sqlite").read_bytes()
+
+
+def test_a_visit_whose_user_was_erased_later_stays_erased(home, data, tmp_path):
+    """The backup knows the visit, and a pipeline fitted on it, but not yet who it was."""
+    backend, item = backend_over(home), data.catalog.items.ids[0]
+    tenant = backend.service.tenant("default")
+    tenant.shelf.add_events([EventRow("v", item, 5.0, "click", session="canary-visit")])
+    tenant.shelf.keep_answer_soon("r", None, 5.0, {}, session="canary-visit").result()
+    tenant.fit("default", {"retrieve": [{"use": "ials", "factors": 4, "sweeps": 1}]})
+    backend.service.close()
+    call("backup", tmp_path / "b.tar", "--home", home)
+    backend = backend_over(home)
+    event = EventRow("w", item, 6.0, "click", "newcomer", session="canary-visit")
+    assert backend.service.tenant("default").shelf.add_events([event]) == ["new"]
+    backend.service.close()
+    call("users", "forget", "newcomer", "--home", home)
+    call("restore", tmp_path / "b.tar", "--home", home)
+    backend = backend_over(home)
+    shelf = backend.service.tenant("default").shelf
+    assert shelf.histories([], ["canary-visit"]) == {} and shelf.answer("r") is None
+    backend.service.close()
+    files = [one for one in (home / "pipelines").rglob("*") if one.is_file()]
+    assert files and [one for one in [*files, home / "store.sqlite"] if holds(one, "canary-visit")] == []
+
+
+def holds(file, word):
+    """Whether a file has a word, arrays unpacked."""
+    if file.suffix != ".npz":
+        return word.encode() in file.read_bytes()
+    with zipfile.ZipFile(file) as packed:
+        forms = (word.encode(), word.encode("utf-32-le"))
+        return any(form in packed.read(name) for name in packed.namelist() for form in forms)
 
 
 def test_a_store_that_is_written_to_is_copied_as_of_one_moment(home, data, tmp_path):

@@ -226,3 +226,46 @@ def test_a_restored_backup_is_erased_again(tmp_path):
     assert list(shelf.export_user(C[0])) == [] and shelf.erased(C[0]) and shelf.add_events(old) == ["erased"] * 4
     assert counts(shelf) == {name: 2 * count for name, count in EACH.items()} and shelf.tombstones() == tombstones
     store.close()
+
+
+def test_a_restored_visit_and_dialogue_are_erased_again_though_their_user_is_unknown(shelf, clock):
+    """What a backup holds from before somebody signed in; the tombstones come from later."""
+    for who in ("theirs", "else"):
+        shelf.add_events([EventRow(f"e-{who}", "i", 1.0, session=who, request=f"clicked-{who}")])
+        shelf.add_events([EventRow(f"o-{who}", "i", 1.0, user="other", session=who)])
+        shelf.log_shown_soon([shown(f"shown-{who}", session=who), shown(f"clicked-{who}")]).result()
+        for request, session in ((f"shown-{who}", None), (f"clicked-{who}", None), (f"kept-{who}", who)):
+            shelf.keep_answer_soon(request, None, 5.0, {}, session=session).result()
+        shelf.put_dialogue(f"talk-{who}", None, {})
+        shelf.cache_soon(f"key-{who}", b"x", [f"session:{who}"]).result()
+        shelf.assign("exp", f"session:{who}", "A")
+    shelf.cache_soon("key-rest", b"x", ["session:only-asked"]).result()
+    before = counts(shelf)
+    marks = [shelf._mark("user", "never seen"), *map(shelf.pseudonym, ("session:theirs", "session:only-asked")),
+             shelf._mark("dialogue", "talk-theirs")]  # fmt: skip
+    gone = {"events": 1, "shown": 2, "answers": 3, "dialogues": 1, "cache": 2, "cache_owners": 2, "assignments": 1}
+    assert shelf.bury([(mark, clock.now) for mark in marks]) == gone
+    assert counts(shelf) == {name: count - gone.get(name, 0) for name, count in before.items()}
+    assert [event.id for _, event in shelf.events()] == ["o-theirs", "e-else", "o-else"]
+    assert shelf.shown("shown-else") and shelf.shown("clicked-else") and shelf.answer("kept-else") is not None
+    assert shelf.dialogue("talk-else") is not None and shelf.dialogue("talk-theirs") is None
+    assert shelf.add_events([EventRow("e-theirs", "i", 1.0, session="theirs")]) == ["erased"]
+
+
+def test_who_came_back_after_an_erasure_and_was_erased_again_stays_erased(shelf, clock):
+    shelf.erase_user("u")
+    clock.now += 10
+    shelf.add_events([EventRow("back", "i", clock.now, user="u")])
+    clock.now += 10
+    assert shelf.bury([(shelf.pseudonym("u"), clock.now)])["events"] == 1
+    assert shelf.tombstones() == [(shelf.pseudonym("u"), clock.now)]
+    assert shelf.bury([(shelf.pseudonym("u"), clock.now - 5)]) == {}, "nor does an older tombstone replace it"
+    assert shelf.tombstones() == [(shelf.pseudonym("u"), clock.now)]
+
+
+def test_lists_that_a_visit_came_from_go_with_who_it_was(shelf):
+    shelf.add_events([EventRow("e1", "i", 1.0, user="u", session="s")])
+    shelf.add_events([EventRow("e2", "i", 1.0, session="s", request="clicked")])
+    shelf.log_shown_soon([shown("clicked"), shown("other")]).result()
+    assert "clicked" in [row.get("request") for row in shelf.export_user("u") if row["table"] == "shown"]
+    assert shelf.erase_user("u")["shown"] == 1 and shelf.shown("clicked") is None and shelf.shown("other")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,8 @@ from hexarec.serve.store.schema import (
 from hexarec.serve.store.statements import chunks, upsert
 
 _HIDDEN = {"tenant", "digest"}
+_UNITS = ((assignments, "unit"), (cache_owners, "owner"))
+"""Columns of users, and of sessions as "session:" and their id."""
 
 
 class Erasing(Access):
@@ -63,7 +67,10 @@ class Erasing(Access):
         return [(row.mark, row.time) for row in self._rows(query)]
 
     def bury(self, tombstones: Iterable[tuple[str, float]]) -> dict[str, int]:
-        """Erase again the users of tombstones that a restored backup does not know; the rows removed of each table."""
+        """Erase again whom tombstones name that a restored backup does not know; the rows removed of each table.
+
+        Users with all that is theirs; of sessions what has no user; dialogues, whosever they are.
+        """
         wanted = dict(tombstones)
         return self._write(lambda connection: self._bury(connection, wanted))
 
@@ -97,33 +104,36 @@ class Erasing(Access):
         marks += [self._mark("dialogue", one) for one in found.dialogues]
         upsert(connection, erased, [{"tenant": self.tenant, "mark": mark, "time": now} for mark in marks])
         point("erase.tombstones")
-        removed: dict[str, int] = {}
-        for table, condition in found.everywhere():
-            gone = connection.execute(delete(table).where(condition)).rowcount
-            removed[table.name] = removed.get(table.name, 0) + gone
-            point("erase.rows")
+        removed = _removed(connection, found)
         point("erase.done")
-        return removed
+        return dict(removed)
 
     def _bury(self, connection: Connection, wanted: dict[str, float]) -> dict[str, int]:
         known = self._buried(connection, wanted)
-        missing = {mark: time for mark, time in wanted.items() if mark not in known}
-        removed: dict[str, int] = {}
+        missing = {mark: time for mark, time in wanted.items() if time > known.get(mark, -math.inf)}
+        removed: Counter[str] = Counter()
         for user in _everybody(connection, self.tenant) if missing else ():
             time = missing.get(self._mark("user", user))
             if time is not None:
-                for name, count in self._erase(connection, user, time).items():
-                    removed[name] = removed.get(name, 0) + count
+                removed.update(self._erase(connection, user, time))
+        if missing:
+            visits = [one for one in _visits(connection, self.tenant) if self._mark("session", one) in missing]
+            talks = _ids(connection, self.tenant, (dialogues, "id"))
+            talks = [one for one in talks if self._mark("dialogue", one) in missing]
+            removed.update(_removed(connection, _Traces.of_nobody(connection, self.tenant, visits, talks)))
         upsert(connection, erased, [{"tenant": self.tenant, "mark": mark, "time": at} for mark, at in missing.items()])
-        return removed
+        return dict(removed)
 
 
 @dataclass(frozen=True)
 class _Traces:
-    """Where a user occurs: by their id, by their sessions, by the requests that were answered to them."""
+    """Where a user occurs: by their id, by their sessions, by the requests that were answered to them.
+
+    Or, without a user, what sessions left that nobody owns, and some dialogues.
+    """
 
     tenant: str
-    user: str
+    user: str | None
     sessions: list[str]
     requests: list[str]
     dialogues: list[str]
@@ -139,22 +149,30 @@ class _Traces:
             return select(table.c[name]).where(table.c.tenant == tenant, table.c.user == user)
 
         sessions = all_of(*(own(table, "session") for table in (events, shown, answers)))
-        requests = set(all_of(own(events, "request"), own(shown, "request")))
-        for some in chunks(sessions):
-            here = (shown.c.tenant == tenant, shown.c.user.is_(None), shown.c.session.in_(some))
-            requests |= set(connection.execute(select(shown.c.request).where(*here)).scalars())
+        requests = {*all_of(own(events, "request"), own(shown, "request")), *_asked(connection, tenant, sessions)}
         return cls(tenant, user, sessions, sorted(requests), all_of(own(dialogues, "id")))
+
+    @classmethod
+    def of_nobody(
+        cls, connection: Connection, tenant: str, sessions: Sequence[str], dialogues: Sequence[str]
+    ) -> _Traces:
+        """What these sessions left that no user owns, and these dialogues, whosever they are."""
+        return cls(tenant, None, list(sessions), sorted(_asked(connection, tenant, sessions)), list(dialogues))
 
     def everywhere(self) -> Iterator[tuple[Table, ColumnElement[bool]]]:
         """Every table with the condition of the rows that are theirs; a table may come several times."""
-        yield users, self._at(users, users.c.id == self.user)
-        for table in (events, shown, answers, dialogues):
-            yield table, self._at(table, table.c.user == self.user)
+        if self.user is not None:
+            yield users, self._at(users, users.c.id == self.user)
+            for table in (events, shown, answers, dialogues):
+                yield table, self._at(table, table.c.user == self.user)
+        for some in chunks(self.dialogues):
+            yield dialogues, self._at(dialogues, dialogues.c.id.in_(some))
         for table in (events, shown, answers):
             yield from self._nobodys(table, "session", self.sessions)
         for table in (shown, answers):
             yield from self._nobodys(table, "request", self.requests)
-        for some in chunks([self.user, *(f"session:{one}" for one in self.sessions)]):
+        named = [] if self.user is None else [self.user]
+        for some in chunks([*named, *(f"session:{one}" for one in self.sessions)]):
             yield assignments, self._at(assignments, assignments.c.unit.in_(some))
             theirs = self._at(cache_owners, cache_owners.c.owner.in_(some))
             yield cache, self._at(cache, cache.c.key.in_(select(cache_owners.c.key).where(theirs)))
@@ -168,16 +186,42 @@ class _Traces:
         return (table.c.tenant == self.tenant) & condition
 
 
+def _removed(connection: Connection, found: _Traces) -> Counter[str]:
+    """Delete all of it; the rows of each table."""
+    removed: Counter[str] = Counter()
+    for table, condition in found.everywhere():
+        removed[table.name] += connection.execute(delete(table).where(condition)).rowcount
+        point("erase.rows")
+    return removed
+
+
+def _asked(connection: Connection, tenant: str, sessions: Sequence[str]) -> set[str]:
+    """The requests that were answered to these sessions, or that their events name, where no user is said."""
+    requests: set[str | None] = set()
+    for some in chunks(sessions):
+        for table in (events, shown):
+            here = (table.c.tenant == tenant, table.c.user.is_(None), table.c.session.in_(some))
+            requests |= set(connection.execute(select(table.c.request).where(*here)).scalars())
+    return {one for one in requests if one is not None}
+
+
 def _everybody(connection: Connection, tenant: str) -> list[str]:
     """Every user who occurs anywhere, by id."""
-    places = (
-        (users, "id"),
-        *((table, "user") for table in (events, shown, answers, dialogues)),
-        (assignments, "unit"),
-        (cache_owners, "owner"),
-    )
-    queries = [select(table.c[name].label("who")).where(table.c.tenant == tenant) for table, name in places]
-    return sorted(who for who in connection.execute(union(*queries)).scalars() if who is not None)
+    named = [(users, "id"), *((table, "user") for table in (events, shown, answers, dialogues))]
+    return _ids(connection, tenant, *named, *_UNITS)
+
+
+def _visits(connection: Connection, tenant: str) -> list[str]:
+    """Every session that occurs anywhere, by id."""
+    own = _ids(connection, tenant, *((table, "session") for table in (events, shown, answers)))
+    units = (one for one in _ids(connection, tenant, *_UNITS) if one.startswith("session:"))
+    return sorted({*own, *(one.removeprefix("session:") for one in units)})
+
+
+def _ids(connection: Connection, tenant: str, *places: tuple[Table, str]) -> list[str]:
+    """What stands in these columns, each once, in order."""
+    queries = [select(table.c[name].label("id")).where(table.c.tenant == tenant) for table, name in places]
+    return sorted(id for id in connection.execute(union(*queries)).scalars() if id is not None)
 
 
 def _plain(value: Any) -> Any:
