@@ -48,6 +48,16 @@ def test_feedback_changes_what_is_recommended_and_counts_once(api):
     assert ("i001", "view", 1580674820.0) in kinds and ("i001", "like", 1580674820.0) in kinds
 
 
+def test_a_list_is_named_by_a_header_for_the_events_that_come_of_it(api):
+    sent = {"x-request-id": "by-a-proxy"}
+    answers = [api.get(path, headers=sent) for path in ("/api/recommend/bob", "/api/item/i001/neighbors")]
+    named = [one.headers["x-answer-id"] for one in answers]
+    eventually(lambda: all(api.shelf.shown(one) for one in named))
+    assert [list(api.shelf.shown(named[0]).items), len(set(named))] == [answers[0].json(), 2]
+    event = {"event_id": "e", "user_id": "bob", "item_id": answers[0].json()[0], "request_id": named[0]}
+    assert api.post("/v1/events", json=event).is_success and len(api.shelf.outcomes([named[0]])) == 1
+
+
 def test_feedback_that_is_put_is_one_more_event(api):
     for value in (1.0, 2.0, 2.0):
         api.put("/api/feedback", json=[feedback(FeedbackType="rate", Value=value, Comment="so so")])

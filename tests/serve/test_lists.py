@@ -100,6 +100,7 @@ def test_a_request_id_sent_again_names_no_answer_twice(api, backend, data):
     ]
     assert [one.headers["x-request-id"] for one in answers] == ["page-1", "page-1"]
     given = [one.json()["request_id"] for one in answers]
+    assert [one.headers["x-answer-id"] for one in answers] == given
     assert len(set(given)) == 2 and all(one.startswith("page-1-") for one in given)
     shelf = backend.service.tenant("default").shelf
     assert [api.get(f"/v1/answers/{one}").json() for one in given] == [one.json() for one in answers]
@@ -109,15 +110,34 @@ def test_a_request_id_sent_again_names_no_answer_twice(api, backend, data):
     assert [(row.user, len(row.items)) for row in map(shelf.shown, given)] == [(users[0], 3), (users[1], 4)]
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/similar", {"item_id": "i001"}), ("/v1/rerank", {"query": "a", "documents": ["a"]}),
+     ("/v1/rerank", {"item_ids": ["i001"], "user_id": "u"}),
+     ("/v1/chat/completions", {"model": "default", "stream": True, "messages": [{"role": "user", "content": "hi"}]})],
+)  # fmt: skip
+def test_every_list_and_reply_names_its_answer(api, path, body):
+    answer = api.post(path, json=body, headers={"x-request-id": "sent"})
+    assert answer.is_success and answer.headers["x-request-id"] == "sent"
+    assert answer.headers["x-answer-id"].startswith("sent-")
+    if "stream" in body:
+        assert f'"request_id": "{answer.headers["x-answer-id"]}"' in answer.text
+
+
 def test_talks_by_one_request_id_log_their_lists_both(api, backend):
     body = {"model": "default", "messages": [{"role": "user", "content": "hello"}]}
     sent = {"x-request-id": "turn"}
-    given = [api.post("/v1/chat/completions", json=body, headers=sent).json()["id"] for _ in range(2)]
+    replies = [api.post("/v1/chat/completions", json=body, headers=sent) for _ in range(2)]
+    given = [one.json()["id"] for one in replies]
+    named = [one.json()["choices"][0]["message"]["request_id"] for one in replies]
+    assert [one.headers["x-answer-id"] for one in replies] == named
     shelf = backend.service.tenant("default").shelf
     end = time.monotonic() + 5
     while len(shelf.shown_between(0, 1e12)) < 2 and time.monotonic() < end:
         time.sleep(0.01)
-    assert sorted(f"chatcmpl-{row.request}" for row in shelf.shown_between(0, 1e12)) == sorted(set(given))
+    rows = shelf.shown_between(0, 1e12)
+    assert sorted(f"chatcmpl-{row.request}" for row in rows) == sorted(set(given))
+    assert sorted(row.request for row in rows) == sorted(named)
 
 
 def test_a_trace_says_what_each_stage_did(api, data):

@@ -30,3 +30,8 @@ def answer_id_of(request: Request) -> str:
     """The id under which the answer is logged and kept: ours, though it begins with the client's id of the request."""
     made: str = request.state.answer_id
     return made
+
+
+def answer_header(request: Request) -> dict[str, str]:
+    """The header that names the answer, also where the body has no place for its id."""
+    return {"x-answer-id": answer_id_of(request)}

@@ -154,7 +154,11 @@ class _Answered:
         self._send, self.started = send, False
         more = [(b"x-request-id", request_id.encode())]
         if origin:
-            more += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
+            more += [
+                (b"access-control-allow-origin", origin.encode()),
+                (b"access-control-expose-headers", b"x-request-id, x-answer-id"),
+                (b"vary", b"Origin"),
+            ]
         self._more = [*SAFE_HEADERS, *more]
 
     async def __call__(self, message: Message) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from hexarec.serve.http.answers.lists import Degraded
 from hexarec.serve.http.answers.models import EmbeddingUsage
@@ -22,6 +22,7 @@ class ChatReply(BaseModel):
 
     role: Literal["assistant"]
     content: str
+    request_id: str = Field(description="of the answer, for events that come of it")
     items: list[ChatItem]
     act: str
     state: dict[str, Any]

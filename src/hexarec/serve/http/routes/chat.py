@@ -22,7 +22,7 @@ from hexarec.serve.http.bodies import StrictRoute
 from hexarec.serve.http.callers import MayRecommend, needs
 from hexarec.serve.http.shapes import Chat, ChatMessage
 from hexarec.serve.keys import Caller
-from hexarec.serve.request import answer_id_of, backend_of, request_id_of, tenant_of
+from hexarec.serve.request import answer_header, answer_id_of, backend_of, request_id_of, tenant_of
 from hexarec.serve.talking import Talk, Talked
 
 router = APIRouter(route_class=StrictRoute, tags=["chat"])
@@ -35,14 +35,16 @@ CHUNKS = "chat.completion.chunk objects as data of server-sent events; after the
     responses={200: {"model": Completion, "content": {"text/event-stream": {"schema": {"description": CHUNKS}}}}},
 )  # fmt: skip
 async def completions(request: Request, caller: MayRecommend, body: Chat) -> JSONResponse | StreamingResponse:
-    """One reply; with stream, as server-sent events. `items`, `act` and `state` stand beside the text.
+    """One reply; with stream, as server-sent events. `items`, `act`, `state` and `request_id` stand beside the text.
 
     The state goes back with the next request, or the server keeps it under `dialogue_id`.
     """
     talk = await asyncio.to_thread(_Talk, request, caller, body)
+    named = answer_header(request)
     if body.stream:
-        return StreamingResponse(talk.stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
-    return JSONResponse(talk.whole(await talk.reply(lambda _: None)))
+        headers = {"cache-control": "no-store", **named}
+        return StreamingResponse(talk.stream(), media_type="text/event-stream", headers=headers)
+    return JSONResponse(talk.whole(await talk.reply(lambda _: None)), headers=named)
 
 
 class _Talk:
@@ -95,8 +97,8 @@ class _Talk:
     def _extras(self, reply: Reply) -> dict[str, Any]:
         catalog = self._tenant.catalog
         items = [{"item_id": one, "title": catalog[one].title} for one in reply.items if one in catalog.items]
-        return {"items": items, "act": reply.act, "state": dict(reply.state), "status": reply.words.status,
-                "degraded": list(self._made.degraded) if self._made else []}  # fmt: skip
+        return {"request_id": self._id, "items": items, "act": reply.act, "state": dict(reply.state),
+                "status": reply.words.status, "degraded": list(self._made.degraded) if self._made else []}  # fmt: skip
 
     def _usage(self) -> dict[str, int]:
         spent = self._made.spent if self._made else {}

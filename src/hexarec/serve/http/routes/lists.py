@@ -19,7 +19,7 @@ from hexarec.serve.http.told import ask_of, filter_of, past, recommended
 from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.catalogs import on_sale
-from hexarec.serve.request import answer_id_of, backend_of, tenant_of
+from hexarec.serve.request import answer_header, answer_id_of, backend_of, tenant_of
 
 router = APIRouter(route_class=StrictRoute, tags=["lists"])
 
@@ -57,7 +57,7 @@ async def _list(
     told = recommended(made, tenant.catalog, ask.lang, trace)
     if keep or trace:
         await _kept(tenant, made.request_id, ask, told)
-    return JSONResponse(told)
+    return JSONResponse(told, headers=answer_header(request))
 
 
 async def _kept(tenant: Any, request_id: str, ask: Ask, told: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONRe
             "give documents or item_ids, and not both", hint="documents with query; item_ids with user_id"
         )
     if body.documents:
-        return JSONResponse(await asyncio.to_thread(_by_words, body))
+        return JSONResponse(await asyncio.to_thread(_by_words, body), headers=answer_header(request))
     ask = Ask(
         user=body.user_id, text=body.query or None, candidates=tuple(body.item_ids), k=body.top_n or len(body.item_ids)
     )
@@ -97,8 +97,8 @@ async def rerank(request: Request, caller: MayRecommend, body: Rerank) -> JSONRe
         for item, score in zip(made.given.items, made.given.scores, strict=True)
     ]
     usage = {"total_tokens": made.given.tokens}
-    return JSONResponse({"model": made.given.pipeline, "results": results, "usage": usage,
-                         "degraded": list(made.given.degraded)})  # fmt: skip
+    told = {"model": made.given.pipeline, "results": results, "usage": usage, "degraded": list(made.given.degraded)}
+    return JSONResponse(told, headers=answer_header(request))
 
 
 def _by_words(body: Rerank) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from fastapi import Query, Request
+from fastapi import Query, Request, Response
 from numpy.typing import NDArray
 from pydantic import StringConstraints
 
@@ -23,7 +23,7 @@ from hexarec.serve.keys import Caller
 from hexarec.serve.live.asks import Ask, queries_of
 from hexarec.serve.live.catalogs import on_sale
 from hexarec.serve.live.tenant import HISTORY, Tenant
-from hexarec.serve.request import answer_id_of, backend_of, tenant_of
+from hexarec.serve.request import answer_header, answer_id_of, backend_of, tenant_of
 
 Most = Annotated[int, Query(ge=1, le=200)]
 Offset = Annotated[int, Query(ge=0, le=200)]
@@ -36,23 +36,23 @@ Reader = Annotated[UserId | None, Query(alias="user-id")]
 
 @router.get("/recommend/{user_id}", openapi_extra=needs("recommend"))
 async def recommend(
-    request: Request, caller: MayRecommend, user_id: UserInPath, n: Most = 10, offset: Offset = 0,
+    request: Request, response: Response, caller: MayRecommend, user_id: UserInPath, n: Most = 10, offset: Offset = 0,
     category: Category = None,
 ) -> list[str]:  # fmt: skip
     """Ids of the items for a user, best first."""
-    made = await _asked(request, caller, Ask(user=user_id, k=n + offset, where=_in(category)))
+    made = await _asked(request, response, caller, Ask(user=user_id, k=n + offset, where=_in(category)))
     return [one.Id for one in made[offset:]]
 
 
 @router.get("/item/{item_id}/neighbors", openapi_extra=needs("recommend"))
 @router.get("/item/{item_id}/neighbors/{category}", openapi_extra=needs("recommend"))
 async def neighbors(
-    request: Request, caller: MayRecommend, item_id: ItemInPath, n: Most = 10, offset: Offset = 0,
+    request: Request, response: Response, caller: MayRecommend, item_id: ItemInPath, n: Most = 10, offset: Offset = 0,
     category: Category = None,
 ) -> list[Scored]:  # fmt: skip
     """Items for somebody of whom nothing is known but that they liked this one."""
     on_sale(tenant_of(request, caller).catalog, item_id)
-    made = await _asked(request, caller, Ask(history=past([item_id]), k=n + offset, where=_in(category)))
+    made = await _asked(request, response, caller, Ask(history=past([item_id]), k=n + offset, where=_in(category)))
     return made[offset:]
 
 
@@ -85,7 +85,8 @@ def _is_of_none(ask: Ask, catalog: Catalog) -> bool:
     return ask.where is not None and FIELD not in catalog.attributes
 
 
-async def _asked(request: Request, caller: Caller, ask: Ask) -> list[Scored]:
+async def _asked(request: Request, response: Response, caller: Caller, ask: Ask) -> list[Scored]:
+    response.headers.update(answer_header(request))
     if _is_of_none(ask, tenant_of(request, caller).catalog):
         return []
     given = (await answered(backend_of(request), caller, ask, answer_id_of(request))).given
