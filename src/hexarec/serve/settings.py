@@ -16,7 +16,7 @@ OWN = "default"
 RUNS = "runs"
 """The folder in the home whose runs the page shows beside those of jobs."""
 OF_PAGE, TALK_SECONDS = "page-", 30 * 86_400.0
-"""How the ids of the page's dialogues begin; how long its browser, and the store, keep one without a user that rests."""
+"""How ids of the page's dialogues begin; how long its browser, and the store, keep one without a user that rests."""
 ANSWER_SECONDS = 30 * 86_400.0
 """How long the store keeps an answer to a question without a user, which no erasure may find."""
 
