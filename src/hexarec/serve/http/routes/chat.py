@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -84,8 +85,8 @@ class _Talk:
                 *({"role": one.role, "text": one.text} for one in self._dialogue.turns),
                 {"role": "assistant", "text": made.words.text, "items": list(made.items)},
             ]}  # fmt: skip
-            put, body = self._tenant.shelf.put_dialogue, self._body
-            await asyncio.to_thread(put, body.dialogue_id, body.user, kept, since=self._talk.at)
+            put = partial(self._tenant.shelf.put_dialogue, since=self._talk.at)
+            await asyncio.to_thread(put, self._body.dialogue_id, self._body.user, kept)
         return made
 
     # ----------------------------------------------------------------- shapes
