@@ -46,7 +46,7 @@ def _worked_out(served: Recommender, ask: Ask, item: str, seconds: float) -> dic
     shown = Lists.of(catalog.key, [[int(catalog.rows([item])[0])]])
     complaints: list[str] = []
     limits = run(seconds=max(seconds - 0.05, 0.01), tenant=served.tenant, complain=complaints.append)
-    with limits, asking(owners_of([ask])) as kept:
+    with limits, asking(owners_of([ask]), ask.at) as kept:
         reasons = explainer.explain(queries, shown, generation.pipeline)[0]
     words = reasons.items[0]
     evidence = reasons.evidence[0] if reasons.evidence else ()

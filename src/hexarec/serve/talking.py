@@ -83,7 +83,7 @@ class Talk:
 
         with run(
             seconds=max(seconds - 0.05, 0.05), tenant=self._tenant.name, emit=emitted, complain=self._say_degraded
-        ) as work, asking([] if dialogue.user is None else [dialogue.user]) as kept:  # fmt: skip
+        ) as work, asking([] if dialogue.user is None else [dialogue.user], self.at) as kept:  # fmt: skip
             reply = self._served.current.pipeline.converse([dialogue])[0]
             self._spent = work.ledger.snapshot()
         self._backend.metrics.cached.inc(kept.hits)

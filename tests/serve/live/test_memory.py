@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_lm
 from hexarec.methods.llmrank import LLMRank
 from hexarec.pipeline.build import resolve
+from hexarec.serve.live import recommender
 from hexarec.serve.live.asks import Ask
 from hexarec.serve.live.memory import Memory, asking, remembering
 from hexarec.serve.service import Service
@@ -127,11 +129,11 @@ def test_words_of_an_erased_user_leave_no_byte(tmp_path):
     backend = backend_over(tmp_path / "home", world("checkerboard").data, RANKED)
     tenant, word = backend.service.tenant(), "canary-said-4f"
     tape = Memory(tenant.shelf, 10_000)
-    with asking(["u1", "u2"]):
+    with asking(["u1", "u2"], time.time()):
         tape.put("key", {"text": word})
     tenant.shelf.put_users([])
     assert tenant.shelf.cached("key") and hits(tmp_path / "home", word)[0]
-    with asking(["u3"]):
+    with asking(["u3"], time.time()):
         assert tape.get("key") == {"text": word}
     tenant.shelf.put_users([])
     assert [row["table"] for row in tenant.shelf.export_user("u3") if "cache" in row["table"]] == [
@@ -142,6 +144,21 @@ def test_words_of_an_erased_user_leave_no_byte(tmp_path):
     tenant.shelf.scrub()
     assert tenant.shelf.cached("key") is None and hits(tmp_path / "home", word)[0] == []
     backend.service.close()
+
+
+def test_an_answer_to_what_was_asked_before_an_erasure_is_not_kept(served, monkeypatch):
+    """The history is read, then its user is erased, then the model is asked."""
+    shelf, usual = served.backend.service.tenant().shelf, recommender.queries_of
+
+    def erased_first(*told):
+        shelf.erase_user("u1")
+        time.sleep(0.01)
+        return usual(*told)
+
+    monkeypatch.setattr(recommender, "queries_of", erased_first)
+    asked(served, user_id="u1")
+    shelf.put_users([])
+    assert shelf.count("cache") == 0
 
 
 def test_a_store_that_fails_costs_no_answer(served, monkeypatch):
@@ -171,7 +188,7 @@ def test_a_bad_answer_is_not_kept(tmp_path):
 
 
 def test_hits_of_threads_are_all_counted():
-    with asking([]) as now:
+    with asking([], 0.0) as now:
         threads = [threading.Thread(target=lambda: [now.hit() for _ in range(500)]) for _ in range(8)]
         [one.start() for one in threads], [one.join() for one in threads]
     assert now.hits == 4_000

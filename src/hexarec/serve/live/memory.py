@@ -46,9 +46,12 @@ _ASKING: ContextVar[Asking] = ContextVar("hexarec_asking")
 
 
 @contextlib.contextmanager
-def asking(owners: Iterable[str]) -> Iterator[Asking]:
-    """Within, what models answer belongs to these people: ids of users, or "session:" and the id of a session."""
-    made = Asking(frozenset(owners))
+def asking(owners: Iterable[str], since: float) -> Iterator[Asking]:
+    """Within, what models answer belongs to these people: ids of users, or "session:" and the id of a session.
+
+    since: when they asked, unix seconds, before their data was read: what comes of it is as old.
+    """
+    made = Asking(frozenset(owners), since)
     token = _ASKING.set(made)
     try:
         yield made

@@ -180,7 +180,8 @@ class Recommender:
         first = asks[0]
         left = min(ask.deadline for ask in asks) - time.monotonic() - MARGIN
         seconds = None if left == float("inf") else max(left, 0.0)
-        with run(seconds=seconds, tenant=self.tenant) as work, asking(owners_of(asks)) as kept:
+        since = min(ask.at for ask in asks)
+        with run(seconds=seconds, tenant=self.tenant) as work, asking(owners_of(asks), since) as kept:
             work.check()
             answer = self._asked(generation, queries, asks)
             spent = {**work.ledger.snapshot(), "cached": kept.hits}
