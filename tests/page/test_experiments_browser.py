@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+import shutil
 
 import pytest
 
@@ -127,9 +129,6 @@ def test_one_user_by_keyboard(open_page):
 
 def test_hostile_names_have_no_effect(open_page, own, site):
     """A run whose systems, titles and prompts are markup; a dialog or an error in the console fails the test."""
-    import json
-    import shutil
-
     home = own.settings.home
     place = home / "runs" / "hostile"
     shutil.copytree(home / "runs" / "asking", place)
@@ -163,3 +162,17 @@ def test_without_scripts(chromium, site):
     page.get_by_role("button", name="Run it for 100 users").click()
     assert "/experiments/job-" in page.url
     context.close()
+
+
+def test_costs_of_any_size_are_drawn(own, open_page):
+    """From .00955 to .5038 in steps of .001 the ticks of a logarithmic axis once stood still until memory was full."""
+    home = own.settings.home
+    shutil.copytree(home / "runs" / "near", home / "runs" / "odd")
+    report = home / "runs" / "odd" / "report.json"
+    told = json.loads(report.read_text("utf-8"))
+    for n, row in enumerate(told["rows"]):
+        row["costs"]["ms/list"] = 0.2519 if n else 0.0191
+    report.write_text(json.dumps(told), "utf-8")
+    page = open_page("/experiments/run-odd")
+    page.locator("#figure-accuracy canvas").wait_for()
+    page.wait_for_timeout(200)

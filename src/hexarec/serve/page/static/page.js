@@ -195,7 +195,7 @@
     const scale = (told, pad) => ({ time: told.time, distr: told.log ? 3 : 1, ...(pad ? { range: pad } : {}) });
     const scattered = figure.series.some((one) => one.kind === "points");
     const padded = figure.names.length ? (plot, low, high) => [low - 0.6, high + 0.6]
-      : figure.x.time && figure.places.length === 1 ? (plot, at) => [at - 300, at + 300] : !scattered ? null : figure.x.log ? (plot, low, high) => [low / 2, high * 2]
+      : figure.x.time && figure.places.length === 1 ? (plot, at) => [at - 300, at + 300] : !scattered ? null : figure.x.log ? (plot, low, high) => uPlot.rangeLog(low, high, 10, true)
       : (plot, low, high) => [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
     return [{
       width, height: 272, series, bands, tzDate: (at) => uPlot.tzDate(new Date(1000 * at), "Etc/UTC"), axes: [x, axis("y", figure.y)],
