@@ -177,6 +177,8 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=Path("docs/results/engine"))
     asked.add_argument("--repeats", type=int, default=7)
     asked.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
+    from hexarec.core.atomic import write_text
+
     options = asked.parse_args()
     file = options.out.with_suffix(".json")
     whole = json.loads(file.read_text("utf-8")) if file.exists() else {"parts": {}}
@@ -185,9 +187,7 @@ def main() -> None:
         work = Work(model=options.model, data=str(options.data), device=options.device)
         made = PART[part](work, options.repeats)
         whole["parts"][part] = {"machine": machine(), "repeats": options.repeats, **made}
-        aside = file.with_suffix(".part")
-        aside.write_text(json.dumps(whole, indent=1), "utf-8")
-        aside.replace(file)
+        write_text(file, json.dumps(whole, indent=1))
         from engine_table import table
 
         options.out.with_suffix(".md").write_text(table(whole), "utf-8")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from hexarec.core.atomic import atomic_folder
 from hexarec.core.errors import DataError, OptionError
 from hexarec.data.importer import ImportResult, import_data
 from hexarec.serve.errors import ConflictError, MissingError
@@ -121,10 +122,9 @@ def kept(tenant: Tenant, files: Mapping[str, IO[bytes]]) -> Upload:
     if not files:
         raise DataError("no file was sent", hint="choose a CSV, JSON lines or Parquet file, or those of a known format")
     id = secrets.token_hex(12)
-    aside, folder = _home(tenant) / f".{id}", _home(tenant) / id
-    try:
+    with atomic_folder(_home(tenant) / id) as aside:
         for part in ("files", "sample"):
-            (aside / part).mkdir(parents=True)
+            (aside / part).mkdir()
         for name, content in files.items():
             path = aside / "files" / plain_name(name)
             if path.exists():
@@ -132,10 +132,6 @@ def kept(tenant: Tenant, files: Mapping[str, IO[bytes]]) -> Upload:
             with path.open("wb") as out:
                 shutil.copyfileobj(content, out, 1 << 20)
             _sampled(path, aside / "sample" / path.name)
-        aside.replace(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
     return found(tenant, id)
 
 
