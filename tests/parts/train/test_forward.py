@@ -153,3 +153,21 @@ def test_a_sequence_beyond_the_sliding_window_is_refused(examples, tmp_path):
         long = Example(Prompt.user("Heat, " * 30), "Yes")
         with pytest.raises(ModelError, match="cannot be tuned without padding"):
             forward.states(tunable, encode([examples[0], long], tunable.tokens).lines)
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_side_by_side_is_the_same_with_the_same_gradients(heads):
+    draw = torch.Generator().manual_seed(0)
+    lengths = [5, 3, 7]
+    q, k, v = (
+        torch.randn(h, 15, 8, generator=draw, dtype=torch.float64, requires_grad=True) for h in (4, heads, heads)
+    )
+    side = forward.Segments(lengths).side
+    assert side is not None and forward.Segments([90, 1, 2, 1]).side is None, "mostly padding goes one by one"
+    made = forward._side_by_side(q, k, v, side, 0.3)
+    parts = zip(*(one.split(lengths, 1) for one in (q, k, v)), strict=True)
+    wanted = torch.cat([forward._causal(*(one[None] for one in own), None, 0.3)[0] for own in parts], 1).transpose(0, 1)
+    assert torch.allclose(made, wanted, atol=1e-12)
+    slope = torch.randn(made.shape, generator=draw, dtype=torch.float64)
+    for one, other in zip(*(torch.autograd.grad(o, (q, k, v), slope) for o in (made, wanted)), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)

@@ -55,6 +55,16 @@ def test_a_killed_run_goes_on_to_the_same_bits(base, examples, tmp_path):
         assert same(tuned(base, examples, plan)[1], whole)
 
 
+def test_a_run_goes_on_where_less_fits_into_a_forward(base, examples, tmp_path):
+    with run(scratch=tmp_path):
+        curve, state = tuned(base, examples, Plan(epochs=2, batch=3, tokens=4096))
+        seen = []
+        with run(emit=seen.append):
+            again, same_state = tuned(base, examples, Plan(epochs=2, batch=3, tokens=90))
+    assert sum(event["kind"] == "progress" for event in seen) == 1
+    assert again.losses == curve.losses and same(state, same_state), "nothing was left to do"
+
+
 def test_another_run_takes_no_notice_of_the_checkpoint(base, examples, tmp_path):
     with run(scratch=tmp_path):
         tuned(base, examples, Plan(epochs=2))

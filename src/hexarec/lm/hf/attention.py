@@ -8,8 +8,9 @@ transformers as an attention function, so any decoder whose layers take one work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,14 @@ NAME = "hexarec"
 _CHUNK = 1024  # rows whose scores stay in the cache
 
 
+@dataclass(eq=False)
+class Block:
+    """Keys and values of several prompts in one piece, layer by layer: (prompts, kv heads, n, head size) each."""
+
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+
 class Prefix:
     """Keys and values of one prompt's tokens, layer by layer: (kv heads, n, head size) each, in growing buffers."""
 
@@ -28,6 +37,10 @@ class Prefix:
         self.keys: list[Tensor | None] = [None] * layers
         self.values: list[Tensor | None] = [None] * layers
         self.room, self.length = room, 0
+        self.lent = False
+        """Whether the memory is part of a block that other prompts stand in."""
+        self.place: tuple[Block, int] | None = None
+        """The block and the row in it, where the prompts of a block go on together."""
 
     @property
     def bytes(self) -> int:
@@ -57,8 +70,17 @@ class Prefix:
         cut = Prefix(len(self.keys), self.room)
         cut.keys = [None if t is None else t[:, :length] for t in self.keys]
         cut.values = [None if t is None else t[:, :length] for t in self.values]
-        cut.length = length
+        cut.length, cut.lent = length, self.lent
         return cut
+
+    def own(self) -> Prefix:
+        """All tokens in memory that no other prompt holds on to."""
+        made = self.head(self.length)
+        if self.lent:
+            made.keys = [None if t is None else t.clone() for t in made.keys]
+            made.values = [None if t is None else t.clone() for t in made.values]
+            made.lent = False
+        return made
 
 
 def _grown(old: Tensor | None, like: Tensor, length: int, wanted: int) -> Tensor:
@@ -94,12 +116,26 @@ class Span:
     nodes: slice
 
 
+class Side(Protocol):
+    """All spans at once."""
+
+    def attend(
+        self, layer: int, spans: Sequence[Span], rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor,
+        scale: float,
+    ) -> None:  # fmt: skip
+        """See `together.Together`."""
+
+
 @dataclass(eq=False)
 class Plan:
-    """What stands where in the flat row, and what the attention of every layer must do with it."""
+    """What stands where in the flat row, and what the attention of every layer must do with it.
+
+    side: attends to all spans at once; None goes from one to the next.
+    """
 
     spans: list[Span] = field(default_factory=list)
     branches: list[Branches] = field(default_factory=list)
+    side: Side | None = None
 
 
 def attend(
@@ -132,7 +168,18 @@ def attend(
         if branch.pool is not None:
             own_k, own_v = branch.pool.add(layer, own_k, own_v)
         out[branch.rows], sums[branch.rows] = _local(q[:, branch.rows], own_k, own_v, branch, scale)
-    for span in plan.spans:
+    if plan.side is not None:
+        plan.side.attend(layer, plan.spans, (q, k, v), out, sums, scale)
+    else:
+        _one_by_one(layer, plan.spans, (q, k, v), out, sums, scale)
+    return out[None], None
+
+
+def _one_by_one(
+    layer: int, spans: Sequence[Span], rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor, scale: float
+) -> None:
+    q, k, v = rows
+    for span in spans:
         if not _none(span.fresh):
             past = span.prefix.length
             keys, values = span.prefix.add(layer, k[:, span.fresh], v[:, span.fresh])
@@ -140,9 +187,8 @@ def attend(
         elif span.prefix.length:
             keys, values = span.prefix.layer(layer)
         if not _none(span.nodes):
-            rows = span.nodes
-            out[rows] = _merged(q[:, rows], keys, values, out[rows], sums[rows], scale)
-    return out[None], None
+            own = span.nodes
+            out[own] = _merged(q[:, own], keys, values, out[own], sums[own], scale)
 
 
 def _none(rows: slice) -> bool:

@@ -18,6 +18,7 @@ from hexarec.lm.hf.attention import Prefix
 from hexarec.lm.hf.forward import Piece, Request, States
 from hexarec.lm.hf.head import Head
 from hexarec.lm.hf.jobs import Setting
+from hexarec.lm.hf.stepping import gather
 from hexarec.lm.hf.tokens import Tokens
 from hexarec.lm.hf.worker import Worker
 
@@ -99,6 +100,8 @@ class Decoder:
             answer.finish = "stop" if answer.guide is not None and not answer.guide.mask().any() else "length"
 
     def _forward(self, answers: list[Answer], setting: Setting) -> None:
+        if self._worker.body.side and len(answers) > 1 and any(_full(answer.prefix) for answer in answers):
+            gather([answer.prefix for answer in answers], ROOM)
         request = Request([Piece(answer.prefix, [answer.made[-1]]) for answer in answers])
 
         def read(states: States) -> list[Tensor]:
@@ -107,6 +110,11 @@ class Decoder:
         rows = self._worker.ask(request, read, setting.using, setting.adapter)
         for answer, state in zip(answers, rows, strict=True):
             answer.state = state
+
+
+def _full(prefix: Prefix) -> bool:
+    """Whether the next token has no place in a block."""
+    return prefix.place is None or prefix.length >= prefix.place[0].keys[0].shape[2]
 
 
 def pick(logits: NDArray[np.float32], temperature: float, top_p: float, draw: np.random.Generator) -> int:

@@ -189,7 +189,9 @@ class Jobs:
     def _warm(self, job: Job, setting: Setting) -> tuple[Prefix, Sequence[int]]:
         if setting.lead is None and setting.past is None:
             found = self._prefixes.find(self.scope(job, setting), job.tokens)
-            if found is not None:
+            # a short beginning saves less than standing beside other prompts does
+            least = len(job.tokens) // 2 if self._worker.body.side else 0
+            if found is not None and found.length >= least:
                 return found, job.tokens[found.length :]
         return self._start(setting), job.tokens
 

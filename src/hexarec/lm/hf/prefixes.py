@@ -59,14 +59,14 @@ class Prefixes:
         return None
 
     def keep(self, scope: Scope, tokens: Sequence[int], prefix: Prefix) -> None:
-        """Keep the keys and values of `tokens`, in place of a kept beginning of them, without a copy.
+        """Keep the keys and values of `tokens`, in place of a kept beginning; copied only out of a shared block.
 
         What is added behind them later goes to memory of its own.
         """
         marks = _marks(scope, tokens)
         if not marks or prefix.bytes > self._limit:
             return
-        own = prefix.head(prefix.length)
+        own = prefix.own()
         with self._lock:
             for name in {name for mark in marks for name in self._index.get(mark, ())}:
                 if _common(self._kept[name].tokens, tokens) == len(self._kept[name].tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,16 @@ class Checkpoint:
 
     @classmethod
     def of(cls, tunable: Tuned, data: str, plan: Plan, seed: int, key: str) -> Checkpoint:
-        """The checkpoint of a run: mark, starting weights, data, plan, seed and key all stand in its name."""
+        """The checkpoint of a run: mark, starting weights, data, plan, seed and key all stand in its name.
+
+        How much goes through one forward does not, so that a run goes on where there is more or less memory.
+        """
         scratch = current().scratch
         if scratch is None:
             return cls(None)
+        shape = repr(replace(plan, tokens=1))
         start = [value.float().cpu().numpy() for value in tunable.begun().values()]
-        return cls(scratch / f"tune-{digest(tunable.mark, data, repr(plan), seed, key, *start)}.safetensors")
+        return cls(scratch / f"tune-{digest(tunable.mark, data, shape, seed, key, *start)}.safetensors")
 
     def save(self, tunable: Tuned, adam: Any, curve: Curve, best: Mapping[str, Tensor]) -> None:
         """Write where the run stands; a reader sees the old file or the new one."""

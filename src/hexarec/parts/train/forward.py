@@ -2,7 +2,8 @@
 
 Linear layers see one long row, which no padding dilutes; positions start anew with every sequence; the output layer is
 read only where there is a loss. It is given to transformers as an attention function, so any decoder whose layers take
-one works unchanged. On the CPU the row needs neither sorting nor a mask.
+one works unchanged. On the CPU the row needs neither sorting nor a mask; on a GPU the attention of all sequences is one
+product over a padded block, unless that would be mostly padding.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from hexarec.core.errors import DataError, ModelError
 from hexarec.lm.hf.adapters import Past
+from hexarec.lm.hf.together import block, flat, placed, repeated, wasteful
 from hexarec.parts.train.attention import Segmented
 from hexarec.parts.train.examples import Line
 from hexarec.parts.train.products import quick
@@ -35,6 +38,16 @@ class Segments:
 
     lengths: list[int]
     past: Past | None = None
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it never changes
+
+    @cached_property
+    def side(self) -> tuple[Tensor, Tensor] | None:
+        """The sequences side by side, as `together.block` has them; None where that would be mostly padding."""
+        sizes = np.array(self.lengths)
+        if wasteful(sizes):
+            return None
+        rows, back = block(sizes)
+        return torch.from_numpy(rows).to(self.device), torch.from_numpy(back).to(self.device)
 
 
 def states(
@@ -55,7 +68,7 @@ def states(
             inputs_embeds=inputs[None],
             position_ids=row.positions[None],
             use_cache=False,
-            segments=Segments(row.lengths, past),
+            segments=Segments(row.lengths, past, model.device),
         )
     found: Tensor = made.last_hidden_state[0][row.read]
     return found, row.targets
@@ -156,10 +169,20 @@ def attend(
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         short: Tensor = Segmented.apply(query[0], key[0], value[0], segments.lengths, scale)  # type: ignore[no-untyped-call]
         return short[None], None
+    if past is None and query.device.type != "cpu" and segments.side is not None:
+        return _side_by_side(query[0], key[0], value[0], segments.side, scaling)[None], None
     # split, not slices: the gradient of a slice is a whole row of zeros
     rows = zip(*(torch.split(one, segments.lengths, dim=2) for one in (query, key, value)), strict=True)
     made = [_causal(q, k, v, past, scaling) for q, k, v in rows]
     return torch.cat(made, dim=2).transpose(1, 2), None
+
+
+def _side_by_side(q: Tensor, k: Tensor, v: Tensor, side: tuple[Tensor, Tensor], scale: float | None) -> Tensor:
+    """All sequences at once: where starting a kernel costs more than its work."""
+    rows, back = side
+    keys, values = (repeated(placed(one, rows), len(q) // len(k)) for one in (k, v))
+    made = scaled_dot_product_attention(placed(q, rows), keys, values, is_causal=True, scale=scale)
+    return flat(made)[back]
 
 
 def _causal(q: Tensor, k: Tensor, v: Tensor, past: tuple[Tensor, Tensor] | None, scale: float | None) -> Tensor:
