@@ -8,7 +8,7 @@ user who cannot be asked is a miss in the unconditional numbers.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nir import NEIGHBOURS, cases, matrix, user_filtering
 from writing import write
 
 from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, Queries, Users, ragged, run
+from hexarec.eval.diff import read_run
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.tasks import Given
 from hexarec.lm.cassette import Cassette
@@ -25,18 +26,6 @@ from hexarec.methods.nir import NIR
 
 METRICS = ("ndcg@10", "recall@10", "mrr@10")
 FORMS = ("steps", "combined", "single")
-ASKED: dict[str, list[Any]] = {}
-
-
-@dataclass
-class Noted(NIR):
-    """NIR whose notes are kept for the account of pairs."""
-
-    def rank(self, queries: Queries, candidates: Lists) -> Lists:
-        """As NIR, and remember what was read."""
-        ranked = super().rank(queries, candidates)
-        ASKED.setdefault(self.form, []).extend(ranked.notes)
-        return ranked
 
 
 def dataset(histories: list[list[str]], targets: list[str]) -> Dataset:
@@ -66,7 +55,7 @@ def askable(data: Dataset, histories: list[list[str]], targets: list[str]) -> tu
 
 
 def account(
-    notes: list[Any], catalog: Catalog, candidates: Lists, histories: list[Any], encoder: str
+    notes: Sequence[Any], catalog: Catalog, candidates: Lists, histories: list[Any], encoder: str
 ) -> dict[str, float]:
     """How many answers and lines were of use, and how alike the halves of a pair are beside a drawn pair."""
     pairs = [(left, right) for note in notes for left, right in note["pairs"]]
@@ -102,20 +91,25 @@ def main() -> None:
     asked.add_argument("--encoder", default="minilm")
     asked.add_argument("--users", type=int, default=None)
     asked.add_argument("--out", type=Path, default=Path("docs/results/nir-prompts"))
-    asked.add_argument("--runs", type=Path, default=Path("runs/nir"))
+    asked.add_argument("--runs", type=Path, default=Path("runs/nir"), help="--resume goes on from here")
+    asked.add_argument("--resume", action="store_true")
     options = asked.parse_args()
     histories, targets = cases(options.data)
     data = dataset(histories, targets)
     part = slice(0, options.users)
     queries, truth, candidates = (one.take(part) for one in askable(data, histories, targets))
     options.runs.mkdir(parents=True, exist_ok=True)
-    lm = Cassette(open_lm(options.lm), options.runs / "tape.sqlite")
-    systems = {f"nir, {form}": Noted(lm, form=form, domain="film") for form in FORMS}
+    lm = Cassette(open_lm(options.lm, dtype="float32"), options.runs / "tape.sqlite")
+    systems = {f"nir, {form}": NIR(lm, form=form, domain="film") for form in FORMS}
     title = f"NIR's {len(queries)} askable users, 19 user-filtering candidates with the truth among them (SAMPLED)"
     with run(emit=_told):
-        report = Experiment(Given(data, queries, truth, candidates, title, METRICS), systems, k=19).run()
+        task = Given(data, queries, truth, candidates, title, METRICS)
+        report = Experiment(task, systems, k=19).run(options.runs / f"{len(queries)}", resume=options.resume)
     past = [list(queries[i].items[-8:]) for i in range(len(queries))]
-    pairs = {form: account(notes, data.catalog, candidates, past, options.encoder) for form, notes in ASKED.items()}
+    lists = read_run(options.runs / f"{len(queries)}").lists
+    pairs = {
+        form: account(lists[f"nir, {form}", 0].notes, data.catalog, candidates, past, options.encoder) for form in FORMS
+    }
     write(options.out, [report], _notes(pairs, 170 / len(histories)), {"pairs": pairs})
 
 
