@@ -8,7 +8,7 @@ import torch
 
 from hexarec.core import run
 from hexarec.core.errors import ModelError
-from hexarec.lm.base import Prompt
+from hexarec.lm.base import Prompt, Sample
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.hf.engine import HF
 from hexarec.lm.hf.weights import load
@@ -20,6 +20,7 @@ from hexarec.parts.train.tunable import Tunable
 
 KINDS = [LoRA(r=4), Bottleneck(), PromptTuning(), PTuning(), PrefixTuning()]
 PROMPTS = [Prompt.plain(f"The user liked Heat (1995) and film {n}. Fargo? Answer Yes or No:") for n in range(6)]
+SHORT = Sample(max_tokens=5)
 EXAMPLES = [Example(prompt, "Yes" if n % 2 else "No") for n, prompt in enumerate(PROMPTS)]
 
 
@@ -66,6 +67,27 @@ def test_requests_with_different_adapters_share_a_call(llama_dir, tuned):
     assert len({float(row.logprobs[0]) for row in together}) == len(asked)
     texts = [a.text for a in engine.generate([Prompt(raw=p.raw, adapter=p.adapter) for p in asked])]
     assert texts[0] == engine.generate([asked[0]])[0].text
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_what_an_adapter_puts_in_front_is_kept_with_the_prompt(llama_dir, tuned, kind):
+    warm, cold = HF(str(llama_dir), dtype="float32"), HF(str(llama_dir), dtype="float32", prefix_mb=0)
+    begin = " ".join(f"Film {n} ({1960 + n})," for n in range(9))
+    asked = [
+        Prompt(raw=f"{begin}{more}", adapter=tuned[kind][0]) for more in (" next:", " Heat (1995), next:", " next:")
+    ]
+    texts = ["Heat (1995)", "Fargo", "Alien (1979)"]
+    for place, prompt in enumerate(asked):
+        with run() as work:
+            found = warm.score([prompt], [texts])[0].logprobs
+        assert np.allclose(found, cold.score([prompt], [texts])[0].logprobs, atol=1e-4)
+        assert (work.ledger.snapshot()["tokens_cached"] > 40) == (place > 0), "only the first was read whole"
+    said = [
+        engine.generate([Prompt(raw=begin, adapter=tuned[kind][0], sample=SHORT)])[0].text for engine in (warm, cold)
+    ]
+    assert said[0] == said[1]
+    bare = [engine.score([Prompt(raw=asked[0].raw)], [texts])[0].logprobs for engine in (warm, cold)]
+    assert np.allclose(bare[0], bare[1], atol=1e-4), "nobody else finds it"
 
 
 def test_a_warm_prefix_is_of_one_adapter(llama_dir, tuned):

@@ -34,7 +34,7 @@ def brute(engine, prompt, trie, norm, banned=()):
     allowed = [trie.sequence(n) for n in alive]
     for number, sequence in zip(alive, allowed, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([before + sequence])).logits[0].double()
+            logits = model(torch.tensor([before + sequence], device=model.device)).logits[0].double()
         total = 0.0
         for place, token in enumerate(sequence):
             row = logits[len(before) - 1 + place]

@@ -27,7 +27,7 @@ def state_of(lm, seed=1):
     tunable = Tunable(tunable_base(lm), LoRA(r=4), seed=seed)
     with torch.no_grad():
         for one in tunable.parameters.values():
-            one.add_(0.05 * torch.randn(one.shape, generator=torch.Generator().manual_seed(seed)))
+            one.add_(0.05 * torch.randn(one.shape, generator=torch.Generator().manual_seed(seed)).to(one))
     made = kept(tunable, note="test")
     tunable.detach()
     return made

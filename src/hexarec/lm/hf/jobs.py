@@ -142,10 +142,10 @@ class Jobs:
 
     def _would_be_warm(self, job: Job, setting: Setting) -> bool:
         """Whether a beginning of the prompt can be kept and is not: what the batch computes now is then found."""
-        if setting.lead is not None or setting.past is not None or not self._prefixes.keeps:
+        if len(job.tokens) <= ALIKE or not self._prefixes.keeps:
             return False
         found = self._prefixes.find(self.scope(job, setting), job.tokens)
-        return len(job.tokens) > ALIKE and (found is None or found.length < ALIKE)
+        return found is None or found.length - setting.length < ALIKE
 
     def _parts(self, job: Job, number: int, setting: Setting) -> Iterator[_Part]:
         """Stretches of the prompt, the last with the first blocks where both fit, then the other blocks."""
@@ -187,16 +187,15 @@ class Jobs:
         return self._model, setting.adapter, current().tenant, job.mark
 
     def _warm(self, job: Job, setting: Setting) -> tuple[Prefix, Sequence[int]]:
-        if setting.lead is None and setting.past is None:
-            found = self._prefixes.find(self.scope(job, setting), job.tokens)
-            # a short beginning saves less than standing beside other prompts does
-            least = len(job.tokens) // 2 if self._worker.body.side else 0
-            if found is not None and found.length >= least:
-                return found, job.tokens[found.length :]
+        found = self._prefixes.find(self.scope(job, setting), job.tokens)
+        # a short beginning saves less than standing beside other prompts does
+        least = len(job.tokens) // 2 if self._worker.body.side else 0
+        if found is not None and found.length - setting.length >= least:
+            return found, job.tokens[found.length - setting.length :]
         return self._start(setting), job.tokens
 
     def _keep(self, job: Job, prefix: Prefix, setting: Setting) -> None:
-        if setting.lead is None and setting.past is None and prefix.length == len(job.tokens):
+        if prefix.length == setting.length + len(job.tokens):
             self._prefixes.keep(self.scope(job, setting), job.tokens, prefix)
 
 

@@ -47,7 +47,7 @@ class Prefixes:
         return self._limit > 0
 
     def find(self, scope: Scope, tokens: Sequence[int]) -> Prefix | None:
-        """The longest kept beginning of `tokens`, short of its last token, or None."""
+        """The longest kept beginning of `tokens`, short of its last token, with what stands in front; or None."""
         with self._lock:
             for mark in reversed(_marks(scope, tokens)):
                 names = self._index.get(mark)
@@ -55,13 +55,15 @@ class Prefixes:
                     best = max(names, key=lambda name: _common(self._kept[name].tokens, tokens))
                     self._kept.move_to_end(best)
                     kept = self._kept[best]
-                    return kept.prefix.head(min(_common(kept.tokens, tokens), len(tokens) - 1))
+                    front = kept.prefix.length - len(kept.tokens)
+                    return kept.prefix.head(front + min(_common(kept.tokens, tokens), len(tokens) - 1))
         return None
 
     def keep(self, scope: Scope, tokens: Sequence[int], prefix: Prefix) -> None:
         """Keep the keys and values of `tokens`, in place of a kept beginning; copied only out of a shared block.
 
-        What is added behind them later goes to memory of its own.
+        What an adapter puts in front of the tokens stays with them. What is added behind them later goes to memory of
+        its own.
         """
         marks = _marks(scope, tokens)
         if not marks or prefix.bytes > self._limit:

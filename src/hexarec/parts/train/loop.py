@@ -89,7 +89,7 @@ class Plan:
     schedule: Schedule = "linear"
     decay: float = 0.0
     clip: float = 1.0
-    tokens: int = field(default_factory=lambda: 16384 if torch.cuda.is_available() else 1024)
+    tokens: int = field(default_factory=lambda: 8192 if torch.cuda.is_available() else 1024)
     every: int = 0
     patience: int = 0
 
