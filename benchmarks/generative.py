@@ -110,6 +110,7 @@ def main() -> None:
     asked.add_argument("--users", type=int, default=80, help="drawn users that the model is asked about")
     asked.add_argument("--examples", type=int, default=400, help="next titles that each method learns from")
     asked.add_argument("--epochs", type=int, default=1)
+    asked.add_argument("--batch", type=int, default=8)
     asked.add_argument("--rate", type=float, default=3e-3, help="of .001 and .003 the better by the held loss")
     asked.add_argument("--valid", type=int, default=48, help="held questions: validation, and k1 and b of gpt4rec")
     asked.add_argument("--queries", type=int, nargs="*", default=[1, 5, 10, 20, 40])
@@ -141,7 +142,7 @@ def asked_model(data: Dataset, told: argparse.Namespace, more: dict[str, Any]) -
     kept = Cassette(plain, told.runs / "answers.sqlite")
     wide: Any = Widest(kept, max(told.queries))
     plan: dict[str, Any] = {
-        "domain": "product", "history": 3, "length": 20, "examples": told.examples, "epochs": told.epochs, "batch": 8,
+        "domain": "product", "history": 3, "length": 20, "examples": told.examples, "epochs": told.epochs, "batch": told.batch,
         "rate": told.rate, "valid": told.valid, "targets": ("q_proj", "v_proj"), "backfill": False,
     }  # fmt: skip
     task = Ranking(data, "last", max_users=told.users, metrics=METRICS)
@@ -178,8 +179,8 @@ def notes(told: argparse.Namespace, more: dict[str, Any]) -> str:
     ]
     if told.lm:
         lines.append(
-            f"{told.lm} in float32, sized to 20 minutes of one core: each method tuned a LoRA on queries and values "
-            f"with {told.examples} next titles of some 130,000, {told.epochs} epoch, rate {told.rate:g}, the newest "
+            f"{told.lm} in float32: each method tuned a LoRA on queries and values with {told.examples} next titles of "
+            f"some 130,000, epochs {told.epochs}, {told.batch} titles a step, rate {told.rate:g}, the newest "
             f"three titles as history; {told.users} drawn users asked, so intervals are wide. No list is filled by "
             f"popularity: all hits are the model's. Lists of {K} are cut: with m queries each gave {K} / m items, and "
             f"the m queries are the first of one search of {max(told.queries)} beams. candidate_error_rate is the "
