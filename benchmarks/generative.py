@@ -142,8 +142,8 @@ def asked_model(data: Dataset, told: argparse.Namespace, more: dict[str, Any]) -
     kept = Cassette(plain, told.runs / "answers.sqlite")
     wide: Any = Widest(kept, max(told.queries))
     plan: dict[str, Any] = {
-        "domain": "product", "history": 3, "length": 20, "examples": told.examples, "epochs": told.epochs, "batch": told.batch,
-        "rate": told.rate, "valid": told.valid, "targets": ("q_proj", "v_proj"), "backfill": False,
+        "domain": "product", "history": 3, "length": 20, "examples": told.examples, "epochs": told.epochs,
+        "batch": told.batch, "rate": told.rate, "valid": told.valid, "targets": ("q_proj", "v_proj"), "backfill": False,
     }  # fmt: skip
     task = Ranking(data, "last", max_users=told.users, metrics=METRICS)
     train = task.round().train
