@@ -122,6 +122,20 @@ def test_models_with_other_options_are_other_stages():
     )
 
 
+def test_what_a_model_has_answered_does_not_change_the_stage_but_its_settings_do(tmp_path):
+    from hexarec.lm.base import Prompt
+    from hexarec.lm.cassette import Cassette
+    from hexarec.lm.open import open_lm
+
+    kept = Counts(inner=Cassette(open_lm("tiny:a"), tmp_path / "tape.sqlite"))
+    before = options_digest(kept)
+    for _ in range(2):
+        kept.inner.generate([Prompt.plain("hello", max_tokens=3)])
+    assert kept.inner.hits and kept.inner.misses and options_digest(kept) == before
+    other = Counts(inner=Cassette(open_lm("tiny:a", window=99), tmp_path / "tape.sqlite"))
+    assert options_digest(other) != before, "a wrapped model's own settings count"
+
+
 @dataclass
 class Holds:
     """Per-user tables at several depths, and weights they were learned with."""

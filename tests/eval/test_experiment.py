@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 from tests.eval.systems import ASKED, Backwards, Oracle, Tally, oracle, task
 
+from hexarec.classic import Popular
 from hexarec.core import OptionError
 from hexarec.eval.experiment import Experiment, asks_model
 from hexarec.eval.floors import FLOORS, AsGiven
 from hexarec.eval.report import read_report
+from hexarec.lm.cassette import Cassette
+from hexarec.lm.open import open_lm
+from hexarec.methods.llmrank import LLMRank
 from hexarec.pipeline.pipeline import Pipeline
 
 
@@ -46,6 +50,22 @@ def test_a_stopped_run_goes_on_without_asking_again(tmp_path, monkeypatch):
     whole = Experiment(made, {"slow": Tally()}, floors=False).run()
     assert repr(whole.rows[0].values) == repr(report.rows[0].values)
     assert not list((tmp_path / "cells").glob("*-*.npz"))
+
+
+def test_systems_over_one_tape_go_on_together(tmp_path):
+    made = task(max_users=6)
+    inner = open_lm("fake:counting")
+
+    def run_again():
+        lm = Cassette(inner, tmp_path / "tape.sqlite")
+        systems = {f"{n} rounds": Pipeline([Popular()], LLMRank(lm, rounds=n)) for n in (1, 2)}
+        return Experiment(made, systems, floors=False).run(tmp_path / "run", resume=True)
+
+    first, cells = run_again(), sorted((tmp_path / "run" / "cells").iterdir())
+    told = [(file.name, file.stat().st_mtime_ns) for file in cells]
+    again = run_again()
+    assert [(file.name, file.stat().st_mtime_ns) for file in sorted((tmp_path / "run" / "cells").iterdir())] == told
+    assert repr([row.values for row in again.rows]) == repr([row.values for row in first.rows])
 
 
 def test_without_resume_everything_is_measured_again(tmp_path):

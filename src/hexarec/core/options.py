@@ -108,6 +108,8 @@ def _described(value: Any) -> Any:
         return f"{type(value).__qualname__}@{id(value)}"
     # two models of one name may be opened with other settings: those that are plain values count
     simple = {n: v for n, v in vars(value).items() if n[0] != "_" and isinstance(v, str | int | float | bool | dict)}
+    if isinstance(options := getattr(value, "options", None), dict):  # a wrapper has those of what it wraps
+        simple["options"] = options
     return [type(value).__qualname__, spec, *(f"{n}={simple[n]!r}" for n in sorted(simple))]
 
 

@@ -95,8 +95,8 @@ class Cassette:
     A `Tape` in the place of the path is used as it is.
 
     Modes: `cache` asks what it lacks and keeps it; `record` asks everything anew; `replay` never asks and raises
-    StateError for what it lacks; `refuse` raises for any call at all. `hits` and `misses` count requests. Equal
-    requests on their way at the same time are one call in every mode, and share its answer, a failed one too.
+    StateError for what it lacks; `refuse` raises for any call at all. Equal requests on their way at the same time are
+    one call in every mode, and share its answer, a failed one too.
     """
 
     def __init__(self, lm: LanguageModel, path: str | Path | Tape | None = None, mode: Mode = "cache") -> None:
@@ -105,9 +105,19 @@ class Cassette:
         self.lm, self.mode, self.name, self.spec = lm, mode, lm.name, lm.spec
         made = path is None or isinstance(path, str | Path)
         self.tape: Tape = open_tape(path, writable=mode in ("cache", "record")) if made else path  # type: ignore[arg-type, assignment]
-        self.hits = self.misses = 0
+        self._hits = self._misses = 0
         self._lock = threading.Lock()
         self._asking: dict[str, _Flight] = {}
+
+    @property
+    def hits(self) -> int:
+        """Requests that were answered without the inner model."""
+        return self._hits
+
+    @property
+    def misses(self) -> int:
+        """Requests that the inner model was asked."""
+        return self._misses
 
     @property
     def options(self) -> dict[str, Any]:
@@ -245,7 +255,7 @@ class Cassette:
     def _pieces(self, key: str, prompt: Prompt, judge: Judge | None) -> Iterator[str]:
         known = self._look(key)
         if known is not None:
-            self.hits += 1
+            self._hits += 1
             yield _load_completion(known).text
             return
         self._miss([0], [prompt])
@@ -266,7 +276,7 @@ class Cassette:
 
     def _miss(self, rows: Sequence[int], prompts: Sequence[Prompt]) -> None:
         """Count what is not on the tape; raise in a mode that never asks."""
-        self.misses += len(rows)
+        self._misses += len(rows)
         if rows and self.mode in ("replay", "refuse"):
             what = "is not on the cassette" if self.mode == "replay" else "is refused by the cassette"
             raise StateError(
@@ -331,13 +341,13 @@ class Cassette:
         with self._lock:
             for row, key in enumerate(keys):
                 if key in found or key in mine or key in others:
-                    self.hits += 1
+                    self._hits += 1
                 elif (known := self._look(key)) is not None:
                     found[key] = known
-                    self.hits += 1
+                    self._hits += 1
                 elif key in self._asking:
                     others[key] = (row, self._asking[key])
-                    self.hits += 1
+                    self._hits += 1
                 else:
                     self._asking[key] = _Flight()
                     mine[key] = (row, self._asking[key])

@@ -66,7 +66,12 @@ class Endpoint(Engine):
         self.name = self.spec = f"openai:{model}"
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._workers, self._window, self._choice, self._given = workers, window, choice, can
-        self._streams, self.missing = stream, 0
+        self._streams, self._missing = stream, 0
+
+    @property
+    def missing(self) -> int:
+        """Label cells that the server left out so far."""
+        return self._missing
 
     @property
     def can(self) -> frozenset[str]:
@@ -211,7 +216,7 @@ class Endpoint(Engine):
             raise RetryableModelError(f"{self.name}: {rows[0]}")
         blank = [math.nan] * len(labels)
         table = np.array([row if isinstance(row, list) else blank for row in rows], dtype=np.float32)
-        self.missing += int(np.isnan(table).sum())
+        self._missing += int(np.isnan(table).sum())
         return table.reshape(len(prompts), len(labels))
 
     def _odds(self, prompt: Prompt, labels: Sequence[str]) -> list[float] | RetryableModelError | Refused:

@@ -120,3 +120,22 @@ def test_a_broken_gguf_is_refused(copied, content):
     (copied / "bad.gguf").write_bytes(content)
     assert "bad.gguf does not load" in refused(copied / "bad.gguf")
     assert not list((copied.parent / "models").glob("safetensors/*")), "nothing half made stays behind"
+
+
+def test_a_base_is_the_same_under_another_version_of_its_library(copied):
+    first = open_lm(f"hf:{copied}", dtype="float32").base.fingerprint
+    config = json.loads((copied / "config.json").read_text())
+    later = {**config, "transformers_version": "9.9.9", "use_cache": True, "attention_dropout": 0.0}
+    (copied / "config.json").write_text(json.dumps(later))
+    words = json.loads((copied / "tokenizer.json").read_text())
+    (copied / "tokenizer.json").write_text(json.dumps({**words, "padding": None}, indent=3))
+    assert open_lm(f"hf:{copied}", dtype="float32").base.fingerprint == first
+    (copied / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.25}))
+    assert open_lm(f"hf:{copied}", dtype="float32").base.fingerprint["config"] != first["config"]
+
+
+def test_a_tokenizer_that_cuts_otherwise_is_another(copied):
+    first = open_lm(f"hf:{copied}", dtype="float32").base.fingerprint
+    words = json.loads((copied / "tokenizer.json").read_text())
+    (copied / "tokenizer.json").write_text(json.dumps({**words, "normalizer": {"type": "Lowercase"}}))
+    assert open_lm(f"hf:{copied}", dtype="float32").base.fingerprint["tokenizer"] != first["tokenizer"]

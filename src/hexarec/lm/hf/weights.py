@@ -23,6 +23,12 @@ from hexarec.lm.hf import toy
 
 DType = Literal["auto", "float32", "bfloat16", "int8"]
 DTYPES = ("auto", "float32", "bfloat16", "int8")
+_NOTED = ("dtype", "torch_dtype", "transformers_version", "architectures")
+_CUT = (
+    "The Matrix (1999) don't  1234.5\n\tNEW-York \u00e9t\u00e9 \u201cx\u201d "
+    "\u7528\u6237\u559c\u6b22\u3002 \U0001f3ac <|im_end|></s>"
+)
+"""Words, digits, spaces, lines, accents, Chinese, a picture and control tokens: where tokenizers differ."""
 _FASTER = 1.2  # bfloat16 is worth its rounding from here
 
 
@@ -219,14 +225,31 @@ def _tokenizer(folder: Path | str, source: str) -> Any:
 
 
 def _fingerprint(folder: Path | str, model: Any, tokenizer: Any) -> dict[str, str]:
-    config = {k: v for k, v in model.config.to_dict().items() if k not in ("dtype", "_name_or_path", "torch_dtype")}
-    vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     return {
-        "config": canonical_hash(json.loads(json.dumps(config, default=str))),
-        "tokenizer": vocabulary,
+        "config": canonical_hash(json.loads(json.dumps(_shape(model.config), default=str))),
+        "tokenizer": _tokenizer_hash(tokenizer.backend_tokenizer),
         "template": canonical_hash(tokenizer.chat_template),
         "weights": _weights_hash(folder, model),
     }
+
+
+def _shape(config: Any) -> dict[str, Any]:
+    """What a configuration says beyond the defaults of its class: a field that transformers learns later is none."""
+    try:
+        plain = type(config)().to_dict()
+    except (TypeError, ValueError):  # a few classes have fields without a default
+        plain = {}
+    said = {name: value for name, value in config.to_dict().items() if name not in _NOTED and not name.startswith("_")}
+    return {"model_type": config.model_type} | {k: v for k, v in said.items() if k not in plain or plain[k] != v}
+
+
+def _tokenizer_hash(backend: Any) -> str:
+    """Of the vocabulary and of how a text is cut; how a version of the library writes that down is not part of it."""
+    plain = type(backend).from_str(backend.to_str())
+    plain.no_padding()
+    plain.no_truncation()
+    cut = plain.encode(_CUT, add_special_tokens=False).ids
+    return canonical_hash([sorted(plain.get_vocab(with_added_tokens=True).items()), cut])
 
 
 def _weights_hash(folder: Path | str, model: Any) -> str:
