@@ -149,7 +149,7 @@ def test_a_list_is_the_models_own_order_of_all_titles(learned, tiny):
 
 def test_it_plays_over_a_model_and_comes_back(learned, tiny, tmp_path):
     assert learned.adapter_["about"]["method"] == "sprec" and learned.adapter_["about"]["dropped"] == 0
-    assert learned.rounds_[0]["pairs"] == 8 and learned.rounds_[0]["preference"] < np.log(2) + 1e-3
+    assert learned.rounds_[0]["pairs"] == 8 and learned.rounds_[0]["preference"] < np.log(2) + 0.01  # dropout
     queries = ORDER.queries.take(slice(0, 4))
     plain = SPRec(tiny, **{**LM, "shots": 0, "rounds": 0}).fit(ORDER.data)
     before, blank = learned.retrieve(queries, 5), plain.retrieve(queries, 5)

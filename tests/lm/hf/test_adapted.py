@@ -90,6 +90,21 @@ def test_what_an_adapter_puts_in_front_is_kept_with_the_prompt(llama_dir, tuned,
     assert np.allclose(bare[0], bare[1], atol=1e-4), "nobody else finds it"
 
 
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_what_stands_in_front_leaves_less_room_in_a_forward(llama_dir, tuned, kind, beside):
+    whole, small = (HF(str(llama_dir), dtype="float32", prefix_mb=mb, rows=n) for mb, n in ((0, 4096), (256, 64)))
+    small.worker.body.beside = beside
+    texts = ["Heat (1995)", "Fargo", "Alien (1979)"]
+    for length in range(34, 72):
+        asked = [
+            Prompt(raw="x" * length, adapter=tuned[kind][0]),
+            Prompt(raw="y" * (length // 2), adapter=tuned[kind][0]),
+        ]
+        for one, other in zip(*(engine.score(asked, [texts] * 2) for engine in (whole, small)), strict=True):
+            assert np.allclose(one.logprobs, other.logprobs, atol=1e-4), length
+
+
 def test_a_warm_prefix_is_of_one_adapter(llama_dir, tuned):
     engine = HF(str(llama_dir), dtype="float32")
     folder = tuned["lora"][0]

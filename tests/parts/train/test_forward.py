@@ -156,18 +156,36 @@ def test_a_sequence_beyond_the_sliding_window_is_refused(examples, tmp_path):
 
 
 @pytest.mark.parametrize("heads", [2, 4])
-def test_side_by_side_is_the_same_with_the_same_gradients(heads):
+def test_sequences_beside_each_other_give_the_same_with_the_same_gradients(heads):
     draw = torch.Generator().manual_seed(0)
     lengths = [5, 3, 7]
     q, k, v = (
         torch.randn(h, 15, 8, generator=draw, dtype=torch.float64, requires_grad=True) for h in (4, heads, heads)
     )
-    side = forward.Segments(lengths).side
-    assert side is not None and forward.Segments([90, 1, 2, 1]).side is None, "mostly padding goes one by one"
-    made = forward._side_by_side(q, k, v, side, 0.3)
+    made = forward._together(q, k, v, forward.Segments(lengths, beside=torch.device("cpu")).block, 0.3)
     parts = zip(*(one.split(lengths, 1) for one in (q, k, v)), strict=True)
     wanted = torch.cat([forward._causal(*(one[None] for one in own), None, 0.3)[0] for own in parts], 1).transpose(0, 1)
     assert torch.allclose(made, wanted, atol=1e-12)
     slope = torch.randn(made.shape, generator=draw, dtype=torch.float64)
     for one, other in zip(*(torch.autograd.grad(o, (q, k, v), slope) for o in (made, wanted)), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [LoRA(dropout=0.0), PromptTuning(5), PrefixTuning(5)], ids=lambda k: k.name)
+def test_where_sequences_stand_beside_each_other_the_states_are_the_same(base, examples, kind, monkeypatch):
+    tunable, seen = Tunable(base, kind), []
+    lines = encode(examples, tunable.tokens).lines
+    with torch.no_grad(), tunable.on():
+        wanted, _ = forward.states(tunable, lines)
+        together = forward._together
+        monkeypatch.setattr(forward, "_beside", lambda device: device)
+        monkeypatch.setattr(forward, "_together", lambda *rest: (seen.append(1), together(*rest))[1])
+        found, _ = forward.states(tunable, lines)
+    assert (found - wanted).abs().max() < 1e-5
+    assert bool(seen) == (kind.name != "prefix"), "behind a prefix each goes by itself"
+
+
+def test_mostly_padding_goes_one_by_one():
+    place = torch.device("cpu")
+    assert forward.Segments([90, 1, 2, 1], beside=place).block is None
+    assert forward.Segments([9, 7], beside=place).block is not None and forward.Segments([9, 7]).block is None

@@ -56,13 +56,25 @@ def test_a_killed_run_goes_on_to_the_same_bits(base, examples, tmp_path):
 
 
 def test_a_run_goes_on_where_less_fits_into_a_forward(base, examples, tmp_path):
-    with run(scratch=tmp_path):
-        curve, state = tuned(base, examples, Plan(epochs=2, batch=3, tokens=4096))
-        seen = []
-        with run(emit=seen.append):
-            again, same_state = tuned(base, examples, Plan(epochs=2, batch=3, tokens=90))
-    assert sum(event["kind"] == "progress" for event in seen) == 1
-    assert again.losses == curve.losses and same(state, same_state), "nothing was left to do"
+    def learned(tokens, emit=lambda _: None, scratch=tmp_path):
+        tunable = Tunable(base, LoRA(r=4, dropout=0.0), seed=2)
+        plan = Plan(epochs=4, batch=3, rate=0.01, every=4, tokens=tokens)
+        try:
+            with run(scratch=scratch, emit=emit):
+                return sft(tunable, encode(examples, tunable.tokens), plan=plan).losses
+        finally:
+            tunable.detach()
+
+    def kill(event):
+        if event["kind"] == "progress" and event["done"] == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        learned(4096, kill)
+    seen = []
+    gone_on, whole = learned(90, seen.append), learned(4096, scratch=tmp_path / "other")
+    assert sum(event["kind"] == "progress" for event in seen) - 1 == len(whole) - 4, "from the checkpoint of step 4"
+    assert np.allclose(gone_on, whole, rtol=1e-3)
 
 
 def test_another_run_takes_no_notice_of_the_checkpoint(base, examples, tmp_path):

@@ -55,6 +55,7 @@ class Prefix:
         if keys is None or values is None or keys.shape[1] < total:
             wanted = total + (self.room if n or self.room else 0)
             keys, values = _grown(keys, key, n, wanted), _grown(values, value, n, wanted)
+            self.lent, self.place = False, None
             self.keys[layer], self.values[layer] = keys, values
         keys[:, n:total], values[:, n:total] = key, value
         return keys[:, :total], values[:, :total]
@@ -116,26 +117,30 @@ class Span:
     nodes: slice
 
 
-class Side(Protocol):
-    """All spans at once."""
+class Group(Protocol):
+    """Several spans whose attention is one product: see `together` and `stepping`."""
 
-    def attend(
-        self, layer: int, spans: Sequence[Span], rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor,
-        scale: float,
-    ) -> None:  # fmt: skip
-        """See `together.Together`."""
+    def attend(self, layer: int, rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor, scale: float) -> None:
+        """Fill the rows of `out` (t, heads, d) that belong to the group, from those of queries, keys and values."""
 
 
 @dataclass(eq=False)
 class Plan:
     """What stands where in the flat row, and what the attention of every layer must do with it.
 
-    side: attends to all spans at once; None goes from one to the next.
+    spans: all prompts in order; those of no group are gone through one by one, `single`.
     """
 
     spans: list[Span] = field(default_factory=list)
     branches: list[Branches] = field(default_factory=list)
-    side: Side | None = None
+    groups: list[Group] = field(default_factory=list)
+    grouped: set[int] = field(default_factory=set)
+    """Numbers of the spans that stand in a group."""
+
+    @property
+    def single(self) -> list[Span]:
+        """The spans of no group."""
+        return [span for n, span in enumerate(self.spans) if n not in self.grouped]
 
 
 def attend(
@@ -168,10 +173,9 @@ def attend(
         if branch.pool is not None:
             own_k, own_v = branch.pool.add(layer, own_k, own_v)
         out[branch.rows], sums[branch.rows] = _local(q[:, branch.rows], own_k, own_v, branch, scale)
-    if plan.side is not None:
-        plan.side.attend(layer, plan.spans, (q, k, v), out, sums, scale)
-    else:
-        _one_by_one(layer, plan.spans, (q, k, v), out, sums, scale)
+    for group in plan.groups:
+        group.attend(layer, (q, k, v), out, sums, scale)
+    _one_by_one(layer, plan.single, (q, k, v), out, sums, scale)
     return out[None], None
 
 

@@ -18,7 +18,7 @@ from hexarec.lm.hf.attention import Prefix
 from hexarec.lm.hf.forward import Piece, Request, States
 from hexarec.lm.hf.head import Head
 from hexarec.lm.hf.jobs import Setting
-from hexarec.lm.hf.stepping import gather
+from hexarec.lm.hf.stepping import gather, worth
 from hexarec.lm.hf.tokens import Tokens
 from hexarec.lm.hf.worker import Worker
 
@@ -100,8 +100,9 @@ class Decoder:
             answer.finish = "stop" if answer.guide is not None and not answer.guide.mask().any() else "length"
 
     def _forward(self, answers: list[Answer], setting: Setting) -> None:
-        if self._worker.body.side and len(answers) > 1 and any(_full(answer.prefix) for answer in answers):
-            gather([answer.prefix for answer in answers], ROOM)
+        prefixes = [answer.prefix for answer in answers]
+        if self._worker.body.beside and any(_full(prefix) for prefix in prefixes) and worth(prefixes):
+            gather(prefixes, ROOM)
         request = Request([Piece(answer.prefix, [answer.made[-1]]) for answer in answers])
 
         def read(states: States) -> list[Tensor]:

@@ -16,8 +16,7 @@ from hexarec.lm.hf import attention
 from hexarec.lm.hf.attention import Branches, Plan, Prefix, Span
 from hexarec.lm.hf.linear import fuse, packable, prepare
 from hexarec.lm.hf.probe import Probe
-from hexarec.lm.hf.stepping import Steps
-from hexarec.lm.hf.together import Together
+from hexarec.lm.hf.stepping import groups
 from hexarec.lm.hf.weights import Base
 
 Ints = NDArray[np.int32]
@@ -83,8 +82,8 @@ class Body:
         self.embed = base.model.get_input_embeddings()
         self.device = next(base.model.parameters()).device
         self.dtype = self.embed.weight.dtype
-        self.side = self.device.type != "cpu"
-        """Whether the prompts of a forward stand side by side, where they can."""
+        self.beside = self.device.type != "cpu"
+        """Whether the prompts of a forward stand beside each other, where they can."""
         self.layers: int = base.model.config.get_text_config().num_hidden_layers
         self.width: int = self.embed.weight.shape[1]
         probe = Probe(base.model, window)
@@ -131,9 +130,8 @@ class Body:
     def run(self, requests: Sequence[Request], *, layers: bool = False) -> list[States]:
         """The states of each request. Prefixes and pools take in the keys and values of what was new."""
         laid = _lay(requests, self.device)
-        if self.side and self.path == "packed":
-            spans = laid.plan.spans
-            laid.plan.side = Together.of(spans, self.device) or Steps.of(spans, self.device)
+        if self.beside and self.path == "packed":
+            laid.plan.groups, laid.plan.grouped = groups(laid.plan.spans, self.device)
         inputs = self._inputs(requests, laid)
         positions = torch.tensor(laid.positions, device=self.device)[None]
         extra: dict[str, Any] = {"plan": laid.plan} if self.path == "packed" else {"attention_mask": self._mask(laid)}

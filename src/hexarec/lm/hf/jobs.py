@@ -22,6 +22,7 @@ from hexarec.lm.hf.worker import Worker
 
 Ints = NDArray[np.int32]
 ALIKE = 64  # tokens from which a common beginning is worth a forward of its own
+PLACES = 2**23  # places of the blocks of a forward, squared: some hundred megabytes of scores for ten heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +127,15 @@ class Jobs:
         """
         batch: list[_Part] = []
         begun: set[tuple[int, ...]] = set()
+        beside = self._worker.body.beside and len(jobs) > 1
         for number in order:
             start = tuple(jobs[number].tokens[:ALIKE])
-            if start in begun and self._would_be_warm(jobs[number], setting):
+            if start in begun and self._would_be_warm(jobs[number], setting, beside):
                 yield batch
                 batch, begun = [], set()
-            for part in self._parts(jobs[number], number, setting):
-                if batch and sum(one.size for one in batch) + part.size > self._worker.rows:
+            for part in self._parts(jobs[number], number, setting, beside):
+                # what follows in a prompt needs the keys of what stands before it
+                if batch and (batch[-1].job == number or self._too_much([*batch, part])):
                     yield batch
                     batch, begun = [], set()
                 batch.append(part)
@@ -140,16 +143,22 @@ class Jobs:
         if batch:
             yield batch
 
-    def _would_be_warm(self, job: Job, setting: Setting) -> bool:
+    def _too_much(self, batch: list[_Part]) -> bool:
+        """Whether parts are more tokens than fit a forward, or their blocks, all as wide as the widest, too many."""
+        blocks = sum(len(part.made.starts) - 1 for part in batch)
+        wide = max(part.made.width for part in batch)
+        return sum(part.size for part in batch) > self._worker.rows or blocks * wide * wide > PLACES
+
+    def _would_be_warm(self, job: Job, setting: Setting, beside: bool) -> bool:
         """Whether a beginning of the prompt can be kept and is not: what the batch computes now is then found."""
-        if len(job.tokens) <= ALIKE or not self._prefixes.keeps:
+        if len(job.tokens) <= ALIKE or not self._prefixes.keeps or _least(job, beside) > ALIKE:
             return False
         found = self._prefixes.find(self.scope(job, setting), job.tokens)
         return found is None or found.length - setting.length < ALIKE
 
-    def _parts(self, job: Job, number: int, setting: Setting) -> Iterator[_Part]:
+    def _parts(self, job: Job, number: int, setting: Setting, beside: bool) -> Iterator[_Part]:
         """Stretches of the prompt, the last with the first blocks where both fit, then the other blocks."""
-        prefix, fresh = self._warm(job, setting)
+        prefix, fresh = self._warm(job, setting, beside)
         at, made = len(job.tokens) - len(fresh), pack(job.sequences)
         job.read, job.cached = len(job.tokens) + len(made.tokens), at
         whole = self._worker.body.path == "masked"  # the reference keeps nothing between forwards
@@ -186,17 +195,20 @@ class Jobs:
         """Under whose name a job's prefix is kept."""
         return self._model, setting.adapter, current().tenant, job.mark
 
-    def _warm(self, job: Job, setting: Setting) -> tuple[Prefix, Sequence[int]]:
+    def _warm(self, job: Job, setting: Setting, beside: bool) -> tuple[Prefix, Sequence[int]]:
         found = self._prefixes.find(self.scope(job, setting), job.tokens)
-        # a short beginning saves less than standing beside other prompts does
-        least = len(job.tokens) // 2 if self._worker.body.side else 0
-        if found is not None and found.length - setting.length >= least:
+        if found is not None and found.length - setting.length >= _least(job, beside):
             return found, job.tokens[found.length - setting.length :]
         return self._start(setting), job.tokens
 
     def _keep(self, job: Job, prefix: Prefix, setting: Setting) -> None:
         if prefix.length == setting.length + len(job.tokens):
             self._prefixes.keep(self.scope(job, setting), job.tokens, prefix)
+
+
+def _least(job: Job, beside: bool) -> int:
+    """Warm tokens from which a prompt goes on by itself: fewer save less than standing beside other prompts does."""
+    return len(job.tokens) // 2 if beside else 0
 
 
 def _within(jobs: Sequence[Job], rows: int) -> Iterator[list[Job]]:

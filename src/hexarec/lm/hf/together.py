@@ -3,7 +3,7 @@
 A GPU runs the products of a hundred short prompts in the time that a processor needs to start them one by one. So the
 prompts stand beside each other in a block as wide as the longest, and what lies beyond a prompt's end is masked or not
 read. Only prompts that begin at nothing can stand so; a block that would be mostly padding is left to the loop over
-prompts.
+prompts. Padding repeats the first row of its own prompt, so that nothing of one prompt meets another's numbers.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from hexarec.lm.hf.attention import Span
 
 WASTE = 2.5  # places of a block for each token in it, at most
-SCORES = 2**28  # numbers that are held at a time
+SCORES = 2**26  # scores that are made at a time: a gigabyte with their copies
 
 Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Where the tokens of all prompts stand. The fresh tokens are the flat row's first, the nodes follow.
+    """Where the tokens of several prompts stand in the flat row.
 
-    fresh: (b, n) row of each place, places beyond an end that of the first token. back: (tokens,) place of each fresh
-    token in the flattened block. beyond: (b, n) bool. nodes, nodes_back: the same for what stands behind the prompts.
+    fresh: (b, n) row of each place. back: (tokens,) places that hold a token, in the flattened block. beyond: (b, n)
+    bool, places without one. nodes, nodes_back: the same for what stands behind the prompts.
     """
 
-    lengths: list[int]
+    spans: Sequence[Span]
     fresh: Tensor
     back: Tensor
     beyond: Tensor
@@ -43,37 +43,33 @@ class Together:
     @classmethod
     def of(cls, spans: Sequence[Span], device: torch.device) -> Together | None:
         """None where the prompts are not several, one has a past, or the block would be mostly padding."""
-        fresh = np.array([span.fresh.stop - span.fresh.start for span in spans])
-        nodes = np.array([span.nodes.stop - span.nodes.start for span in spans])
-        if len(spans) < 2 or not fresh.all() or any(span.prefix.length for span in spans):
+        if len(spans) < 2 or not all(fresh(span) for span in spans):
             return None
-        if wasteful(fresh) or wasteful(nodes):
+        own, behind = ([getattr(span, name) for span in spans] for name in ("fresh", "nodes"))
+        sizes, more = (np.array([one.stop - one.start for one in rows]) for rows in (own, behind))
+        if wasteful(sizes) or wasteful(more):
             return None
-        own, back = block(fresh, 0)
-        behind, behind_back = block(nodes, int(fresh.sum()))
-        beyond = np.arange(own.shape[1])[None] >= fresh[:, None]
-        return cls(
-            fresh.tolist(), *(torch.from_numpy(one).to(device) for one in (own, back, beyond, behind, behind_back))
-        )
+        rows, back = block(sizes, np.array([one.start for one in own]))
+        nodes, nodes_back = block(more, np.array([one.start for one in behind]))
+        beyond = np.arange(rows.shape[1])[None] >= sizes[:, None]
+        return cls(spans, *(torch.from_numpy(one).to(device) for one in (rows, back, beyond, nodes, nodes_back)))
 
-    def attend(
-        self, layer: int, spans: Sequence[Span], rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor,
-        scale: float,
-    ) -> None:  # fmt: skip
+    def attend(self, layer: int, rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor, scale: float) -> None:
         """Fill `out` (t, heads, d) from the rows of queries, keys and values; prefixes take their part of the block."""
         q, k, v = rows
         keys, values = (placed(one, self.fresh).contiguous() for one in (k, v))
-        for i, (span, length) in enumerate(zip(spans, self.lengths, strict=True)):
+        for i, span in enumerate(self.spans):
+            length = span.fresh.stop - span.fresh.start
             span.prefix.keys[layer], span.prefix.values[layer] = keys[i, :, :length], values[i, :, :length]
             span.prefix.lent = True
         shared = len(q) // len(k)
         made = scaled_dot_product_attention(
             placed(q, self.fresh), repeated(keys, shared), repeated(values, shared), is_causal=True, scale=scale
         )
-        first = len(self.back)
-        out[:first] = flat(made)[self.back]
+        out[self.fresh.flatten()[self.back]] = flat(made)[self.back]
         if self.nodes.shape[1]:
-            out[first:] = flat(self._behind(q * scale, keys, values, out, sums))[self.nodes_back]
+            behind = flat(self._behind(q * scale, keys, values, out, sums))
+            out[self.nodes.flatten()[self.nodes_back]] = behind[self.nodes_back]
 
     def _behind(self, q: Tensor, keys: Tensor, values: Tensor, local: Tensor, sums: Tensor) -> Tensor:
         """(b, heads, m, d) of the nodes: all keys of their prompt, joined with what they saw of their own branch."""
@@ -100,17 +96,25 @@ class Together:
         return made.view(b, heads, m, size)
 
 
+def fresh(span: Span) -> bool:
+    """Whether a prompt begins at nothing here."""
+    return not span.prefix.length and span.fresh.stop > span.fresh.start
+
+
 def wasteful(sizes: Longs) -> bool:
     """Whether a block of sequences of these lengths would be mostly padding."""
     return len(sizes) * int(sizes.max(initial=0)) > WASTE * int(sizes.sum())
 
 
-def block(sizes: Longs, start: int = 0) -> tuple[Longs, Longs]:
-    """(b, n) the rows of sequences that follow each other from `start`, and the place of each row in it, flattened."""
-    width = int(sizes.max(initial=0))
-    places, real = np.arange(width)[None], np.arange(width)[None] < sizes[:, None]
-    begin = (start + np.cumsum(sizes) - sizes)[:, None]
-    return np.where(real, begin + places, start), np.flatnonzero(real)
+def block(sizes: Longs, starts: Longs) -> tuple[Longs, Longs]:
+    """(b, n) the rows of sequences that begin at `starts`, and the places that hold one, in the flattened block.
+
+    A place beyond a sequence's end holds its first row; of an empty sequence, that of row 0.
+    """
+    places = np.arange(int(sizes.max(initial=0)))[None]
+    real = places < sizes[:, None]
+    first = np.where(sizes > 0, starts, 0)[:, None]
+    return np.where(real, first + places, first), np.flatnonzero(real)
 
 
 def placed(rows: Tensor, places: Tensor) -> Tensor:

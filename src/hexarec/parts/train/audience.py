@@ -115,7 +115,7 @@ class Attracts:
         odds = torch.log_softmax(found @ weight[columns].T + torch.from_numpy(shift).to(found.device), 1)
         return -(odds * truth / truth.sum(1, keepdim=True)).sum()
 
-    def value(self, tokens: int) -> float:
+    def value(self, tokens: int = 4096) -> float:
         """The mean log-likelihood of the users who liked the items that validate; higher is better."""
         rows = self._lessons.valid.tolist()
         total = 0.0
@@ -156,7 +156,7 @@ def over_frozen(rows: Floats, lessons: Lessons, recipe: Recipe, plan: Plan, seed
     modules = _modules(rows.shape[1], lessons, recipe, seed)
     states = torch.from_numpy(rows)
     objective = Attracts(lessons, recipe, lambda own: states[list(own)], [1] * len(rows), **modules, seed=seed)
-    metric = (lambda _: objective.value(plan.tokens)) if len(lessons.valid) else None
+    metric = (lambda _: objective.value()) if len(lessons.valid) else None
     mark = f"filterllm {rows.shape} {lessons.people.shape} {recipe}"
     curve = fit(Plain(mark, modules), objective, plan, metric, seed, digest("likelihood", rows))
     return _learned(objective, modules, curve, None)
@@ -188,7 +188,7 @@ def over_tuned(
 
         def look(now: Any) -> float:
             with now.on():
-                return objective.value(plan.tokens)
+                return objective.value()
 
         key = digest("likelihood", [prompt.digest() for prompt in asked])
         curve = fit(tunable, objective, plan, look if len(lessons.valid) else None, seed, key)

@@ -29,12 +29,13 @@ class Checkpoint:
     def of(cls, tunable: Tuned, data: str, plan: Plan, seed: int, key: str) -> Checkpoint:
         """The checkpoint of a run: mark, starting weights, data, plan, seed and key all stand in its name.
 
-        How much goes through one forward does not, so that a run goes on where there is more or less memory.
+        How much goes through one forward does not, so that a run goes on where there is more or less memory; with
+        dropout its further draws are then others.
         """
         scratch = current().scratch
         if scratch is None:
             return cls(None)
-        shape = repr(replace(plan, tokens=1))
+        shape = repr(replace(plan, tokens=None))
         start = [value.float().cpu().numpy() for value in tunable.begun().values()]
         return cls(scratch / f"tune-{digest(tunable.mark, data, shape, seed, key, *start)}.safetensors")
 

@@ -139,6 +139,6 @@ def dpo(
 
     Raises as `loop.fit` does.
     """
-    anchors = reference(tunable, chosen, rejected, tokens=plan.tokens) if given is None else given
+    anchors = reference(tunable, chosen, rejected) if given is None else given
     objective = Preferences(tunable, chosen, rejected, anchors, beta, smoothing)
     return fit(tunable, objective, plan, metric, seed, key), objective

@@ -38,16 +38,17 @@ class Segments:
 
     lengths: list[int]
     past: Past | None = None
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it never changes
+    beside: torch.device | None = None
+    """Where the sequences stand beside each other in a block; None goes from one to the next."""
 
     @cached_property
-    def side(self) -> tuple[Tensor, Tensor] | None:
-        """The sequences side by side, as `together.block` has them; None where that would be mostly padding."""
+    def block(self) -> tuple[Tensor, Tensor] | None:
+        """The sequences as `together.block` has them; None where that would be mostly padding, or behind a prefix."""
         sizes = np.array(self.lengths)
-        if wasteful(sizes):
+        if self.beside is None or self.past is not None or wasteful(sizes):
             return None
-        rows, back = block(sizes)
-        return torch.from_numpy(rows).to(self.device), torch.from_numpy(back).to(self.device)
+        rows, back = block(sizes, np.cumsum(sizes) - sizes)
+        return torch.from_numpy(rows).to(self.beside), torch.from_numpy(back).to(self.beside)
 
 
 def states(
@@ -68,7 +69,7 @@ def states(
             inputs_embeds=inputs[None],
             position_ids=row.positions[None],
             use_cache=False,
-            segments=Segments(row.lengths, past, model.device),
+            segments=Segments(row.lengths, past, _beside(model.device)),
         )
     found: Tensor = made.last_hidden_state[0][row.read]
     return found, row.targets
@@ -165,21 +166,26 @@ def attend(
     if segments is None or (sliding_window is not None and max(segments.lengths) > sliding_window):
         raise ModelError("this model's attention cannot be tuned without padding", hint="shorter examples")
     past = None if segments.past is None else segments.past[module.layer_idx]
+    if segments.block is not None:
+        return _together(query[0], key[0], value[0], segments.block, scaling)[None], None
     if past is None and query.device.type == "cpu" and max(segments.lengths) <= SHORT:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         short: Tensor = Segmented.apply(query[0], key[0], value[0], segments.lengths, scale)  # type: ignore[no-untyped-call]
         return short[None], None
-    if past is None and query.device.type != "cpu" and segments.side is not None:
-        return _side_by_side(query[0], key[0], value[0], segments.side, scaling)[None], None
     # split, not slices: the gradient of a slice is a whole row of zeros
     rows = zip(*(torch.split(one, segments.lengths, dim=2) for one in (query, key, value)), strict=True)
     made = [_causal(q, k, v, past, scaling) for q, k, v in rows]
     return torch.cat(made, dim=2).transpose(1, 2), None
 
 
-def _side_by_side(q: Tensor, k: Tensor, v: Tensor, side: tuple[Tensor, Tensor], scale: float | None) -> Tensor:
-    """All sequences at once: where starting a kernel costs more than its work."""
-    rows, back = side
+def _beside(device: torch.device) -> torch.device | None:
+    """The device, where starting a kernel costs more than its work."""
+    return None if device.type == "cpu" else device
+
+
+def _together(q: Tensor, k: Tensor, v: Tensor, block: tuple[Tensor, Tensor], scale: float | None) -> Tensor:
+    """All sequences at once: (heads, t, size) to (t, heads, size)."""
+    rows, back = block
     keys, values = (repeated(placed(one, rows), len(q) // len(k)) for one in (k, v))
     made = scaled_dot_product_attention(placed(q, rows), keys, values, is_causal=True, scale=scale)
     return flat(made)[back]

@@ -56,7 +56,7 @@ def sft(
         if bridge is not None:
             raise OptionError("with a bridge, validation needs a metric", hint="metric=lambda tunable: ...")
         held = Supervised(tunable, valid, goal, weigh)
-        metric = lambda _: -held.mean(plan.tokens)  # noqa: E731
+        metric = lambda _: -held.mean()  # noqa: E731
         key = digest("loss", held.key, key)
     return fit(tunable, objective, plan, metric, seed, key)
 

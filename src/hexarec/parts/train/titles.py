@@ -92,7 +92,7 @@ class TitlePolicy:
         chosen, worse = encode_pairs(both, self._tunable, self._form)
         self.dropped += chosen.dropped
         plan = self._tuning.round
-        anchors = reference(self._tunable, chosen, worse, tokens=plan.tokens, start=True)
+        anchors = reference(self._tunable, chosen, worse, start=True)
         curve, _ = dpo(self._tunable, chosen, worse, plan=plan, beta=self._tuning.beta, given=anchors, seed=seed)
         return curve.losses[-1]
 
