@@ -18,7 +18,6 @@ FILE, METHOD_FILE, CLASSIC_FILE = 500, 250, 150
 # files over the limit of their folder, with the most they may have
 LONGER = {
     "methods/__init__.py": 500,  # no method: the table of contents, a row each
-    "methods/chatrec.py": 480,  # a hundred lines of wording; four acts, a store, a second domain and ratings
     "methods/llmrank.py": 320,  # seven back ends, six renderings, and the paper's three curves
     "methods/llmtreerec.py": 360,  # every way to ask of two kinds of page, in two languages; four choosers
     "methods/collm.py": 280,  # options of two steps, one sentence each; three kinds of vectors in four tunings

@@ -111,7 +111,7 @@ def _described(value: Any) -> Any:
     return [type(value).__qualname__, spec, *(f"{n}={simple[n]!r}" for n in sorted(simple))]
 
 
-def ready(stage: Any, queries: Queries, lists: Lists | None = None) -> None:
+def ready(stage: Any, queries: Queries | None = None, lists: Lists | None = None) -> None:
     """What a stage checks first: StateError before `fit`, LineageError for questions or lists about another catalog.
 
     The stage keeps the lineage it was fitted on as `key_`.
@@ -119,7 +119,8 @@ def ready(stage: Any, queries: Queries, lists: Lists | None = None) -> None:
     key = getattr(stage, "key_", None)
     if key is None:
         raise StateError(f"{type(stage).__name__} is not fitted", hint="call fit(data) first")
-    same_lineage(key, queries.catalog.key)
+    if queries is not None:
+        same_lineage(key, queries.catalog.key)
     if lists is not None:
         same_lineage(key, lists.key)
 
