@@ -142,6 +142,11 @@ def fresh(stage: S) -> S:
     return made
 
 
+def with_defaults(stage: S, names: Sequence[str]) -> S:
+    """A copy that has learned nothing, with these options at their defaults; they are options with a default."""
+    return variant(fresh(stage), **{one.name: one.default for one in dataclasses.fields(stage) if one.name in names})  # type: ignore[arg-type]
+
+
 _MEMO: OrderedDict[tuple[str, str, str, int], Any] = OrderedDict()
 _MEMO_LOCK = threading.Lock()
 MEMO_SIZE = 64
