@@ -18,11 +18,6 @@ FILE, METHOD_FILE, CLASSIC_FILE = 500, 250, 150
 # files over the limit of their folder, with the most they may have
 LONGER = {
     "methods/__init__.py": 500,  # no method: the table of contents, a row each
-    "methods/chatrec.py": 480,  # a hundred lines of wording; four acts, a store, a second domain and ratings
-    "methods/llmrank.py": 320,  # seven back ends, six renderings, and the paper's three curves
-    "methods/llmtreerec.py": 360,  # every way to ask of two kinds of page, in two languages; four choosers
-    "methods/collm.py": 280,  # options of two steps, one sentence each; three kinds of vectors in four tunings
-    "methods/nir.py": 280,  # three forms of the questions in two languages, and a stage in three slots
     "classic/sasrec.py": 165,  # twenty options of one sentence each; net, data and training stand in files of their own
 }
 

@@ -9,6 +9,7 @@ from hexarec.core import (
     IdTable,
     OptionError,
     PerUser,
+    StateError,
     choices,
     fitted,
     forget,
@@ -16,7 +17,9 @@ from hexarec.core import (
     learned,
     option_names,
     options_digest,
+    ready,
     variant,
+    with_defaults,
 )
 from hexarec.core.options import MEMO_SIZE, check_options, clear_memo
 
@@ -54,6 +57,20 @@ def test_fresh_forgets_and_variant_keeps_what_was_learned():
     assert learned(fresh(stage)) == {} and learned(stage)["total_"] == 1.0
     other = variant(stage, scale=5.0)
     assert (other.scale, other.total_, stage.scale) == (5.0, 1.0, 1.0)
+
+
+def test_options_at_their_defaults_leave_the_others_and_nothing_learned():
+    stage = Counts(5.0, Counts(2.0)).fit(data_of([(0, 0, 1)]))
+    other = with_defaults(stage, ["scale"])
+    assert (other.scale, other.inner, learned(other)) == (1.0, Counts(2.0), {}) and stage.scale == 5.0
+
+
+def test_a_stage_is_ready_once_it_is_fitted():
+    stage = Counts()
+    with pytest.raises(StateError, match="Counts is not fitted"):
+        ready(stage)
+    stage.key_ = "k"
+    ready(stage)
 
 
 def test_an_option_that_does_not_exist_is_refused_with_the_one_meant():

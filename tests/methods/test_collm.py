@@ -107,7 +107,7 @@ def test_chinese_questions_are_answered_in_chinese():
 def test_tuning_and_serving_ask_the_same_question(learned):
     """One template, one encoding: the words and tokens that are learned are those that are asked."""
     cases = split_cases(DATA, 0.1, negatives="drawn")[1].take(slice(0, 6))
-    train = learned._prompts(cases.queries, cases.lists, True)
+    train = learned._page.questions(cases.queries, cases.lists, slots=True)
     lm = Recording()
     variant(learned, lm=lm).rank(cases.queries, cases.lists)
     assert [prompt.turns for prompt in train] == [prompt.turns for prompt in lm.asked]

@@ -6,8 +6,8 @@ import pytest
 
 from hexarec.core import CapabilityError, Catalog, Item, Lists, OptionError, Queries, variant
 from hexarec.data.worlds import world
-from hexarec.lm.fake import Overlap, PositionBiased, Scripted
-from hexarec.methods.llmrank import VARIANTS, LLMRank, popularity_curve, position_sweep
+from hexarec.lm.fake import Overlap, Scripted
+from hexarec.methods.llmrank import VARIANTS, LLMRank
 from hexarec.parts.domain import DOMAINS
 
 WORLD = world("cold")
@@ -284,36 +284,6 @@ class TextOnly(Overlap):
 def test_a_back_end_the_model_lacks_is_refused_with_those_it_has():
     with pytest.raises(CapabilityError, match="needs 'label'.*\n.*use list"):
         LLMRank(TextOnly(), backend="choice")
-
-
-def test_a_model_that_only_looks_at_places_puts_the_right_item_where_it_is_shown():
-    queries = QUERIES
-    truth = Lists.of(DATA.catalog.key, [[50]] * len(queries))
-    curve = position_sweep(LLMRank(PositionBiased(strength=1.0), backend="list").fit(DATA), queries, candidates(queries),
-                           truth, range(6), k=2)  # fmt: skip
-    assert curve == {0: 1.0, 1: 1.0, 2: 0.0, 3: 0.0, 4: 0.0, 5: 0.0}
-
-
-def test_the_sweep_moves_only_the_right_item_and_leaves_lists_without_it_out():
-    shown = []
-
-    class Watching(Recording):
-        def generate(self, prompts, within=None):
-            shown.extend(re.findall(r"^\[\w\] (.*)$", p.text, re.MULTILINE) for p in prompts)
-            return super().generate(prompts, within)
-
-    queries = QUERIES.take(slice(0, 2))
-    given = Lists.of(DATA.catalog.key, [[50, 48, 49, 51], [48, 49, 51, 52]])
-    truth = Lists.of(DATA.catalog.key, [[50], [50]])
-    position_sweep(LLMRank(Watching(), backend="list", rounds=3).fit(DATA), queries, given, truth, [0, 2, 3])
-    rows = [[int(title.split()[-1]) for title in one] for one in shown]
-    assert rows == [[50, 48, 49, 51], [48, 49, 50, 51], [48, 49, 51, 50]]
-
-
-def test_the_popularity_curve_is_the_mean_share_at_each_rank():
-    ranked = Lists.of("k", [[0, 1, 2], [2, 1], []])
-    assert popularity_curve(ranked, np.array([10, 5, 0]), depth=4) == [0.5, 0.5, 0.0, 0.0]
-    assert popularity_curve(Lists.empty("k", 2), np.zeros(3, np.int64), depth=2) == [0.0, 0.0]
 
 
 def test_zero_shot_means_nothing_is_learned_but_the_seed():

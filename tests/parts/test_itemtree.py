@@ -60,6 +60,13 @@ def test_inserting_and_removing_leave_the_old_tree_alone():
     assert tree.parent_ == before[0] and (tree.leaf_of_ == before[1]).all() and tree.labels_ == before[2]
 
 
+def test_a_tree_follows_what_is_alive():
+    stuff, alive = material(60, levels=2), np.arange(60) % 3 > 0
+    tree = ItemTree(5, 40, 4).build(stuff, np.arange(40))
+    checked(tree.updated(stuff, alive), stuff, np.flatnonzero(alive).tolist())
+    assert tree.updated(stuff, np.arange(60) < 40) is tree
+
+
 def test_a_new_item_goes_to_the_branch_of_its_value():
     stuff = material(60, values=("red", "blue"))
     tree = ItemTree(8).build(stuff, np.arange(59))

@@ -33,6 +33,7 @@ from hexarec.core.options import (
     options_digest,
     ready,
     variant,
+    with_defaults,
 )
 from hexarec.core.peruser import PerUser
 from hexarec.core.queries import Queries, Query
@@ -169,4 +170,5 @@ __all__ = [
     "track",
     "truth_of",
     "variant",
+    "with_defaults",
 ]

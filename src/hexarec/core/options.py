@@ -113,7 +113,7 @@ def _described(value: Any) -> Any:
     return [type(value).__qualname__, spec, *(f"{n}={simple[n]!r}" for n in sorted(simple))]
 
 
-def ready(stage: Any, queries: Queries, lists: Lists | None = None) -> None:
+def ready(stage: Any, queries: Queries | None = None, lists: Lists | None = None) -> None:
     """What a stage checks first: StateError before `fit`, LineageError for questions or lists about another catalog.
 
     The stage keeps the lineage it was fitted on as `key_`.
@@ -121,7 +121,8 @@ def ready(stage: Any, queries: Queries, lists: Lists | None = None) -> None:
     key = getattr(stage, "key_", None)
     if key is None:
         raise StateError(f"{type(stage).__name__} is not fitted", hint="call fit(data) first")
-    same_lineage(key, queries.catalog.key)
+    if queries is not None:
+        same_lineage(key, queries.catalog.key)
     if lists is not None:
         same_lineage(key, lists.key)
 
@@ -141,6 +142,11 @@ def fresh(stage: S) -> S:
     for name in learned(stage):
         delattr(made, name)
     return made
+
+
+def with_defaults(stage: S, names: Sequence[str]) -> S:
+    """A copy that has learned nothing, with these options at their defaults; they are options with a default."""
+    return variant(fresh(stage), **{one.name: one.default for one in dataclasses.fields(stage) if one.name in names})  # type: ignore[arg-type]
 
 
 _MEMO: OrderedDict[tuple[str, str, str, int], Any] = OrderedDict()

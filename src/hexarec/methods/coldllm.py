@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from hexarec.classic import IALS
 from hexarec.core import (
     Backbone,
-    CapabilityError,
     Catalog,
     DataError,
     Dataset,
@@ -44,6 +43,7 @@ from hexarec.parts.funnel import Funnel
 from hexarec.parts.pointwise import shots, split_cases, yes_probabilities
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import documents, numbered, present_fields, titles
+from hexarec.parts.require import require_all
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -106,10 +106,8 @@ class ColdLLM:
         known_domain(self.domain)
         if self.threshold > 1:
             raise OptionError(f"threshold is {self.threshold}", hint="a probability, 0 to 1")
-        lacking = [need for need in (("label", "weights") if self.shots else ("label",)) if need not in self.lm.can]
-        if lacking:
-            hint = "an hf: model has both; shots=0 asks a judge as it is" if self.shots else "see `hexarec models list`"
-            raise CapabilityError(f"coldllm needs {' and '.join(lacking)}, which {self.lm.name} lacks", hint=hint)
+        hint = "an hf: model has both; shots=0 asks a judge as it is" if self.shots else "see `hexarec models list`"
+        require_all(self.lm, ("label", "weights") if self.shots else ("label",), "coldllm", hint)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit the collaborative model, the filters and the judge; judge and place the items without likes.

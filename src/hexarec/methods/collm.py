@@ -17,7 +17,7 @@ Needs:   ratings (liked and not), label, vectors, weights (hf:); without shots o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from hexarec.core import (
     Backbone,
-    CapabilityError,
     Dataset,
     Lists,
     OptionError,
@@ -33,18 +32,18 @@ from hexarec.core import (
     at_least,
     choices,
     fitted,
-    fresh,
     holdout,
     ragged,
     ready,
-    variant,
+    with_defaults,
 )
-from hexarec.lm.base import SLOT, LanguageModel, Prompt, Sample, Turn
+from hexarec.lm.base import LanguageModel
 from hexarec.parts.backbones import OwnVectors, Paired, drawn_vectors, pair_rows, pair_vectors
-from hexarec.parts.domain import domain_words, known_domain
+from hexarec.parts.domain import known_domain
 from hexarec.parts.pointwise import Cases, Negatives, shots, split_cases, yes_probabilities
 from hexarec.parts.prompts import Prompts
-from hexarec.parts.render import numbered, titles
+from hexarec.parts.require import require_all
+from hexarec.parts.slotpage import SlotPage
 
 Floats = NDArray[np.float32]
 Slots = tuple[Floats | None, NDArray[np.int64] | None]
@@ -137,9 +136,12 @@ class CoLLM:
             raise OptionError("an adapter to go on from needs epochs to go on", hint="epochs=1")
         learns = self.shots > 0 and (self.epochs > 0 or self._maps)
         needs = ["label", *(["weights"] if learns else []), *(["vectors"] if learns and self._maps else [])]
-        if lacking := [need for need in needs if need not in self.lm.can]:
-            hint = "an hf: model has all; shots=0 asks a model as it is" if learns else "see `hexarec models list`"
-            raise CapabilityError(f"collm needs {' and '.join(lacking)}, which {self.lm.name} lacks", hint=hint)
+        hint = "an hf: model has all; shots=0 asks a model as it is" if learns else "see `hexarec models list`"
+        require_all(self.lm, needs, "collm", hint)
+
+    @property
+    def _page(self) -> SlotPage:
+        return SlotPage(self.prompts, self.domain, self.history, self.tokens)
 
     @property
     def _maps(self) -> bool:
@@ -168,8 +170,7 @@ class CoLLM:
             return self
         if self.epochs and self.tuning != "T3":
             # as a stage of its own: equal for all that differ in the second step, so it is fitted once
-            options = {one.name: one.default for one in fields(self) if one.name in SECOND}
-            self.adapter_ = fitted(variant(fresh(self), **options), data, seed).adapter_
+            self.adapter_ = fitted(with_defaults(self, SECOND), data, seed).adapter_
         if self.cf is not None:
             self.cf_ = fitted(self.cf, holdout(data, self.share).train, seed)
             self.width_ = pair_vectors(self.cf_, train.queries, train.lists).shape[2]
@@ -215,7 +216,7 @@ class CoLLM:
         from hexarec.parts.train.yesno import Asked, tune_yes_no
 
         asked = [
-            Asked(self._prompts(one.queries, one.lists, bridge is not None), one.liked.tolist(), *slots)
+            Asked(self._page.questions(one.queries, one.lists, slots=bridge is not None), one.liked.tolist(), *slots)
             for one, slots in (train, valid)
         ]
         second = bridge is not None and self.tuning != "T3"
@@ -224,7 +225,7 @@ class CoLLM:
         return tune_yes_no(
             self.lm,
             LoRA(self.r, self.alpha, self.dropout, tuple(self.targets)) if self.epochs else Frozen(),
-            self._labels(str(train[0].queries.catalog.lang)),
+            self._page.labels(str(train[0].queries.catalog.lang)),
             *asked,
             plan=Plan(epochs, self.batch, rate, rates, decay=self.decay, patience=self.patience),
             goal="labels",
@@ -244,33 +245,6 @@ class CoLLM:
 
             more = None if self.own_ is None else self.own_.of_pairs(queries, candidates)
             vectors = mapped(self.bridge_, self._known(queries, candidates), more)
-        prompts = self._prompts(queries, candidates, vectors is not None, vectors, self.adapter_)
-        labels = [self._labels(queries.lang[i]) for i in ragged.segments(candidates.offsets).tolist()]
+        prompts = self._page.questions(queries, candidates, vectors=vectors, adapter=self.adapter_)
+        labels = [self._page.labels(queries.lang[i]) for i in ragged.segments(candidates.offsets).tolist()]
         return candidates.scored(yes_probabilities(self.lm, prompts, labels), "collm")
-
-    def _labels(self, lang: str) -> tuple[str, str]:
-        return self.prompts.text(lang, "yes"), self.prompts.text(lang, "no")
-
-    def _prompts(
-        self, queries: Queries, lists: Lists, slots: bool, vectors: Floats | None = None, adapter: Any = None
-    ) -> list[Prompt]:
-        """One question per listed item, with slots beside what the titles tell or without."""
-        from hexarec.parts.train.kept import placed
-
-        place, slot = None if adapter is None else placed(adapter), SLOT * self.tokens
-        past = queries.history.where(queries.history.liked).last(self.history)
-        made: list[Prompt] = []
-        for i, lang in enumerate(queries.lang.tolist()):
-            read = titles(queries.catalog, past.item[slice(*past.offsets[i : i + 2])], lang)
-            page = self._text(lang, "history", liked=numbered(read) or self._text(lang, "none"))
-            page += self._text(lang, "user", slot=slot) if slots else ""
-            after = self._text(lang, "item", slot=slot) if slots else ""
-            for title in titles(queries.catalog, lists[i].items, lang):
-                turn = Turn("user", page + self._text(lang, "ask", title=title) + after)
-                own = None if vectors is None else vectors[len(made)]
-                row = int(queries.user[i])
-                made.append(Prompt(turns=(turn,), vectors=own, adapter=place, sample=Sample(max_tokens=1), whose=row))
-        return made
-
-    def _text(self, lang: str, piece: str, **slots: str) -> str:
-        return self.prompts.text(lang, piece, **domain_words(self.domain, lang), **slots)

@@ -26,7 +26,6 @@ from scipy.special import softmax
 from hexarec.classic import IALS
 from hexarec.core import (
     Backbone,
-    CapabilityError,
     Catalog,
     DataError,
     Dataset,
@@ -47,6 +46,7 @@ from hexarec.parts.audience import Audience, How, Placed, likeliest, moved, newe
 from hexarec.parts.encoded import item_texts
 from hexarec.parts.itemstates import ItemStates
 from hexarec.parts.prompts import Prompts
+from hexarec.parts.require import require_all
 
 if TYPE_CHECKING:
     from hexarec.parts.train.audience import Learned, Lessons
@@ -115,11 +115,9 @@ class FilterLLM:
                 hint="lm='hf:smollm2' is tuned; encoder='minilm' is frozen and needs no language model",
             )
         needs = ["hidden", "weights"] if self.tune else ["hidden"]
-        if self.lm is not None and (lacking := [need for need in needs if need not in self.lm.can]):
-            raise CapabilityError(
-                f"filterllm needs {' and '.join(lacking)}, which {self.lm.name} lacks",
-                hint="an hf: model has both; tune=False needs hidden only; an encoder (minilm) needs no language model",
-            )
+        hint = "an hf: model has both; tune=False needs hidden only; an encoder (minilm) needs no language model"
+        if self.lm is not None:
+            require_all(self.lm, needs, "filterllm", hint)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Fit the collaborative model, learn text to users from items with likes, place the items without.

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ragged, ready, rng, variant
+from hexarec.core import Dataset, Lists, OptionError, Queries, digest, ready, rng
 from hexarec.lm.base import LanguageModel
 from hexarec.parts.ask import Ask, Asked, Backend, Question
 from hexarec.parts.domain import domain_words, known_domain
@@ -203,54 +203,3 @@ def _note(asked: Asked, items: NDArray[np.int32]) -> dict[str, Any]:
         "raw": list(asked.raw),
         "prompts": list(asked.prompts),
     }
-
-
-def position_sweep(
-    ranker: LLMRank, queries: Queries, candidates: Lists, truth: Lists, places: Sequence[int], k: int = 10
-) -> dict[int, float]:
-    """Rate of the true item in the top k when it is shown at each prompt place, everything else equal.
-
-    Lists without the true item are left out; options are shown in the given order, once. Source: the paper, figure 3a.
-    """
-    fixed = variant(ranker, shuffle=False, rounds=1)
-    wide = len(queries.catalog) + 1
-    is_true = ragged.member(
-        ragged.segments(candidates.offsets) * wide + candidates.items,
-        ragged.segments(truth.offsets) * wide + truth.items,
-    )
-    has = np.flatnonzero(np.bincount(ragged.segments(candidates.offsets)[is_true], minlength=len(queries)) == 1)
-    curve = {}
-    for place in places:
-        moved = _moved(candidates.take(has), is_true[ragged.gather(candidates.offsets, has)[1]], place)
-        ranked = fixed.rank(queries.take(has), moved).top_k(k)
-        found = ragged.member(
-            ragged.segments(ranked.offsets) * wide + ranked.items,
-            ragged.segments(truth.take(has).offsets) * wide + truth.take(has).items,
-        )
-        curve[place] = float(found.sum() / max(len(has), 1))
-    return curve
-
-
-def _moved(lists: Lists, marked: NDArray[np.bool_], place: int) -> Lists:
-    """Each list with its one marked element at `place`, the others in their order."""
-    at = ragged.positions(lists.offsets).astype(np.float64)
-    own = np.repeat(at[marked], lists.lengths)
-    keys = np.where(marked, place, at - (at > own) + 0.0)
-    keys = np.where(~marked & (keys >= place), keys + 1, keys)
-    return lists.at(ragged.order_within(lists.offsets, keys), lists.offsets)
-
-
-def popularity_curve(ranked: Lists, counts: NDArray[np.int64], depth: int = 20) -> list[float]:
-    """Mean training frequency, divided by the largest, of the item at each output rank. Source: figure 3c."""
-    share = counts / max(int(counts.max(initial=0)), 1)
-    padded = ranked.padded(depth)
-    known = padded >= 0
-    values = np.where(known, share[np.maximum(padded, 0)], 0.0)
-    return [float(v) for v in values.sum(0) / np.maximum(known.sum(0), 1)]
-
-
-def history_curve(
-    ranker: LLMRank, queries: Queries, candidates: Lists, counts: NDArray[np.int64], lengths: Sequence[int]
-) -> dict[int, float]:
-    """Popularity of the first item for each history length: the paper's remedy is a shorter one. Source: figure 3d."""
-    return {n: popularity_curve(variant(ranker, history=n).rank(queries, candidates), counts, 1)[0] for n in lengths}

@@ -16,41 +16,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import (
-    CapabilityError,
-    Catalog,
-    Dataset,
-    Evidence,
-    Lists,
-    OptionError,
-    Queries,
-    at_least,
-    degrade,
-    digest,
-    ready,
-    rng,
-    same_lineage,
-)
-from hexarec.lm.base import Encoder, LanguageModel, Prompt
+from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, at_least, ready, same_lineage
+from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.engine import rough_count
-from hexarec.parts.ask import LETTERS, Ask, Backend, Question
-from hexarec.parts.attributes import values_of
-from hexarec.parts.bm25 import tokenise
-from hexarec.parts.domain import domain_words, known_domain
-from hexarec.parts.encoded import item_texts
-from hexarec.parts.itemtree import ItemTree, Material, View
+from hexarec.parts.ask import LETTERS, Ask, Backend
+from hexarec.parts.domain import known_domain
+from hexarec.parts.interests import Interests
+from hexarec.parts.itemtree import ItemTree, Material
 from hexarec.parts.prompts import Prompts
-from hexarec.parts.render import clean, numbered, titles
 from hexarec.parts.textspace import TextSpace
-from hexarec.parts.treepages import MEMBERS, TreePages, item_sizes
-from hexarec.parts.treewalk import WAYS, Found, Page, side_by_side
-from hexarec.parts.worded import Worded
+from hexarec.parts.treechoice import drawn_worth, knowing, page_question
+from hexarec.parts.treenames import name_groups
+from hexarec.parts.treepages import MEMBERS, Count, TreePages, item_sizes
+from hexarec.parts.treesearch import Batch, Opened, TreeSearch
+from hexarec.parts.treewalk import WAYS
 
 PROMPTS = Prompts(
     "llmtreerec",
@@ -100,19 +86,7 @@ PROMPTS = Prompts(
         "no": "否",
     },
 )
-REQUEST, LABEL = 300, 60  # characters
 BLOCK = 256  # questions whose walks run side by side
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A batch under way. permitted: (n, items). taste: (n, d). conditions: what begins each question of a user."""
-
-    queries: Queries
-    permitted: NDArray[np.bool_]
-    taste: NDArray[np.float32]
-    conditions: list[str]
-    truth: Lists | None
 
 
 @dataclass
@@ -207,11 +181,7 @@ class LLMTreeRec:
         made = copy.copy(self)
         made.space_ = self.space_.extend(catalog)
         material = made._material(catalog)
-        inside = np.flatnonzero(self.tree_.leaf_of_ >= 0)
-        gone = inside[~catalog.alive[inside]].astype(np.int32)
-        coming = np.setdiff1d(np.flatnonzero(catalog.alive), inside).astype(np.int32)
-        made.tree_ = self.tree_.insert(material, coming) if len(coming) else self.tree_
-        made.tree_ = made.tree_.remove(material, gone) if len(gone) else made.tree_
+        made.tree_ = self.tree_.updated(material, catalog.alive)
         made._describe(catalog, material)
         return made
 
@@ -232,129 +202,44 @@ class LLMTreeRec:
     def _found(self, queries: Queries, k: int, truth: Lists | None) -> Lists:
         if k < 1 or not len(queries):
             return Lists.empty(queries.catalog.key, len(queries))
-        children, way, parts = self.tree_.children(), WAYS[self.search], []
+        way = WAYS[self.search]
+        search = TreeSearch(self.tree_, self.pages_, self.space_.vectors_, way, self.per_leaf, self.width)
+        parts = []
         for place, part in queries.blocks(BLOCK):
-            known = None if truth is None else truth.take(place)
-            # an extended stage may know more rows than the catalog of older questions
-            permitted = np.zeros((len(part), len(self.space_.vectors_)), bool)
-            permitted[:, : len(part.catalog)] = ~part.forbidden(min(len(part.catalog), permitted.shape[1]))
-            asked = _Asked(part, permitted, self.space_.taste(part, self.history), self._conditions(part), known)
-            walks = [way(View(self.tree_, children, row), k, self.per_leaf, self.width) for row in asked.permitted]
-            seen: list[tuple[int, Page]] = []
-            found = side_by_side(walks, lambda pages, asked=asked, seen=seen: self._prefer(asked, pages, seen))  # type: ignore[misc]
-            parts.append(self._lists(asked, found, seen))
+            batch = Batch.of(part, self.space_, self.history, self._conditions(part), self.seed_)
+            worth = partial(self._worth, batch) if truth is None else knowing(self.tree_, truth.take(place))
+            parts.append(search.lists(batch, k, worth, self._count))
         return Lists.join(parts)
 
-    def _prefer(
-        self, asked: _Asked, pages: Sequence[tuple[int, Page]], seen: list[tuple[int, Page]]
-    ) -> list[list[int]]:
-        """The options of each page in order of preference; what the chooser values alike goes by its text."""
-        seen += pages
-        if asked.truth is not None:
-            first = [self._true(asked, i, page) for i, page in pages]
-        elif self.choose == "model":
-            first = self._said(asked, pages)
-        elif self.choose == "random":
-            first = [rng(self._seed(asked, i), "llmtreerec", str(page)).random(len(page.options)) for i, page in pages]
-        else:
-            first = [np.zeros(len(page.options)) for _, page in pages]
-        made = []
-        for (i, page), value in zip(pages, first, strict=True):
-            rows = (self.space_.vectors_ if page.items else self.tree_.centres_)[list(page.options)]
-            order = np.lexsort((-(rows @ asked.taste[i]), -value))
-            made.append([page.options[place] for place in order.tolist()])
-        return made
+    def _worth(self, batch: Batch, pages: Sequence[Opened]) -> list[NDArray[np.float64]]:
+        """What the chooser values each option at; what it values alike, or says nothing of use on, goes by its text."""
+        if self.choose == "model":
+            assert self.lm is not None
+            questions = [page_question(batch, one, self.pages_, self.prompts, self.domain) for one in pages]
+            return [np.zeros(len(one.scores)) if one.fault else one.scores for one in self._ask(self.lm, questions)]
+        if self.choose == "random":
+            return drawn_worth(batch, pages, "llmtreerec")
+        return [np.zeros(len(page.options)) for _, page in pages]
 
-    def _true(self, asked: _Asked, i: int, page: Page) -> NDArray[np.float64]:
-        truth = asked.truth[i].items if asked.truth is not None else np.zeros(0, np.int32)
-        leaves = self.tree_.leaf_of_[truth[truth < len(self.tree_.leaf_of_)]]
-        right = set(truth.tolist()) if page.items else {n for leaf in leaves.tolist() for n in self.tree_.line(leaf)}
-        return np.array([float(option in right) for option in page.options])
-
-    def _said(self, asked: _Asked, pages: Sequence[tuple[int, Page]]) -> list[NDArray[np.float64]]:
-        """What the model values each option at; zeros where its answer is of no use."""
-        questions = []
-        for i, page in pages:
-            lang = asked.queries.lang[i]
-            words = domain_words(self.domain, lang)
-            words |= {"heading": self.prompts.text(lang, "leaf" if page.items else "node", **words)}
-            wording = Worded(self.prompts, lang, words, asked.conditions[i])
-            options = tuple(self.pages_.options(page, asked.queries.catalog, lang, asked.permitted[i]))
-            drawn, whose = (digest(asked.conditions[i], options),), int(asked.queries.user[i])
-            questions.append(Question(wording, options, drawn, self._seed(asked, i), whose))
-        assert self.lm is not None
-        return [np.zeros(len(one.scores)) if one.fault else one.scores for one in self._ask(self.lm, questions)]
-
-    def _seed(self, asked: _Asked, i: int) -> int:
-        return int(asked.queries.seed[i]) + self.seed_
-
-    def _conditions(self, queries: Queries) -> list[str]:
+    def _conditions(self, queries: Queries) -> Sequence[str]:
         """What stands in front of every page of a user: the history, the request, the interests."""
-        if self.choose != "model" or self.lm is None:
+        if self.choose != "model":
             return [""] * len(queries)
-        recent = queries.history.where(queries.history.liked).last(self.history)
-        bare, empty = [], []
-        for i in range(len(queries)):
-            lang = queries.lang[i]
-            lines = numbered(titles(queries.catalog, recent.item[slice(*recent.offsets[i : i + 2])], lang))
-            words = domain_words(self.domain, lang)
-            text = self.prompts.text(lang, "history" if lines else "nothing", history=lines, **words)
-            request = clean(queries.text[i] or "", REQUEST) if queries.text is not None else ""
-            bare.append(text + (self.prompts.text(lang, "request", request=request) if request else ""))
-            empty.append(not lines and not request)
-        if not self.interests:
-            return bare
-        some = [i for i in range(len(queries)) if not empty[i]]
-        texts = [self.prompts.text(queries.lang[i], "interests", condition=bare[i]) for i in some]
-        prompts = [
-            replace(Prompt.user(text, max_tokens=80), whose=int(queries.user[i]))
-            for i, text in zip(some, texts, strict=True)
-        ]
-        answers = self.lm.generate(prompts) if prompts else []
-        for i, answer in zip(some, answers, strict=True):
-            told = clean(answer.text, REQUEST) if answer.good else ""
-            bare[i] += self.prompts.text(queries.lang[i], "told", interests=told) if told else ""
-        bad = [answer for answer in answers if not answer.good]
-        if bad:
-            degrade(f"{len(bad)} of {len(answers)} interests: {bad[0].error or 'the model refused'}")
-        return bare
+        interests = Interests(self.prompts, self.domain, self.history, self.lm if self.interests else None)
+        return interests.conditions(queries, queries.text)
 
-    def _lists(self, asked: _Asked, found: Sequence[Found], seen: Sequence[tuple[int, Page]]) -> Lists:
-        made = Lists.of(asked.queries.catalog.key, [[item for item, _ in one] for one in found])
-        leaves = sorted({leaf for one in found for _, leaf in one})
-        why = {leaf: place for place, leaf in enumerate(leaves)}
-        evidence = tuple(Evidence("path", (), " > ".join(self.tree_.path(leaf))) for leaf in leaves)
-        notes = [{"opened": 0, "shown": 0, "tokens": 0, "condition": 0} for _ in found]
-        before = self._count(asked.conditions)
-        for i, page in seen:
-            told = (1, len(page.options), self.pages_.tokens(page), int(before[i]))
-            for name, more in zip(notes[i], told, strict=True):
-                notes[i][name] += more
-        column = np.array([why[leaf] for one in found for _, leaf in one], np.int32)
-        return replace(made.with_field("why", column), evidence=evidence, notes=tuple(notes))
-
-    def _count(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        return np.asarray(rough_count(texts) if self.lm is None else self.lm.count(texts), np.int64)
+    @property
+    def _count(self) -> Count:
+        return rough_count if self.lm is None else self.lm.count
 
     def _material(self, catalog: Catalog) -> Material:
-        words = [tokenise(text) for text in item_texts(catalog, self.fields)]
-        levels = [values_of(catalog, name) for name in self.levels if name in catalog.attributes]
-        return Material(self.space_.vectors_, item_sizes(catalog, self._count), words, levels)
+        sizes = item_sizes(catalog, self._count)
+        return Material.of(catalog, self.space_.vectors_, sizes, self.fields, self.levels)
 
     def _describe(self, catalog: Catalog, material: Material) -> None:
         """Name new groups where the model does, and take in how the tree reads."""
         members = self.tree_.typical(material.vectors, MEMBERS)
         if self.naming == "model" and self.lm is not None:
-            self._name(self.lm, catalog, members)
+            name_groups(self.tree_, members, self.lm, self.prompts, catalog, self.domain)
         self.pages_ = TreePages(self.examples)
         self.pages_.describe(self.tree_, members, material.sizes, catalog, self._count)
-
-    def _name(self, lm: LanguageModel, catalog: Catalog, members: NDArray[np.int32]) -> None:
-        """The model's words for new groups of texts; where it has none, the words that tell them apart stay."""
-        groups = [node for node in self.tree_.new_nodes() if not self.tree_.values_[node]]
-        words = domain_words(self.domain, catalog.lang)
-        shown = [numbered(titles(catalog, members[node][members[node] >= 0], catalog.lang)) for node in groups]
-        texts = [self.prompts.text(catalog.lang, "name", members=one, **words) for one in shown]
-        answers = lm.generate([Prompt.user(text, max_tokens=16) for text in texts]) if texts else []
-        for node, answer in zip(groups, answers, strict=True):
-            self.tree_.labels_[node] = (clean(answer.text, LABEL) if answer.good else "") or self.tree_.labels_[node]

@@ -14,7 +14,7 @@ Needs:   ratings, text.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -38,16 +38,15 @@ from hexarec.core import (
 )
 from hexarec.lm.base import Completion, LanguageModel, Prompt, Sample, Turn
 from hexarec.lm.cassette import keeping
-from hexarec.parts.ask import MISSING, handles_for
+from hexarec.parts.ask import handles_for
 from hexarec.parts.domain import domain_words, known_domain
-from hexarec.parts.ground import ParseReport, Titles
+from hexarec.parts.ground import Titles
 from hexarec.parts.lockstep import Script, lockstep
-from hexarec.parts.paired import Pair, paired
+from hexarec.parts.pairpage import PairPage, PairsRead, ordered_by_pairs
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import handled, numbered, titles
 from hexarec.parts.usable import of_use
 
-FORMS = ("steps", "combined", "single")
 PROMPTS = Prompts(
     "nir",
     1,
@@ -83,27 +82,13 @@ REASONS = Prompts(
 
 
 @dataclass(frozen=True)
-class _Page:
-    """One user's question: the titles of the history and of the candidates as shown, and their catalog rows."""
+class _Page(PairPage):
+    """One user's question, with what its words need."""
 
     lang: str
     seed: int
-    past: NDArray[np.int32]
-    shown: NDArray[np.int32]
-    watched: Titles
-    options: Titles
     slots: Mapping[str, Any]
-    whose: int = -1
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the model answered, and what was read of it."""
-
-    pairs: tuple[Pair, ...] = ()
-    report: ParseReport = field(default_factory=lambda: ParseReport(0))
-    said: tuple[str, ...] = ()
-    error: str = ""
+    whose: int
 
 
 @dataclass
@@ -134,11 +119,6 @@ class NIR:
     def __post_init__(self) -> None:
         choices(self)
         known_domain(self.domain)
-        if self.filtering not in ("user", "item") or self.form not in FORMS:
-            raise OptionError(
-                f"unknown filtering {self.filtering!r} or form {self.form!r}",
-                hint=f"filtering: user, item; form: {', '.join(FORMS)}",
-            )
         if min(self.neighbours, self.history, self.picks, self.telling) < 1 or self.retries < 0:
             raise OptionError("neighbours, history, picks and telling must be at least 1, retries at least 0")
 
@@ -168,7 +148,7 @@ class NIR:
         faults = [one.error for one, page in zip(read, pages, strict=True) if len(page.shown) and one.error]
         if faults:
             degrade(f"{len(faults)} of {len(pages)} questions: {faults[0]}")
-        return _ordered(candidates, pages, read)
+        return ordered_by_pairs(candidates, pages, read, "nir")
 
     def explain(self, queries: Queries, shown: Lists, desk: Desk) -> list[Reasons]:
         """For each item the history item that the model named beside it, in a fixed sentence."""
@@ -197,14 +177,15 @@ class NIR:
         watched = Titles(tuple(titles(queries.catalog, past, lang)))
         handles = handles_for(len(shown))
         options = Titles(tuple(titles(queries.catalog, shown, lang)), handles)
+        n = min(self.picks, len(shown))
         slots = {
             **domain_words(self.domain, lang),
             "history": numbered(watched.options) or "-",
             "options": handled(options.options, handles),
-            "n": min(self.picks, len(shown)),
+            "n": n,
             "telling": min(self.telling, max(len(past), 1)),
         }
-        return _Page(lang, seed, past, shown, watched, options, slots, int(queries.user[i]))
+        return _Page(past, shown, watched, options, n, lang, seed, slots, int(queries.user[i]))
 
     def _questions(self, page: _Page) -> list[str]:
         """The user's turns; the first carries the lists."""
@@ -215,63 +196,42 @@ class NIR:
         turns = texts if self.form == "steps" else ["".join(texts)]
         return [self.prompts.text(page.lang, "lists", **page.slots) + turns[0], *turns[1:]]
 
-    def _script(self, page: _Page, judged: dict[str, _Page]) -> Script[_Read]:
+    def _script(self, page: _Page, judged: dict[str, _Page]) -> Script[PairsRead]:
         """The questions of one user, each after the answers to those before it."""
         if not len(page.shown):
-            return _Read()
+            return PairsRead()
         turns, said = [], []
         *before, last = self._questions(page)
         for question in before:
             turns.append(Turn("user", question))
             answer = (yield [Prompt(tuple(turns), seed=page.seed, sample=Sample(max_tokens=120), whose=page.whose)])[0]
             if answer.finish == "error":
-                return _Read(error=answer.error or "no answer came")
+                return PairsRead(error=answer.error or "no answer came")
             turns.append(Turn("assistant", answer.text))
             said.append(answer.text)
         return (yield from self._last(page, [*turns, Turn("user", last)], said, judged))
 
     def _last(
         self, page: _Page, turns: Sequence[Turn], said: Sequence[str], judged: dict[str, _Page]
-    ) -> Generator[Sequence[Prompt], list[Completion], _Read]:
-        room = 16 + int(page.slots["n"]) * 32
+    ) -> Generator[Sequence[Prompt], list[Completion], PairsRead]:
+        room = 16 + page.n * 32
         for attempt in range(self.retries + 1):
             sample = Sample(temperature=0.3 * bool(attempt), max_tokens=room)
             prompt = Prompt(tuple(turns), seed=page.seed + attempt, sample=sample, whose=page.whose)
             judged[prompt.digest()] = page
             answer = (yield [prompt])[0]
             if answer.finish == "error":
-                return _Read(said=(*said, answer.error), error=answer.error or "no answer came")
-            pairs, report = paired(answer.text, page.watched, page.options, int(page.slots["n"]))
+                return PairsRead(said=(*said, answer.error), error=answer.error or "no answer came")
+            pairs, report = page.read(answer.text)
             if pairs:  # whether another try is earned never depends on the truth
                 break
         report = replace(report, retried=attempt)
         short = "" if of_use(report) else f"the model named {report.matched} of {report.requested} candidates"
-        return _Read(tuple(pairs), report, (*said, answer.text), short)
+        return PairsRead(tuple(pairs), report, (*said, answer.text), short)
 
     def _keeps(self, judged: Mapping[str, _Page], prompt: Prompt, made: Any) -> bool:
         """Whether an answer may stay in a cache: earlier steps when they came, the last one when it is of use."""
         page = judged.get(prompt.digest())
         if page is None or not made.good:
             return bool(made.good)
-        return of_use(paired(made.text, page.watched, page.options, int(page.slots["n"]))[1])
-
-
-def _ordered(candidates: Lists, pages: Sequence[_Page], read: Sequence[_Read]) -> Lists:
-    """The candidates by place in the answers, with `why` where a history item stands beside one."""
-    scores = np.full(len(candidates.items), MISSING)
-    why = candidates.fields.get("why", np.full(len(candidates.items), -1, np.int32)).astype(np.int32)
-    evidence, notes = list(candidates.evidence), []
-    for i, (page, one) in enumerate(zip(pages, read, strict=True)):
-        start = int(candidates.offsets[i])
-        at = {item: start + place for place, item in enumerate(candidates[i].items.tolist())}
-        named = []
-        for place, (left, right) in enumerate((pair.left, pair.right) for pair in one.pairs):
-            item = int(page.shown[right])
-            scores[at[item]] = len(page.shown) - place
-            if left >= 0:
-                why[at[item]] = len(evidence)
-                evidence.append(Evidence("history", (int(page.past[left]),)))
-            named.append([int(page.past[left]) if left >= 0 else -1, item])
-        notes.append({"parse": one.report.as_note(), "pairs": named, "raw": list(one.said)})
-    made = replace(candidates.with_field("why", why), evidence=tuple(evidence), notes=tuple(notes))
-    return made.scored(scores, "nir")
+        return of_use(page.read(made.text)[1])

@@ -23,7 +23,6 @@ from typing import Any, Self
 import numpy as np
 
 from hexarec.core import (
-    CapabilityError,
     Dataset,
     Lists,
     OptionError,
@@ -43,6 +42,7 @@ from hexarec.parts.naming import name_items
 from hexarec.parts.nexts import Nexts, liked_next
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
+from hexarec.parts.require import require_all
 from hexarec.parts.selfplay import Negatives, Sampler, play
 from hexarec.parts.slate import Surfaces
 from hexarec.parts.softmax import SoftmaxPolicy, Weights
@@ -121,9 +121,8 @@ class SPRec:
         if self.lm is None:
             return
         needs = ["text", "trie", "weights"] if self._learns else ["text"]
-        if lacking := [need for need in needs if need not in self.lm.can]:
-            hint = "an hf: model has all; shots=0, rounds=0 asks a model as it is; lm=None plays on a small soft-max"
-            raise CapabilityError(f"sprec needs {' and '.join(lacking)}, which {self.lm.name} lacks", hint=hint)
+        hint = "an hf: model has all; shots=0, rounds=0 asks a model as it is; lm=None plays on a small soft-max"
+        require_all(self.lm, needs, "sprec", hint)
 
     @property
     def _learns(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from hexarec.core import CapabilityError, Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
+from hexarec.core import Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
 from hexarec.lm.base import LanguageModel, Prompt, Sample, Turn
 from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.pointwise import (
@@ -34,6 +34,7 @@ from hexarec.parts.pointwise import (
 )
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
+from hexarec.parts.require import require_all
 
 PROMPTS = Prompts(
     "tallrec",
@@ -104,11 +105,9 @@ class TALLRec:
         if min(self.shots, self.examples, self.patience) < 0 or min(self.history, self.most_valid) < 1:
             raise OptionError("shots, examples and patience are at least 0, history and most_valid at least 1")
         needs = ["label", "weights"] if self.shots or self.start else ["label"]
-        lacking = [need for need in needs if need not in self.lm.can]
-        if lacking:
-            instead = "leave start out" if self.start else "shots=0 asks a model as it is"
-            hint = f"an hf: model has both; {instead}" if len(needs) == 2 else "see `hexarec models list`"
-            raise CapabilityError(f"tallrec needs {' and '.join(lacking)}, which {self.lm.name} lacks", hint=hint)
+        instead = "leave start out" if self.start else "shots=0 asks a model as it is"
+        hint = f"an hf: model has both; {instead}" if len(needs) == 2 else "see `hexarec models list`"
+        require_all(self.lm, needs, "tallrec", hint)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Tune on `shots` cases; keep solved examples. Raises DataError for a log without both labels."""

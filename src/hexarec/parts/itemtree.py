@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import OptionError, rng
+from hexarec.core import Catalog, OptionError, rng
+from hexarec.parts.attributes import values_of
+from hexarec.parts.bm25 import tokenise
+from hexarec.parts.encoded import item_texts
 from hexarec.parts.vectors import unit
 
 ROOT, NOWHERE = 0, -1
@@ -39,6 +42,14 @@ class Material:
     sizes: NDArray[np.int64]
     words: Sequence[Sequence[str]]
     levels: Sequence[Sequence[Sequence[str]]] = ()
+
+    @classmethod
+    def of(
+        cls, catalog: Catalog, vectors: Vectors, sizes: NDArray[np.int64], fields: Sequence[str], levels: Sequence[str]
+    ) -> Material:
+        """Words of these fields, and values of those of the attributes `levels` that the catalog has."""
+        words = [tokenise(text) for text in item_texts(catalog, fields)]
+        return cls(vectors, sizes, words, [values_of(catalog, name) for name in levels if name in catalog.attributes])
 
 
 @dataclass
@@ -93,6 +104,14 @@ class ItemTree:
         while made._fold(material):
             pass
         return made._settled(material)
+
+    def updated(self, material: Material, alive: NDArray[np.bool_]) -> ItemTree:
+        """A tree of the rows that are alive: new ones go down to their leaf, withdrawn ones leave it."""
+        inside = np.flatnonzero(self.leaf_of_ != NOWHERE)
+        gone = inside[~alive[inside]].astype(np.int32)
+        coming = np.setdiff1d(np.flatnonzero(alive), inside).astype(np.int32)
+        made = self.insert(material, coming) if len(coming) else self
+        return made.remove(material, gone) if len(gone) else made
 
     def children(self) -> list[list[int]]:
         """The children of every node, in the order of making."""

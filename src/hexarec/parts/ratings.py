@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import CapabilityError, OptionError, degrade
+from hexarec.core import OptionError, degrade
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.lm.cassette import keeping
 from hexarec.parts.prompts import Prompts
+from hexarec.parts.require import require
 from hexarec.parts.usable import complete, of_rows
 
 _NUMBER = re.compile(r"(?<![\d.])-?\d+(?:[.,]\d+)?(?![\d])")
@@ -93,11 +94,7 @@ class Rater:
 
     def values(self, prompts: Sequence[Prompt]) -> Floats:
         """(n,) within the scale; NaN where the model gave none, which is told of. Raises CapabilityError."""
-        if self.how not in self.lm.can:
-            other = "text" if self.how == "label" else "label"
-            raise CapabilityError(
-                f"{self.lm.name} cannot do {self.how!r}", hint=f"use rating={other!r}, or another model"
-            )
+        require(self.lm, self.how, "rating='text'" if self.how == "label" else "rating='label'")
         found = expected(self.lm, prompts, self.scale) if self.how == "label" else said(self.lm, prompts, self.scale)
         if lost := int(np.isnan(found).sum()):
             degrade(f"{lost} of {len(found)} ratings: the model gave no number")

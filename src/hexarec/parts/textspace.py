@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -66,3 +66,20 @@ class TextSpace:
 
     def _placed(self, rows: Vectors) -> Vectors:
         return unit((rows - self.mean_) @ self.axes_)
+
+
+@dataclass
+class LatestSpace:
+    """The space of the catalog that was asked about last, made at the first question about it and kept in memory."""
+
+    fields: Sequence[str]
+    _held: tuple[str, TextSpace] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def of(self, catalog: Catalog, encoder: Encoder | None) -> TextSpace | None:
+        """The space; None without an encoder."""
+        if encoder is None:
+            return None
+        held = self._held
+        if held is None or held[0] != catalog.digest or held[1].encoder is not encoder:
+            held = self._held = (catalog.digest, TextSpace(encoder, self.fields).fit(catalog))
+        return held[1]

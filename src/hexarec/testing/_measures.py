@@ -17,12 +17,13 @@ from hexarec.lm.engine import rough_count
 from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.reading import overlap, read
 from hexarec.methods.agent4rec import Agent4Rec
-from hexarec.methods.llmrank import LLMRank, position_sweep
+from hexarec.methods.llmrank import LLMRank
 from hexarec.metrics import Reference, measure
 from hexarec.metrics.diversity import calibration
 from hexarec.metrics.labels import Pairs, auc
 from hexarec.metrics.lists import hits, recall
 from hexarec.parts.ask import Ask, Question
+from hexarec.parts.biascurves import position_sweep
 from hexarec.parts.pointwise import shots, split_cases
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.rollout import rollout

@@ -1,0 +1,139 @@
+"""The last turn of each dialogue, read: what it wants, what it names, the question it makes, and what stands before it.
+
+A person is told of by what was known when a recommender was fitted, also over the catalog of a second domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from hexarec.core import Catalog, Dialogue, Event, Queries, degrade
+from hexarec.lm.base import LanguageModel, Prompt
+from hexarec.parts.dialoguepage import DialoguePage
+from hexarec.parts.intent import Act, by_model, by_rules
+from hexarec.parts.known import Known
+from hexarec.parts.render import clean
+from hexarec.parts.said import CJK, lexicon_of, pointed_at
+from hexarec.parts.talk import Talk, fitting, heard
+
+LATER = 1e6  # what is said in a dialogue comes after all events
+SUMMARY = 800  # characters of a summary
+
+
+@dataclass(frozen=True)
+class LastTurn:
+    """One dialogue as it is answered: the slots, the last thing said, its language, and the question it makes.
+
+    condition: what stands in front of every prompt about it. named: rows it names or points to. last: rows shown last.
+    """
+
+    talk: Talk
+    said: str
+    lang: str
+    act: Act
+    query: Queries
+    condition: str
+    named: tuple[int, ...]
+    last: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Acquaintance:
+    """What is known of users: `known`, with ids and titles by row of the catalog with lineage `key`."""
+
+    known: Known
+    key: str
+    ids: NDArray[Any]
+    titles: NDArray[Any]
+
+    def events(self, user: str | None, catalog: Catalog) -> list[Event]:
+        """A user's events, oldest first, where the catalog is the one they are of; none in another."""
+        return self.known.events(user, self.ids) if catalog.key == self.key else []
+
+    def told(self, page: DialoguePage, user: str | None, query: Queries, lang: str) -> str:
+        """Profile and history in words; a second domain is told of the first one's history."""
+        profile = self.known.profile(user)
+        if query.catalog.key == self.key:
+            return page.person(query, 0, profile)
+        place = {one: row for row, one in enumerate(self.ids.tolist())}
+        past = [(str(self.titles[place[e.item]]), e.value) for e in self.known.events(user, self.ids)]
+        return page.told(past, profile, lang)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Reads dialogues up to their last turn.
+
+    gate: model lets the model say what a turn wants, rules does it by words, none takes all for wishes. memory: tokens
+    of the dialogue in a prompt. summary: let the model sum up turns that no longer fit, by the piece shorten.
+    """
+
+    lm: LanguageModel
+    page: DialoguePage
+    people: Acquaintance
+    gate: Literal["model", "rules", "none"]
+    memory: int
+    summary: bool
+
+    def hear(self, dialogues: Sequence[Dialogue], catalog: Catalog) -> list[LastTurn]:
+        """One turn per dialogue; rows are those of the catalog."""
+        lexicon, made = lexicon_of(catalog), []
+        last = [next((t.text for t in reversed(one.turns) if t.role == "user"), "") for one in dialogues]
+        langs = ["zh" if CJK.search(said) else catalog.lang for said in last]
+        for one, said, lang, act in zip(dialogues, last, langs, self._acts(last, langs), strict=True):
+            talk = self._remembered(heard(Talk.parse(one.state), one.turns, lexicon, catalog), one, lang)
+            query = self._query(talk, one.user, said, lang, catalog)
+            condition = self.page.before(self.people.told(self.page, one.user, query, lang), talk, one.turns, lang)
+            shown = _shown(one, catalog)
+            pointed = tuple(shown[place] for place in pointed_at(said, len(shown)))
+            named = lexicon.read(said).items or pointed
+            made.append(LastTurn(talk, said, lang, act, query, condition, named, shown))
+        return made
+
+    def _acts(self, said: Sequence[str], langs: Sequence[str]) -> list[Act]:
+        acts: list[Act] = ["recommend" if self.gate == "none" else by_rules(one) for one in said]
+        if self.gate == "model":
+            some = [place for place, one in enumerate(said) if one.strip()]
+            told = by_model(self.lm, [said[p] for p in some], [langs[p] for p in some])
+            for place, act in zip(some, told, strict=True):
+                acts[place] = act
+        return acts
+
+    def _remembered(self, talk: Talk, dialogue: Dialogue, lang: str) -> Talk:
+        """The slots, with what no longer fits in the memory counted, and summed up where that is asked for."""
+        talk = replace(talk, left=min(talk.left, max(len(dialogue.turns) - 1, 0)))  # the newest turns alone may come
+        left = fitting(dialogue.turns, self.memory, self.lm.count)
+        if left <= talk.left or not self.summary:
+            return replace(talk, left=max(left, talk.left))
+        text = self.page.transcript(dialogue.turns[talk.left : left], lang)
+        prompt = self.page.prompts.text(lang, "shorten", talk=text, summary=talk.summary or "-")
+        answer = self.lm.generate([Prompt.user(prompt, max_tokens=120)])[0]
+        if not answer.good:
+            degrade(f"the dialogue was not summed up: {answer.error or 'the model refused'}")
+        return replace(talk, left=left, summary=clean(answer.text, SUMMARY) if answer.good else talk.summary)
+
+    def _query(self, talk: Talk, user: str | None, said: str, lang: str, catalog: Catalog) -> Queries:
+        """The question of a turn: what the user did, then what the dialogue says they like and do not."""
+        spoken = [("like", one) for one in talk.liked] + [("dislike", one) for one in talk.disliked]
+        past = self.people.events(user, catalog)
+        past += [Event(user or "", one, LATER + place, kind) for place, (kind, one) in enumerate(spoken)]
+        past = [event for event in past if event.item in catalog.items]
+        hidden = [one for one in (*(event.item for event in past), *talk.excluded()) if one in catalog.items]
+        return Queries.one(
+            catalog,
+            user=user,
+            history=past,
+            exclude=list(dict.fromkeys(hidden)),
+            text=talk.need(said) or None,
+            lang=lang,
+        )
+
+
+def _shown(dialogue: Dialogue, catalog: Catalog) -> tuple[int, ...]:
+    """The rows of the items that were shown last."""
+    last = next((one.items for one in reversed(dialogue.turns) if one.role == "assistant" and one.items), ())
+    return tuple(row for row in catalog.rows(list(last)).tolist() if row >= 0 and catalog.alive[row])

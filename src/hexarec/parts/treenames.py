@@ -1,0 +1,28 @@
+"""The model's words for the groups of an item tree that have no value to be called by."""
+
+from __future__ import annotations
+
+from hexarec.core import Catalog
+from hexarec.lm.base import LanguageModel, Prompt
+from hexarec.parts.domain import domain_words
+from hexarec.parts.itemtree import ItemTree, Rows
+from hexarec.parts.prompts import Prompts
+from hexarec.parts.render import clean, numbered, titles
+
+LABEL = 60  # characters
+
+
+def name_groups(
+    tree: ItemTree, members: Rows, lm: LanguageModel, prompts: Prompts, catalog: Catalog, domain: str
+) -> None:
+    """Name new groups of texts in the tree, by the piece `name`; where the model says nothing, the words there stay.
+
+    members: (m, ...) rows that speak for each node, -1 for none.
+    """
+    groups = [node for node in tree.new_nodes() if not tree.values_[node]]
+    words = domain_words(domain, catalog.lang)
+    shown = [numbered(titles(catalog, members[node][members[node] >= 0], catalog.lang)) for node in groups]
+    texts = [prompts.text(catalog.lang, "name", members=one, **words) for one in shown]
+    answers = lm.generate([Prompt.user(text, max_tokens=16) for text in texts]) if texts else []
+    for node, answer in zip(groups, answers, strict=True):
+        tree.labels_[node] = (clean(answer.text, LABEL) if answer.good else "") or tree.labels_[node]

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hexarec
+from hexarec.core import Dialogue, Lists, Message
+from hexarec.lm.fake import Overlap
+from hexarec.lm.open import open_encoder
+from hexarec.methods.chatrec import PROMPTS
+from hexarec.parts.ask import Asked
+from hexarec.parts.dialoguepage import DialoguePage
+from hexarec.parts.ground import ParseReport
+from hexarec.parts.known import Known
+from hexarec.parts.lastturn import Acquaintance, Listener
+from hexarec.parts.shelf import Candidates, Shelf
+from hexarec.parts.textspace import TextSpace
+
+FILMS = hexarec.open_data("films")
+CATALOG = FILMS.catalog
+PAGE = DialoguePage(PROMPTS, "film", 5, ("genres",))
+PEOPLE = Acquaintance(Known(5).fit(FILMS), CATALOG.key, CATALOG.items.ids, CATALOG.titles)
+SPACE = TextSpace(open_encoder("tfidf"), ("title", "text")).fit(CATALOG)
+
+
+class Desk:
+    """A recommender that answers with the first permitted rows."""
+
+    catalog = CATALOG
+
+    def retrieve(self, queries, k):
+        rows = np.flatnonzero(~queries.forbidden(len(self.catalog))[0])[:k]
+        return Lists.of(self.catalog.key, [rows.tolist()])
+
+
+def turn(said):
+    listener = Listener(Overlap(), PAGE, PEOPLE, "rules", 600, False)
+    return listener.hear([Dialogue((Message("user", said),))], CATALOG)[0]
+
+
+def genres(found):
+    return [set(CATALOG.attributes["genres"][row]) for row in found.lists.items.tolist()]
+
+
+def test_wishes_and_refusals_hold_while_anything_is_left():
+    found = Shelf(Desk(), None, 8, 5).candidates(turn("a comedy, no romance"))
+    assert not found.relaxed and len(found.lists.items) == 8
+    assert all("comedy" in own and "romance" not in own for own in genres(found))
+
+
+def test_wishes_give_way_and_refusals_do_not():
+    found = Shelf(Desk(), None, 8, 5).candidates(turn("a western made before 1900, no horror"))
+    assert found.relaxed and len(found.lists.items) == 8 and not any("horror" in own for own in genres(found))
+
+
+def test_where_nothing_is_found_at_all_nothing_gave_way():
+    class Empty(Desk):
+        def retrieve(self, queries, k):
+            return Lists.empty(self.catalog.key, len(queries))
+
+    found = Shelf(Empty(), None, 8, 5).candidates(turn("a comedy"))
+    assert not len(found.lists.items) and not found.relaxed
+
+
+def test_the_store_brings_in_what_the_recommender_does_not_know():
+    row = next(r for r in range(len(CATALOG) - 1, -1, -1) if len(CATALOG.texts[r].split()) > 8)
+    said = turn(str(CATALOG.texts[row]))
+    assert row in Shelf(Desk(), SPACE, 8, 5).candidates(said).lists.items
+    assert row not in Shelf(Desk(), None, 8, 5).candidates(said).lists.items
+
+
+def found_for(said):
+    return Candidates(turn(said), Lists.of(CATALOG.key, [[3, 5, 8]]), relaxed=False)
+
+
+def test_the_closed_list_has_the_candidates_with_their_facts_behind_the_condition():
+    found = found_for("a comedy")
+    asked = found.question(PAGE, 7)
+    assert asked.options == tuple(PAGE.lines(CATALOG, [3, 5, 8], "en")) and (asked.seed, asked.whose) == (7, -1)
+    assert asked.wording.choice("OPTIONS").startswith(found.turn.condition)
+    assert found_for("a drama").question(PAGE, 7).words != asked.words
+
+
+@pytest.mark.parametrize(("fault", "rows"), [("", [8, 3, 5]), ("the model refused", [3, 5, 8])])
+def test_an_answer_orders_and_one_of_no_use_leaves_what_was_found(fault, rows):
+    scores = np.array([2.0, 1.0, 3.0])
+    answer = replace(Asked(scores, (), scores[None], ParseReport(3)), fault=fault)
+    assert found_for("a comedy").ordered(answer, "x").lists.items.tolist() == rows
