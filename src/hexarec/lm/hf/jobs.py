@@ -96,6 +96,22 @@ class _Part:
         return len(self.fresh) + len(self.made.tokens)
 
 
+@dataclass(frozen=True)
+class _Load:
+    """What parts ask of a forward: tokens, and blocks of nodes that are all made as wide as the widest."""
+
+    tokens: int = 0
+    blocks: int = 0
+    wide: int = 0
+
+    def plus(self, part: _Part) -> _Load:
+        made = part.made
+        return _Load(self.tokens + part.size, self.blocks + len(made.starts) - 1, max(self.wide, made.width))
+
+    def fits(self, rows: int) -> bool:
+        return self.tokens <= rows and self.blocks * self.wide**2 <= PLACES
+
+
 class Jobs:
     """Runs jobs on a worker; results come in the order of the jobs, part by part."""
 
@@ -127,27 +143,23 @@ class Jobs:
         """
         batch: list[_Part] = []
         begun: set[tuple[int, ...]] = set()
+        load = _Load()
         beside = self._worker.body.beside and len(jobs) > 1
         for number in order:
             start = tuple(jobs[number].tokens[:ALIKE])
             if start in begun and self._would_be_warm(jobs[number], setting, beside):
                 yield batch
-                batch, begun = [], set()
+                batch, begun, load = [], set(), _Load()
             for part in self._parts(jobs[number], number, setting, beside):
                 # what follows in a prompt needs the keys of what stands before it
-                if batch and (batch[-1].job == number or self._too_much([*batch, part])):
+                if batch and (batch[-1].job == number or not load.plus(part).fits(self._worker.rows)):
                     yield batch
-                    batch, begun = [], set()
+                    batch, begun, load = [], set(), _Load()
                 batch.append(part)
+                load = load.plus(part)
             begun.add(start)
         if batch:
             yield batch
-
-    def _too_much(self, batch: list[_Part]) -> bool:
-        """Whether parts are more tokens than fit a forward, or their blocks, all as wide as the widest, too many."""
-        blocks = sum(len(part.made.starts) - 1 for part in batch)
-        wide = max(part.made.width for part in batch)
-        return sum(part.size for part in batch) > self._worker.rows or blocks * wide * wide > PLACES
 
     def _would_be_warm(self, job: Job, setting: Setting, beside: bool) -> bool:
         """Whether a beginning of the prompt can be kept and is not: what the batch computes now is then found."""

@@ -245,11 +245,9 @@ def _shape(config: Any) -> dict[str, Any]:
 
 def _tokenizer_hash(backend: Any) -> str:
     """Of the vocabulary and of how a text is cut; how a version of the library writes that down is not part of it."""
-    plain = type(backend).from_str(backend.to_str())
-    plain.no_padding()
-    plain.no_truncation()
-    cut = plain.encode(_CUT, add_special_tokens=False).ids
-    return canonical_hash([sorted(plain.get_vocab(with_added_tokens=True).items()), cut])
+    made = backend.encode(_CUT, add_special_tokens=False)
+    cut = [token for token, real in zip(made.ids, made.attention_mask, strict=True) if real]  # without padding
+    return canonical_hash([sorted(backend.get_vocab(with_added_tokens=True).items()), cut])
 
 
 def _weights_hash(folder: Path | str, model: Any) -> str:
