@@ -10,7 +10,7 @@ from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
 from hexarec.parts.ratings import Rater, Scale
-from hexarec.parts.shelf import Candidates
+from hexarec.parts.turn_candidates import Candidates
 
 FILMS = hexarec.open_data("films")
 CATALOG, USER = FILMS.catalog, FILMS.users.ids.ids[3]

@@ -33,8 +33,8 @@ from hexarec.parts.lastturn import Acquaintance, LastTurn, Listener
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Rater, Scale
 from hexarec.parts.require import require
-from hexarec.parts.shelf import Candidates, Shelf
 from hexarec.parts.textspace import LatestSpace, TextSpace
+from hexarec.parts.turn_candidates import Candidates, CandidateSources
 
 PROMPTS = Prompts(
     "chatrec",
@@ -238,8 +238,8 @@ class ChatRec:
         """Candidates of recommender and store, in the model's order, with reasons."""
         desk = conversation.desk
         space = self.space_ if desk.catalog.key == self.key_ else self._second.of(desk.catalog, self.encoder)
-        shelf = Shelf(desk, space, self.candidates, self.history)
-        ranked = self._ordered([shelf.candidates(turn) for turn in turns])
+        sources = CandidateSources(desk, space, self.candidates, self.history)
+        ranked = self._ordered([sources.candidates(turn) for turn in turns])
         return [conversation.listed(one, self.shown, own_words=self.wording == "model") for one in ranked]
 
     def _ordered(self, found: Sequence[Candidates]) -> list[Candidates]:

@@ -14,7 +14,7 @@ from hexarec.parts.lastturn import LastTurn
 from hexarec.parts.ownwords import OwnWords, emit
 from hexarec.parts.ratings import Rater
 from hexarec.parts.replies import Replies
-from hexarec.parts.shelf import Candidates
+from hexarec.parts.turn_candidates import Candidates
 
 
 @dataclass(frozen=True)

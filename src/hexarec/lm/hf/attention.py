@@ -118,7 +118,7 @@ class Span:
 
 
 class Group(Protocol):
-    """Several spans whose attention is one product: see `together` and `stepping`."""
+    """Several spans whose attention is one product: see `padded` and `stepping`."""
 
     def attend(self, layer: int, rows: tuple[Tensor, Tensor, Tensor], out: Tensor, sums: Tensor, scale: float) -> None:
         """Fill the rows of `out` (t, heads, d) that belong to the group, from those of queries, keys and values."""

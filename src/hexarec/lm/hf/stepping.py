@@ -1,4 +1,4 @@
-"""One token more for many answers at once, whose keys and values lie in one block: the companion of `together`."""
+"""One token more for many answers at once, whose keys and values lie in one block: the companion of `padded`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hexarec.lm.hf.attention import Block, Group, Prefix, Span
-from hexarec.lm.hf.together import Together, fresh, wasteful
+from hexarec.lm.hf.padded import Padded, fresh, wasteful
 
 
 def worth(prefixes: Sequence[Prefix]) -> bool:
@@ -93,7 +93,7 @@ def groups(spans: Sequence[Span], device: torch.device) -> tuple[list[Group], se
     inside: set[int] = set()
     for name, numbers in sets.items():
         own = [spans[n] for n in numbers]
-        group = Steps.of(own, device) if name else Together.of(own, device)
+        group = Steps.of(own, device) if name else Padded.of(own, device)
         if group is not None:
             made.append(group)
             inside.update(numbers)

@@ -22,7 +22,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from hexarec.core.errors import DataError, ModelError
 from hexarec.lm.hf.adapters import Past
-from hexarec.lm.hf.together import block, flat, placed, repeated, wasteful
+from hexarec.lm.hf.padded import block, flat, placed, repeated, wasteful
 from hexarec.parts.train.attention import Segmented
 from hexarec.parts.train.examples import Line
 from hexarec.parts.train.products import quick
@@ -43,7 +43,7 @@ class Segments:
 
     @cached_property
     def block(self) -> tuple[Tensor, Tensor] | None:
-        """The sequences as `together.block` has them; None where that would be mostly padding, or behind a prefix."""
+        """The sequences as `padded.block` has them; None where that would be mostly padding, or behind a prefix."""
         sizes = np.array(self.lengths)
         if self.beside is None or self.past is not None or wasteful(sizes):
             return None

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from hexarec.lm.base import SLOT, Prompt
-from hexarec.lm.hf import decode, together
+from hexarec.lm.hf import decode, padded
 from hexarec.lm.hf.attention import Prefix, Span
 from hexarec.lm.hf.engine import HF, ROWS
+from hexarec.lm.hf.padded import Padded, block
 from hexarec.lm.hf.stepping import Steps, gather, groups
-from hexarec.lm.hf.together import Together, block
 
 HISTORY = "The user liked these films: " + ", ".join(f"Film {n} ({1950 + n})" for n in range(12)) + ". Next: "
 TITLES = ["Toy Story (1995)", "Toy Soldiers (1991)", "Heat (1995)", "The Godfather (1972)", "The Godfather", "Fargo"]
@@ -26,7 +26,7 @@ def counted(monkeypatch, kind):
 
 def pair(folder, monkeypatch, **options):
     """An engine that goes from prompt to prompt, one that has them side by side, and how often the latter did."""
-    seen = counted(monkeypatch, Together)
+    seen = counted(monkeypatch, Padded)
     single, beside = (HF(str(folder), dtype="float32", **options) for _ in range(2))
     beside.worker.body.beside = True
     return single, beside, seen
@@ -97,11 +97,9 @@ def test_a_short_warm_beginning_is_read_again_in_the_block(llama_dir, monkeypatc
 
 def test_many_nodes_go_in_stretches(llama_dir, monkeypatch):
     single, beside, seen = pair(llama_dir, monkeypatch, prefix_mb=0)
-    monkeypatch.setattr(together, "SCORES", 20_000)
-    joined, join = [], Together._joined
-    monkeypatch.setattr(
-        Together, "_joined", lambda self, *rest: (joined.append(rest[-1].shape[1]), join(self, *rest))[1]
-    )
+    monkeypatch.setattr(padded, "SCORES", 20_000)
+    joined, join = [], Padded._joined
+    monkeypatch.setattr(Padded, "_joined", lambda self, *rest: (joined.append(rest[-1].shape[1]), join(self, *rest))[1])
     for one, other in zip(single.score(PROMPTS, [TITLES] * 4), beside.score(PROMPTS, [TITLES] * 4), strict=True):
         assert np.allclose(one.logprobs, other.logprobs, atol=1e-4)
     assert len(joined) > len(seen) > 0, "the nodes of a layer went in several stretches"
@@ -132,7 +130,7 @@ def spans(sizes, past=0):
     ],
 )
 def test_only_fresh_prompts_of_like_length_stand_side_by_side(sizes, past, stands):
-    made = Together.of(spans(sizes, past), torch.device("cpu"))
+    made = Padded.of(spans(sizes, past), torch.device("cpu"))
     assert (made is not None) == stands
     if made is not None:
         rows = np.concatenate([made.fresh.flatten()[made.back], made.nodes.flatten()[made.nodes_back]])
@@ -143,7 +141,7 @@ def test_others_stand_beside_each_other_when_one_cannot():
     own = spans([(4, 2), (5, 3), (6, 1), (4, 0)])
     own[2].prefix.length = 9
     made, inside = groups(own, torch.device("cpu"))
-    assert inside == {0, 1, 3} and [type(one) for one in made] == [Together]
+    assert inside == {0, 1, 3} and [type(one) for one in made] == [Padded]
     assert made[0].fresh.flatten()[made[0].back].tolist() == [*range(9), *range(15, 19)]
 
 

@@ -35,7 +35,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CandidateSources:
     """The recommender behind the desk, and the store of text vectors over its catalog, None = without.
 
     n: candidates of a turn. last: events of the history that a taste is read from.

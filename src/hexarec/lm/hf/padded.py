@@ -1,4 +1,4 @@
-"""The prompts of one forward side by side: one product for all, where starting a kernel costs more than its work.
+"""The prompts of one forward in a padded block: one product for all, where starting a kernel costs more than its work.
 
 A GPU runs the products of a hundred short prompts in the time that a processor needs to start them one by one. So the
 prompts stand beside each other in a block as wide as the longest, and what lies beyond a prompt's end is masked or not
@@ -26,7 +26,7 @@ Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
+class Padded:
     """Where the tokens of several prompts stand in the flat row.
 
     fresh: (b, n) row of each place. back: (tokens,) places that hold a token, in the flattened block. beyond: (b, n)
@@ -41,7 +41,7 @@ class Together:
     nodes_back: Tensor
 
     @classmethod
-    def of(cls, spans: Sequence[Span], device: torch.device) -> Together | None:
+    def of(cls, spans: Sequence[Span], device: torch.device) -> Padded | None:
         """None where the prompts are not several, one has a past, or the block would be mostly padding."""
         if len(spans) < 2 or not all(fresh(span) for span in spans):
             return None

@@ -13,8 +13,8 @@ from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.ground import ParseReport
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
-from hexarec.parts.shelf import Candidates, Shelf
 from hexarec.parts.textspace import TextSpace
+from hexarec.parts.turn_candidates import Candidates, CandidateSources
 
 FILMS = hexarec.open_data("films")
 CATALOG = FILMS.catalog
@@ -43,13 +43,13 @@ def genres(found):
 
 
 def test_wishes_and_refusals_hold_while_anything_is_left():
-    found = Shelf(Desk(), None, 8, 5).candidates(turn("a comedy, no romance"))
+    found = CandidateSources(Desk(), None, 8, 5).candidates(turn("a comedy, no romance"))
     assert not found.relaxed and len(found.lists.items) == 8
     assert all("comedy" in own and "romance" not in own for own in genres(found))
 
 
 def test_wishes_give_way_and_refusals_do_not():
-    found = Shelf(Desk(), None, 8, 5).candidates(turn("a western made before 1900, no horror"))
+    found = CandidateSources(Desk(), None, 8, 5).candidates(turn("a western made before 1900, no horror"))
     assert found.relaxed and len(found.lists.items) == 8 and not any("horror" in own for own in genres(found))
 
 
@@ -58,15 +58,15 @@ def test_where_nothing_is_found_at_all_nothing_gave_way():
         def retrieve(self, queries, k):
             return Lists.empty(self.catalog.key, len(queries))
 
-    found = Shelf(Empty(), None, 8, 5).candidates(turn("a comedy"))
+    found = CandidateSources(Empty(), None, 8, 5).candidates(turn("a comedy"))
     assert not len(found.lists.items) and not found.relaxed
 
 
 def test_the_store_brings_in_what_the_recommender_does_not_know():
     row = next(r for r in range(len(CATALOG) - 1, -1, -1) if len(CATALOG.texts[r].split()) > 8)
     said = turn(str(CATALOG.texts[row]))
-    assert row in Shelf(Desk(), SPACE, 8, 5).candidates(said).lists.items
-    assert row not in Shelf(Desk(), None, 8, 5).candidates(said).lists.items
+    assert row in CandidateSources(Desk(), SPACE, 8, 5).candidates(said).lists.items
+    assert row not in CandidateSources(Desk(), None, 8, 5).candidates(said).lists.items
 
 
 def found_for(said):
