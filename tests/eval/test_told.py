@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+from typing import Any
+
 from hexarec.classic import EASE, ItemKNN
 from hexarec.eval.opening import pipeline_of
 from hexarec.eval.told import options_told
@@ -22,3 +25,19 @@ def test_long_values_are_cut():
         id = "x" * 1_000
 
     assert len(options_told(ItemKNN(similarity=Long()))["similarity"]) == 200
+
+
+def test_data_that_a_system_holds_is_told_by_its_number_and_never_copied():
+    @dataclass
+    class Reads:
+        lines: tuple[Any, ...] = ()
+
+    @dataclass
+    class Line:
+        text: str
+
+    lines = tuple(Line(f"words of somebody {n}") for n in range(100))
+    one, other = (options_told(Reads(read)) for read in (lines, (*lines[:-1], Line("another"))))
+    assert list(one) == ["system", "lines"] and one["lines"].startswith("100 x Line, ")
+    assert "somebody" not in str(one) and one != other
+    assert options_told(Reads(lines[:2]))["lines.2.text"] == "words of somebody 1"

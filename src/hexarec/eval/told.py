@@ -6,11 +6,13 @@ import dataclasses
 from typing import Any
 
 from hexarec.core import IdTable, PerUser, option_names
-from hexarec.core.options import is_stage
+from hexarec.core.options import is_stage, options_digest
 from hexarec.eval.standins import is_encoder, is_lm
 
 MOST = 200
 """Characters of a value that are kept."""
+MANY = 32
+"""Parts of an option from which on they are data rather than a choice: told by their number and a hash alone."""
 
 
 def options_told(system: Any) -> dict[str, str]:
@@ -31,6 +33,9 @@ def _into(made: dict[str, str], name: str, value: Any) -> None:
             if not _same(inner, defaults[option]):
                 _into(made, f"{name}.{option}" if name else option, inner)
     elif isinstance(value, list | tuple) and any(is_stage(one) or is_lm(one) for one in value):
+        if len(value) >= MANY:
+            made[name] = f"{len(value)} x {type(value[0]).__name__}, {options_digest(value)}"
+            return
         for place, one in enumerate(value):
             _into(made, f"{name}.{place + 1}", one)
     else:
