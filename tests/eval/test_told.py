@@ -41,3 +41,7 @@ def test_data_that_a_system_holds_is_told_by_its_number_and_never_copied():
     assert list(one) == ["system", "lines"] and one["lines"].startswith("100 x Line, ")
     assert "somebody" not in str(one) and one != other
     assert options_told(Reads(lines[:2]))["lines.2.text"] == "words of somebody 1"
+
+
+def test_of_a_path_only_the_last_name_is_told(tmp_path):
+    assert options_told(ItemKNN(similarity=str(tmp_path / "made")))["similarity"] == "made"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 from hexarec.core import IdTable, PerUser, option_names
@@ -40,6 +41,7 @@ def _into(made: dict[str, str], name: str, value: Any) -> None:
             _into(made, f"{name}.{place + 1}", one)
     else:
         text = str(getattr(value, "id", value))
+        text = os.path.basename(text) if os.path.isabs(text) else text  # where it lies is nobody else's business
         made[name] = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
 
 
