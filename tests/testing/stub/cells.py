@@ -12,6 +12,7 @@ from hexarec.lm.cassette import Cassette
 from hexarec.lm.endpoint import Endpoint
 from hexarec.lm.guard import Guarded
 from hexarec.lm.later import Later
+from hexarec.lm.overheard import KIND
 from hexarec.methods.llmrank import LLMRank
 from hexarec.pipeline.pipeline import Pipeline
 from hexarec.testing.stub import Stub, injected
@@ -25,12 +26,18 @@ ALL = frozenset({"text", "json", "choice", "label"})
 
 @dataclass
 class Cell:
-    """What came of one question, how long it took, and a way to replay it from the cache alone."""
+    """What came of one question, how long it took, and a way to replay it from the cache alone.
+
+    failures: why single requests failed for good, though the others may have made up for it. lost: answers that could
+    not be written down.
+    """
 
     answer: Answer
     seconds: float
     tape: str
     pipeline: Pipeline
+    failures: list[str]
+    lost: int
 
     def replayed(self):
         """The same question to a pipeline that may not ask; raises where the cache lacks an answer."""
@@ -63,9 +70,15 @@ def broken(fault, folder):
 def asked(fault, folder: Path) -> Cell:
     """The cell of one fault."""
     backend = "choice" if fault.asks == "label" else "list"
+    failures = []
+
+    def emit(event):
+        if event.get("kind") == KIND and event["call"] == "generate":
+            failures.extend(one.error or one.finish for one in event["answers"] if not one.good)
+
     with broken(fault, folder) as (lm, tape):
         made = pipeline(Cassette(Guarded(lm), tape), backend)
         started = time.monotonic()
-        with run(seconds=10 * DEADLINE if fault.harmless else DEADLINE):
+        with run(emit=emit, seconds=10 * DEADLINE if fault.harmless else DEADLINE):
             answer = made.recommend(QUERIES, 5)
-        return Cell(answer, time.monotonic() - started, tape, made)
+        return Cell(answer, time.monotonic() - started, tape, made, failures, made.rank_by.lm.tape.lost)

@@ -47,7 +47,9 @@ def test_a_valid_list_comes_in_time_and_nothing_bad_is_kept(fault, tmp_path, goo
     if fault.harmless:
         same = good["choice" if fault.asks == "label" else "list"]
         assert answer.degraded == () and np.array_equal(answer.items.items, same.items.items)
+        assert cell.failures == []
         if fault.name != "machine.disk_full":
+            assert cell.lost == 0
             assert np.array_equal(cell.replayed().items.items, answer.items.items)
         return
     assert [(one.stage, one.method) for one in answer.degraded] == [("rank", "LLMRank")]
