@@ -143,8 +143,8 @@ class Talking:
         return Lists.of(catalog.key, [catalog.rows(list(reply.items))[:k].tolist() for reply in replies])
 
 
-def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> list[Any]:
-    """The tables of the first part: turns without a model, some of them with one."""
+def asked_turns(folder: Path, most: int) -> tuple[Given, list[Dialogue]]:
+    """Test turns that name a new film, at most `most` drawn ones, and their dialogues; the log is that of others."""
     catalog = shelf(folder)
     train = together(turns_of(folder / "redial_eval" / "valid_data_processed.jsonl", catalog), catalog)
     turns = turns_of(folder / "redial_eval" / "test_data_processed.jsonl", catalog)
@@ -155,7 +155,13 @@ def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> li
     asked = _log([turn.named for turn in fresh], catalog, "ReDial").queries()
     truth = Lists.of(catalog.key, [[r for r in turn.truth if r not in turn.named] for turn in fresh])
     truth = truth.with_field("gain", np.ones(len(truth.items), np.float32))
-    dialogues = [turn.dialogue for turn in fresh]
+    title = f"ReDial, {len(fresh):,} of {total:,} test turns with a new film ({repeated:.1%} of the named are repeats)"
+    return Given(train, asked, truth, None, title, METRICS), [turn.dialogue for turn in fresh]
+
+
+def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> list[Any]:
+    """The tables of the first part: turns without a model, some of them with one."""
+    task, dialogues = asked_turns(folder, most)
     free = ChatRec(
         open_lm("fake:overlap"), encoder, gate="none", backend="none", candidates=50, shown=20, domain="film"
     )
@@ -168,17 +174,16 @@ def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> li
         "text store and item-kNN": Talking(free, knn, dialogues),
         "text store and EASE": Talking(free, ease, dialogues),
     }
-    title = f"ReDial, {len(fresh):,} of {total:,} test turns with a new film ({repeated:.1%} of the named are repeats)"
     with run(emit=_told):
-        made = [Experiment(Given(train, asked, truth, None, title, METRICS), systems, k=20).run()]
+        made = [Experiment(task, systems, k=20).run()]
         if lm is not None:
-            made.append(_ordered(lm, encoder, train, asked, truth, dialogues, llm_turns))
+            made.append(_ordered(lm, encoder, task, dialogues, llm_turns))
     return made
 
 
-def _ordered(lm: Any, encoder: Any, train: Dataset, asked: Queries, truth: Lists, dialogues: Any, n: int) -> Any:
+def _ordered(lm: Any, encoder: Any, task: Given, dialogues: Any, n: int) -> Any:
     """A model's order of twenty candidates, on some turns."""
-    rows = np.sort(rng(0, "redial").permutation(len(asked))[:n])
+    rows = np.sort(rng(0, "redial").permutation(len(task.queries))[:n])
     free = ChatRec(lm, encoder, gate="none", backend="none", candidates=20, shown=20, domain="film")
     ease = EASE(regularization=50.0)
     systems = {
@@ -187,7 +192,8 @@ def _ordered(lm: Any, encoder: Any, train: Dataset, asked: Queries, truth: Lists
         "in the model's order, letter": Talking(variant(free, backend="choice"), ease, dialogues),
     }
     title = f"ReDial, {len(rows)} of the turns, twenty candidates in the model's order"
-    return Experiment(Given(train, asked.take(rows), truth.take(rows), None, title, METRICS), systems, k=20).run()
+    some = Given(task.train, task.queries.take(rows), task.truth.take(rows), None, title, METRICS)
+    return Experiment(some, systems, k=20).run()
 
 
 @dataclass
