@@ -36,6 +36,7 @@ from hexarec.methods.coldllm import ColdLLM
 from hexarec.methods.filterllm import FilterLLM
 from hexarec.methods.frozen_encoder import FrozenEncoder
 from hexarec.methods.learn_towers import LearnTowers
+from hexarec.metrics import bootstrap
 from hexarec.parts.encoded import forget_encoded
 
 FIELDS = {
@@ -48,7 +49,7 @@ TUNED = "films"  # where the judge and FilterLLM's own model are tuned
 METRICS = ("recall@20", "ndcg@20")
 K = 20  # users of an item, items of a list
 KEPT = 100  # users that ColdLLM judges
-GRID = (20, 50, 100)
+TWO = 2  # items that the slow way of judging is asked about
 LEAST = 5  # true users of an item that is judged
 
 NOTES = """# New items: LEARN, FilterLLM, and judging one user at a time
@@ -58,14 +59,15 @@ title and brand (Amazon), title and genres (MovieLens), title, genres and keywor
 "new items only" ranks the hidden test items among each other, "full catalog" all items; "last warm event" leaves the
 last event of each user out. Amazon's log is what the histories and targets of the cases of MiniOneRec's edition hold.
 
-The users of a new item: the share of its true users (at most 20 of them) among the 20 it is given. The rows with costs
-are about a seeded sample of items with five true users or more. SmolLM2-135M judges the users that two filters keep;
-"one at a time" has the user's history in front and was timed on one item, "item read once" has the item in front. On
-films judge and reader were tuned: 64 pairs and 3 passes, and 2 passes over the warm items; elsewhere the judge is
+The users of a new item: the share of its true users (at most 20 of them) among the 20 it is given, first for all new
+items, then for a seeded sample of those with five true users or more, which stand in every row with a cost, with 95 %
+bootstrap intervals over items. SmolLM2-135M judges the users that two filters keep; "drawn" is what they give in no
+order. "One at a time" has the user's history in front and a call for each pair, "item read once" has the item in front.
+On films judge and reader were tuned: 64 pairs and 3 passes, and 2 passes over the warm items; elsewhere the judge is
 asked as it is. Tokens are those read, without what a shared prefix saved. Seconds are of two cores with other work
 beside: read the ratios within one table.
 
-Sized for 20 core-minutes: `python benchmarks/cold_items.py --data DIR --out docs/results`
+Command: `python benchmarks/cold_items.py --data DIR --out docs/results`
 """
 
 
@@ -151,10 +153,23 @@ def systems(name: str, encoder: Any) -> dict[str, Any]:
     }
 
 
-def found(users: Sequence[np.ndarray], rows: np.ndarray, true: dict[int, np.ndarray]) -> float:
-    """Mean share of the true users, at most K of them, among the K first of each item."""
+def found(users: Sequence[np.ndarray], rows: np.ndarray, true: dict[int, np.ndarray]) -> dict[str, Any]:
+    """Mean share of the true users, at most K of them, among the K first of each item, with its interval over items."""
     pairs = zip(users, rows.tolist(), strict=True)
-    return float(np.mean([np.isin(own[:K], true[row]).sum() / min(K, len(true[row])) for own, row in pairs]))
+    shares = np.array([np.isin(own[:K], true[row]).sum() / min(K, len(true[row])) for own, row in pairs])
+    return _row(shares)
+
+
+def drawn(kept: Sequence[np.ndarray], rows: np.ndarray, true: dict[int, np.ndarray]) -> dict[str, Any]:
+    """The same share for users kept by the filters in an order that is drawn: its expectation."""
+    pairs = zip(kept, rows.tolist(), strict=True)
+    hits = [np.isin(own, true[row]).sum() * min(K / len(own), 1.0) / min(K, len(true[row])) for own, row in pairs]
+    return _row(np.array(hits))
+
+
+def _row(shares: np.ndarray) -> dict[str, Any]:
+    value = bootstrap(shares)
+    return {"items": len(shares), "recall@20": float(shares.mean()), "low": value.low, "high": value.high}
 
 
 class OneAtATime:
@@ -193,44 +208,48 @@ def item_side(name: str, cut: Cut, encoder: Any, lm: Any, told: argparse.Namespa
     tuned = {"shots": told.shots, "epochs": 3} if name == TUNED else {}
     judge = ColdLLM(lm, encoder, kept=KEPT, history=3, domain=DOMAIN[name], **tuned, **given).fit(train)
     kept = judge.filtered(catalog, rows).users
-    right = [own[np.isin(own, true[row])] for own, row in zip(kept, rows.tolist(), strict=True)]
-    busy = np.argsort(-np.diff(cut.train.interactions.offsets), kind="stable")
-    table: list[dict[str, Any]] = [
-        {"system": label, "items": len(rows), "recall@20": found(users, rows, true)}
-        for label, users in (
-            ("the busiest users", [busy] * len(rows)),
-            ("the filters' first 20", kept),
-            (f"a judge that is right about all {KEPT} kept", right),
-            ("filterllm, MiniLM frozen", one_pass.audience(catalog, rows, K).users),
-        )
-    ]
-    many = [row for row in rows.tolist() if len(true[row]) >= LEAST]
+    many = np.flatnonzero([len(true[row]) >= LEAST for row in rows.tolist()])
     some = np.sort(rng(0, "judged", name).permutation(many)[: told.judged])
-    if not len(some):
-        return table
+    busy = np.argsort(-np.diff(cut.train.interactions.offsets), kind="stable")
+    table: list[dict[str, Any]] = []
+    for part in (np.arange(len(rows)), some):
+        asked, own = rows[part], [kept[n] for n in part]
+        right = [users[np.isin(users, true[row])] for users, row in zip(own, asked.tolist(), strict=True)]
+        table += [
+            {"system": "the busiest users", **found([busy] * len(asked), asked, true)},
+            {"system": "the filters' first 20", **found(own, asked, true)},
+            {"system": f"the {KEPT} that the filters keep, drawn", **drawn(own, asked, true)},
+            {"system": f"a judge that is right about all {KEPT} kept", **found(right, asked, true)},
+        ]
+        if len(part) > len(some):
+            users = one_pass.audience(catalog, asked, K).users
+            table.append({"system": "filterllm, MiniLM frozen", **found(users, asked, true)})
     readers = {"filterllm, MiniLM frozen": one_pass}
     if name == TUNED:
         readers["filterllm, SmolLM2 tuned"] = FilterLLM(lm, epochs=told.epochs, **given).fit(train)
     for label, stage in readers.items():
-        users, cost = timed(stage, catalog, some, K)
-        table.append({"system": label, "items": len(some), "recall@20": found(users, some, true), **cost})
-    return table + judged(judge, catalog, some, true, lm)
+        users, cost = timed(stage, catalog, rows[some], K)
+        table.append({"system": label, **found(users, rows[some], true), **cost})
+    return table + judged(judge, catalog, rows[some], true, lm)
 
 
 def judged(
     judge: ColdLLM, catalog: Catalog, some: np.ndarray, true: dict[int, np.ndarray], lm: Any
 ) -> list[dict[str, Any]]:
-    """The judge's users among the first 20, 50 and 100 kept, and the cost of both ways of asking."""
+    """The judge's users among those kept, and the cost of both ways of asking; the slow one is asked of two items.
+
+    What a pair is judged does not depend on how many are: the users among the first 50 are read off.
+    """
     users, once = timed(judge, catalog, some, KEPT)
-    _, alone = timed(variant(judge, first="user", lm=OneAtATime(lm)), catalog, some[:1], KEPT)
-    order, table = judge.filtered(catalog, some).users, []
-    for m in GRID:
-        chosen = [own[np.isin(own, first[:m])] for own, first in zip(users, order, strict=True)]
-        for how, cost in (("one at a time", alone), ("item read once", once)):
-            share = {key: value * m / KEPT for key, value in cost.items()}
-            label = f"{m} users judged, {how}"
-            table.append({"system": label, "items": len(some), "recall@20": found(chosen, some, true), **share})
-    return table
+    order = judge.filtered(catalog, some).users
+    half = [own[np.isin(own, first[: KEPT // 2])] for own, first in zip(users, order, strict=True)]
+    loops, alone = timed(variant(judge, first="user", lm=OneAtATime(lm)), catalog, some[:TWO], KEPT)
+    return [
+        {"system": f"{KEPT // 2} users judged, item read once", **found(half, some, true)},
+        {"system": f"{KEPT} users judged, item read once", **found(users, some, true), **once},
+        {"system": f"{KEPT} users judged, item read once, two items", **found(users[:TWO], some[:TWO], true)},
+        {"system": f"{KEPT} users judged, one at a time, two items", **found(loops, some[:TWO], true), **alone},
+    ]
 
 
 def shown(name: str, table: list[dict[str, Any]]) -> str:
@@ -240,6 +259,7 @@ def shown(name: str, table: list[dict[str, Any]]) -> str:
     lines = [f"## {name}: the users of a new item", "", f"| {' | '.join(heads.values())} |", "|---" * len(heads) + "|"]
     for row in table:
         cells = [row.get(key, "") for key in heads]
+        cells[2] = f"{row['recall@20']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         lines.append(f"| {' | '.join(f'{one:.3g}' if isinstance(one, float) else str(one) for one in cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -256,7 +276,7 @@ def main() -> None:
     reader.add_argument("--data", type=Path, required=True)
     reader.add_argument("--only", nargs="*", choices=tuple(FIELDS), default=list(FIELDS))
     reader.add_argument("--lm", default="hf:smollm2", help="the judge and the tuned reader")
-    reader.add_argument("--judged", type=int, default=5, help="new items judged a data set")
+    reader.add_argument("--judged", type=int, default=8, help="new items judged a data set")
     reader.add_argument("--shots", type=int, default=64, help="pairs that tune the judge (films)")
     reader.add_argument("--epochs", type=int, default=2, help="passes that tune FilterLLM over the model (films)")
     reader.add_argument("--out", type=Path)
