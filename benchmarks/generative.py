@@ -152,6 +152,7 @@ def asked_model(data: Dataset, told: argparse.Namespace, more: dict[str, Any]) -
     decodes = {f"genrec, {how}": variant(genrec, decode=how) for how in ("trie", "free", "grounded")}
     queries = {f"gpt4rec, queries {m}": variant(gpt4rec, queries=m, lm=wide) for m in told.queries}
     reports = [Experiment(task, {**floors(), **decodes, **queries}, k=K).run(told.runs / "asked", resume=told.resume)]
+    reports += [lists_of(k, data, told, queries) for k in (10, 20)]
     short = Ranking(data, "last", max_users=told.users, metrics=SHORT)
     pairs = {
         "gpt4rec, queries 10": variant(gpt4rec, lm=wide),
@@ -163,6 +164,14 @@ def asked_model(data: Dataset, told: argparse.Namespace, more: dict[str, Any]) -
     timed = {**decodes, **{f"gpt4rec, queries {m}": variant(gpt4rec, queries=m) for m in told.queries}}
     more["seconds a list"] = seconds({name: variant(one, lm=plain) for name, one in timed.items()}, task.round())
     return reports
+
+
+def lists_of(k: int, data: Dataset, told: argparse.Namespace, queries: dict[str, Any]) -> Report:
+    """Lists of k: a longer one that is cut holds too many items of the first queries."""
+    metrics = tuple(f"{name}@{k}" for name in ("recall", "ndcg", "ild_tags", "tag_coverage"))
+    task = Ranking(data, "last", max_users=told.users, metrics=metrics)
+    experiment = Experiment(task, queries, k=k, floors=False, baseline=next(iter(queries)))
+    return experiment.run(told.runs / f"lists-{k}", resume=told.resume)
 
 
 def notes(told: argparse.Namespace, more: dict[str, Any]) -> str:
