@@ -14,7 +14,6 @@ from pathlib import Path
 from chatrec import asked_turns
 from cold_items import FIELDS, cut_of, loaded
 from cold_items import tasks as cold
-from diversity import METRICS as VARIETY
 from generative import METRICS as BEAUTY
 from generative import _told, beauty
 from nir import cases
@@ -37,9 +36,10 @@ SURVEY = ("ndcg@10", "recall@10", "coverage@10", "ild_tags@10", "popularity_lift
 NOTES = """# SASRec beside the other tables
 
 SASRec with cross-entropy over the whole catalog (2 blocks, width 64, early stopping on a part of the training log),
-nothing tuned, asked what the tables of NIR, Chat-REC, cold items, SPRec, gpt4rec, diversity and the survey ask; the
-other floors stand beside it. In the tree's table nothing is learned from interactions, and the labelled pairs of
-TALLRec and CoLLM have SASRec in their own tables; where pairs of books are judged, each user is seen once.
+nothing tuned, asked what the tables of NIR, Chat-REC, cold items, SPRec, gpt4rec and the survey ask; the other floors
+stand beside it. MovieLens-1M, of which the diversity table asks 2,000 users, has it in [its own](ml1m.md), and so have
+the labelled pairs of TALLRec and CoLLM. Where pairs of books are judged, each user is seen once; in the tree's table
+nothing is learned from interactions.
 
 Command: `python benchmarks/sasrec.py --data DIR --out docs/results`
 """
@@ -75,11 +75,6 @@ def generative(data: Path) -> list[tuple[Task, int]]:
     return [(Ranking(beauty(data / "amazon_beauty_5core"), "last", metrics=BEAUTY), 40)]
 
 
-def diversity(data: Path) -> list[tuple[Task, int]]:
-    """The last film of 2,000 users of MovieLens-1M."""
-    return [(Ranking(open_data(data / "ml1m_seq"), "last", max_users=2000, metrics=VARIETY), 10)]
-
-
 def survey(data: Path) -> list[tuple[Task, int]]:
     """The 60 simulated users of the survey."""
     return [(Ranking(open_data("films"), "last", max_users=60, metrics=SURVEY), 10)]
@@ -87,7 +82,7 @@ def survey(data: Path) -> list[tuple[Task, int]]:
 
 TABLES: dict[str, Callable[[Path], list[tuple[Task, int]]]] = {
     "nir": nir, "chatrec": redial, "cold-items": new_items, "sprec": sprec, "generative": generative,
-    "diversity": diversity, "survey": survey,
+    "survey": survey,
 }  # fmt: skip
 
 
