@@ -225,6 +225,35 @@ def test_the_recommender_is_asked_with_history_need_and_filters():
     assert FILMS.catalog.titles[asked[0].items[-1]] == "Spirited Away" and asked.where is not None
 
 
+@pytest.mark.parametrize(
+    ("turns", "text"),
+    [
+        (["A comedy from the 90s, but no horror or war."], "A comedy from the 90s comedy"),
+        (["something quiet, no zombies please"], "something quiet"),
+        (["一部喜剧，不要恐怖片"], "一部喜剧 comedy"),
+        (["a comedy", "no horror"], "comedy"),
+        (["a comedy", "不要恐怖片"], "comedy"),
+        (["a comedy", "something about a clock"], "something about a clock comedy"),
+    ],
+)
+def test_refusals_are_never_searched_for_and_wishes_of_earlier_turns_are(turns, text):
+    desk = Desk()
+    talk(method(), *turns, desk=desk)
+    assert desk.queries[-1].text.tolist() == [text]
+
+
+def test_a_turn_of_refusals_alone_searches_for_nothing():
+    desk = Desk()
+    reply = talk(method(), "no horror", desk=desk)[0]
+    assert desk.queries[0].text is None and reply.items
+
+
+def test_the_store_does_not_find_what_was_refused():
+    shelf = Catalog.of([Item("z", "Zombies of the marsh"), Item("q", "Quiet days at the marsh"), Item("c", "Clocks")])
+    reply = talk(method(backend="none"), "something quiet, no zombies please", desk=Desk(shelf))[0]
+    assert reply.items[0] == "q"
+
+
 def test_a_new_item_is_found_a_turn_after_it_was_added():
     grown = FILMS.catalog.extend(
         [

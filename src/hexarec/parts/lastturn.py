@@ -86,11 +86,12 @@ class Listener:
         langs = ["zh" if CJK.search(said) else catalog.lang for said in last]
         for one, said, lang, act in zip(dialogues, last, langs, self._acts(last, langs), strict=True):
             talk = self._remembered(heard(Talk.parse(one.state), one.turns, lexicon, catalog), one, lang)
-            query = self._query(talk, one.user, said, lang, catalog)
+            read = lexicon.read(said)
+            query = self._query(talk, one.user, read.asked, lang, catalog)
             condition = self.page.before(self.people.told(self.page, one.user, query, lang), talk, one.turns, lang)
             shown = _shown(one, catalog)
             pointed = tuple(shown[place] for place in pointed_at(said, len(shown)))
-            named = lexicon.read(said).items or pointed
+            named = read.items or pointed
             made.append(LastTurn(talk, said, lang, act, query, condition, named, shown))
         return made
 
@@ -116,7 +117,7 @@ class Listener:
             degrade(f"the dialogue was not summed up: {answer.error or 'the model refused'}")
         return replace(talk, left=left, summary=clean(answer.text, SUMMARY) if answer.good else talk.summary)
 
-    def _query(self, talk: Talk, user: str | None, said: str, lang: str, catalog: Catalog) -> Queries:
+    def _query(self, talk: Talk, user: str | None, asked: str, lang: str, catalog: Catalog) -> Queries:
         """The question of a turn: what the user did, then what the dialogue says they like and do not."""
         spoken = [("like", one) for one in talk.liked] + [("dislike", one) for one in talk.disliked]
         past = self.people.events(user, catalog)
@@ -128,7 +129,7 @@ class Listener:
             user=user,
             history=past,
             exclude=list(dict.fromkeys(hidden)),
-            text=talk.need(said) or None,
+            text=talk.need(asked) or None,
             lang=lang,
         )
 

@@ -104,9 +104,12 @@ class Talk:
             return None
         return parts[0] if len(parts) == 1 else Filter("and", parts=tuple(parts))
 
-    def need(self, turn: str) -> str:
-        """What is looked for, in words: the last turn and the wishes. Refusals are filters: vectors know no "not"."""
-        return " ".join([turn, *(value for _, value in self.wanted)]).strip()
+    def need(self, asked: str) -> str:
+        """What is looked for, in words: what the last turn asks for (`Said.asked`) and the wishes so far.
+
+        Refusals are filters and never part of it: vectors know no "not".
+        """
+        return " ".join([asked, *(value for _, value in self.wanted)]).strip()
 
 
 def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catalog) -> Talk:
