@@ -214,7 +214,8 @@ def test_the_prompt_holds_profile_ratings_slots_and_dialogue():
     assert "The person wants: comedy." in text and "The person does not want: war." in text
     assert "Person: a comedy\nYou: Here is what I would suggest:" in text and "Person: no war please" in text
     past = FILMS.queries([3])[0]
-    assert f"{FILMS.catalog.titles[past.items[-1]]}" in text
+    for item, value in list(zip(past.items, past.values, strict=True))[-10:]:
+        assert f". {FILMS.catalog.titles[item]}: {value:g}\n" in text
 
 
 def test_the_recommender_is_asked_with_history_need_and_filters():
@@ -368,6 +369,23 @@ def test_chinese():
     reply = talk(method(), "想看一部喜剧，不要恐怖片", user=USER)[0]
     assert reply.words.lang == "zh" and reply.words.text.startswith("我的推荐：")
     assert all("comedy" in own and "horror" not in own for own in genres(reply))
+
+
+def test_each_turn_is_answered_in_its_own_language():
+    replies = talk(method(), "想看一部喜剧", "a drama instead", "👍")
+    assert [reply.words.lang for reply in replies] == ["zh", "en", "en"]
+    assert replies[1].words.text.startswith(PROMPTS.en["here"])
+
+
+def test_candidates_of_the_recommender_stay_beside_those_of_the_store():
+    class Last(Desk):
+        def retrieve(self, queries, k):
+            rows = np.flatnonzero(~queries.forbidden(len(self.catalog))[0])
+            return Lists.of(self.catalog.key, [rows[-1:].tolist()])
+
+    desk = Last()
+    shown = talk(method(backend="none"), "a film about a clock", desk=desk)[0].items
+    assert FILMS.catalog.items.ids[-1] in shown and len(shown) == 5
 
 
 def test_it_forgets_and_comes_back(tmp_path):

@@ -5,13 +5,14 @@ A person is told of by what was known when a recommender was fitted, also over t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from hexarec.core import Catalog, Dialogue, Event, Queries, degrade
+from hexarec.core import Catalog, Dialogue, Event, Message, Queries, degrade
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.intent import Act, by_model, by_rules
@@ -22,6 +23,7 @@ from hexarec.parts.talk import Talk, fitting, heard
 
 LATER = 1e6  # what is said in a dialogue comes after all events
 SUMMARY = 800  # characters of a summary
+_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Listener:
         """One turn per dialogue; rows are those of the catalog."""
         lexicon, made = lexicon_of(catalog), []
         last = [next((t.text for t in reversed(one.turns) if t.role == "user"), "") for one in dialogues]
-        langs = ["zh" if CJK.search(said) else catalog.lang for said in last]
+        langs = [spoken(one.turns, catalog.lang) for one in dialogues]
         for one, said, lang, act in zip(dialogues, last, langs, self._acts(last, langs), strict=True):
             talk = self._remembered(heard(Talk.parse(one.state), one.turns, lexicon, catalog), one, lang)
             read = lexicon.read(said)
@@ -132,6 +134,19 @@ class Listener:
             text=talk.need(asked) or None,
             lang=lang,
         )
+
+
+def spoken(turns: Sequence[Message], lang: str) -> str:
+    """The language of the last thing that a person said with letters in it, `lang` where they tell none.
+
+    Chinese letters are Chinese. Latin ones are `lang`, and English where that is Chinese.
+    """
+    for turn in reversed(turns):
+        if turn.role == "user" and CJK.search(turn.text):
+            return "zh"
+        if turn.role == "user" and _LATIN.search(turn.text):
+            return "en" if lang.startswith("zh") else lang
+    return lang
 
 
 def _shown(dialogue: Dialogue, catalog: Catalog) -> tuple[int, ...]:
