@@ -388,6 +388,40 @@ def test_candidates_of_the_recommender_stay_beside_those_of_the_store():
     assert FILMS.catalog.items.ids[-1] in shown and len(shown) == 5
 
 
+BARE = Catalog.of([Item(f"i{n}", f"Story {n}", "A story.") for n in range(8)])
+
+
+@pytest.mark.parametrize(
+    ("said", "unkept", "sentence"),
+    [
+        ("no horror", ["horror"], "The catalog has no word for this, so I cannot keep to it: horror. "),
+        ("不要科幻", ["科幻"], "目录中没有相应的词语，因此无法遵守：科幻。"),
+        ("a story from the 90s", ["the 90s"], "The catalog has no word for this, so I cannot keep to it: the 90s. "),
+        ("Why? I never want gore.", ["gore"], "The catalog has no word for this, so I cannot keep to it: gore. "),
+        ("thanks, no gore", ["gore"], "The catalog has no word for this, so I cannot keep to it: gore. "),
+        ("something quiet", [], ""),
+        ("no thanks, something else", [], ""),
+    ],
+)
+def test_what_the_catalog_has_no_word_for_is_said_and_noted(said, unkept, sentence):
+    told, heard = [], []
+    with run(complain=told.append, emit=lambda event: heard.append(event.get("text") or "")):
+        reply = talk(method(), said, desk=Desk(BARE))[0]
+    assert reply.words.text.startswith(sentence) and ("no word for" in reply.words.text) == (sentence[:3] == "The")
+    assert "".join(heard).startswith(sentence) and reply.state["talk"]["unkept"] == unkept
+    assert any("the catalog has no word" in one for one in told) == bool(unkept)
+    for span, one in zip(reply.words.spans, reply.items, strict=False):
+        assert reply.words.text[span.start : span.stop] == BARE[one].title
+
+
+def test_a_wish_without_a_word_of_the_catalog_is_kept_by_a_store_alone():
+    stage = method(encoder=None)
+    stage.space_ = None
+    assert "I cannot keep to it: comedy. " in talk(stage, "a comedy please", desk=Desk(BARE))[0].words.text
+    assert "no word" not in talk(method(), "a comedy please", desk=Desk(BARE))[0].words.text
+    assert "no word" not in talk(stage, "a comedy please")[0].words.text
+
+
 def test_it_forgets_and_comes_back(tmp_path):
     from hexarec.core import forget
 

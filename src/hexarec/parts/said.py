@@ -16,6 +16,7 @@ from itertools import pairwise
 from hexarec.core import Catalog
 from hexarec.parts.attributes import translated, values_of
 from hexarec.parts.ground import normal
+from hexarec.parts.phrases import phrases
 
 FIELDS = ("genres", "categories", "director", "star", "country", "brand", "author", "keywords")
 LONGEST = 8  # words of a title or value that are looked up together
@@ -67,7 +68,8 @@ CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 class Said:
     """One turn, read. Items are catalog rows; years is (first, last), 0 = open; anew: replaces what was wanted.
 
-    asked: the turn without what it refuses, "" where it does nothing else.
+    asked: the turn without what it refuses, "" where it does nothing else. unkept: refusals and years for which the
+    catalog has no word. free: wishes for which it has none.
     """
 
     liked: tuple[int, ...] = ()
@@ -79,6 +81,8 @@ class Said:
     anew: bool = False
     afresh: bool = False
     asked: str = ""
+    unkept: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
 
     @property
     def items(self) -> tuple[int, ...]:
@@ -164,6 +168,8 @@ class Lexicon:
             _INSTEAD.search(text) is not None,
             _AFRESH.search(text) is not None,
             _asked(text, clauses),
+            tuple(dict.fromkeys([*_refused(clauses), *([] if self._years is not None else _year_words(text))])),
+            tuple(dict.fromkeys(_wished(clauses))),
         )
 
     def _read(self, text: str) -> Iterator[_Clause]:
@@ -300,6 +306,29 @@ def _asked(text: str, clauses: Sequence[_Clause]) -> str:
             made += (text[stop : clause.start] if made else "") + words
         stop = clause.stop
     return made.strip()
+
+
+def _refused(clauses: Sequence[_Clause]) -> Iterator[str]:
+    """What negated clauses are about beside the values that the catalog knows."""
+    for clause in clauses:
+        own = list(_NOT.finditer(clause.bare))
+        if not clause.negated or not own or _SEEN.search(clause.bare) or any(hit.rows for hit in clause.hits):
+            continue
+        after = own[-1].end()
+        named = [(hit.start - after, hit.stop - after) for hit in clause.hits]
+        found = phrases(clause.bare[after:], named)
+        yield from found or (() if clause.hits else phrases(clause.bare[: own[0].start()]))
+
+
+def _wished(clauses: Sequence[_Clause]) -> Iterator[str]:
+    """What the other clauses are about that name nothing of the catalog and no years."""
+    for clause in clauses:
+        if not (clause.negated or clause.hits or _SEEN.search(clause.bare) or _years(clause.bare) != (0, 0)):
+            yield from phrases(clause.bare)
+
+
+def _year_words(text: str) -> list[str]:
+    return [match[0] for pattern in (_DECADE, _EDGE) for match in pattern.finditer(text)]
 
 
 def _forms(key: str) -> Iterator[str]:

@@ -27,7 +27,8 @@ Count = Callable[[Sequence[str]], NDArray[np.integer]]
 class Talk:
     """The slots. Items by id, newest last; wanted and unwanted are attribute values; years (first, last), 0 = open.
 
-    read: turns that were read already. summary: what the left-out turns said, in a model's words.
+    read: turns that were read already. summary: what the left-out turns said, in a model's words. unkept: wishes and
+    refusals for which the catalog had no word.
     """
 
     liked: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Talk:
     read: int = 0
     left: int = 0
     summary: str = ""
+    unkept: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, state: Mapping[str, Any]) -> Talk:
@@ -60,6 +62,7 @@ class Talk:
             _number(own.get("read")),
             _number(own.get("left")),
             summary if isinstance(summary, str) else "",
+            _texts(own.get("unkept")),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +88,10 @@ class Talk:
             unwanted=_merged(self.unwanted, said.unwanted, gone=said.wanted),
             years=said.years if said.years != (0, 0) else self.years,
         )
+
+    def lacking(self, unkept: Sequence[str]) -> Talk:
+        """The slots with what the catalog has no word for."""
+        return replace(self, unkept=_merged(self.unkept, unkept))
 
     def excluded(self) -> tuple[str, ...]:
         """Items that are not to be shown (again)."""
@@ -120,13 +127,13 @@ def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catal
     """
     last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
     for turn in turns[min(talk.read, max(last - 1, 0)) :]:
-        if turn.role == "user" and (said := _without_questions(turn.text)):
+        if turn.role == "user" and (said := without_questions(turn.text)):
             talk = talk.after(lexicon.read(said), catalog)
         talk = replace(talk, shown=_merged(talk.shown, turn.items if turn.role == "assistant" else ()))
     return replace(talk, read=len(turns))
 
 
-def _without_questions(text: str) -> str:
+def without_questions(text: str) -> str:
     """A turn without the sentences that ask about an item: who asks says nothing of liking it."""
     return "".join(one for one in _SENTENCE.split(text) if by_rules(one) not in ("explain", "rate"))
 
