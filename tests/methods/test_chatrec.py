@@ -214,7 +214,8 @@ def test_the_prompt_holds_profile_ratings_slots_and_dialogue():
     assert "The person wants: comedy." in text and "The person does not want: war." in text
     assert "Person: a comedy\nYou: Here is what I would suggest:" in text and "Person: no war please" in text
     past = FILMS.queries([3])[0]
-    assert f"{FILMS.catalog.titles[past.items[-1]]}" in text
+    for item, value in list(zip(past.items, past.values, strict=True))[-10:]:
+        assert f". {FILMS.catalog.titles[item]}: {value:g}\n" in text
 
 
 def test_the_recommender_is_asked_with_history_need_and_filters():
@@ -223,6 +224,35 @@ def test_the_recommender_is_asked_with_history_need_and_filters():
     asked = desk.queries[0]
     assert asked.user_ids() == [USER] and "comedy" in asked.text[0]
     assert FILMS.catalog.titles[asked[0].items[-1]] == "Spirited Away" and asked.where is not None
+
+
+@pytest.mark.parametrize(
+    ("turns", "text"),
+    [
+        (["A comedy from the 90s, but no horror or war."], "A comedy from the 90s comedy"),
+        (["something quiet, no zombies please"], "something quiet"),
+        (["一部喜剧，不要恐怖片"], "一部喜剧 comedy"),
+        (["a comedy", "no horror"], "comedy"),
+        (["a comedy", "不要恐怖片"], "comedy"),
+        (["a comedy", "something about a clock"], "something about a clock comedy"),
+    ],
+)
+def test_refusals_are_never_searched_for_and_wishes_of_earlier_turns_are(turns, text):
+    desk = Desk()
+    talk(method(), *turns, desk=desk)
+    assert desk.queries[-1].text.tolist() == [text]
+
+
+def test_a_turn_of_refusals_alone_searches_for_nothing():
+    desk = Desk()
+    reply = talk(method(), "no horror", desk=desk)[0]
+    assert desk.queries[0].text is None and reply.items
+
+
+def test_the_store_does_not_find_what_was_refused():
+    shelf = Catalog.of([Item("z", "Zombies of the marsh"), Item("q", "Quiet days at the marsh"), Item("c", "Clocks")])
+    reply = talk(method(backend="none"), "something quiet, no zombies please", desk=Desk(shelf))[0]
+    assert reply.items[0] == "q"
 
 
 def test_a_new_item_is_found_a_turn_after_it_was_added():
@@ -339,6 +369,57 @@ def test_chinese():
     reply = talk(method(), "想看一部喜剧，不要恐怖片", user=USER)[0]
     assert reply.words.lang == "zh" and reply.words.text.startswith("我的推荐：")
     assert all("comedy" in own and "horror" not in own for own in genres(reply))
+
+
+def test_each_turn_is_answered_in_its_own_language():
+    replies = talk(method(), "想看一部喜剧", "a drama instead", "👍")
+    assert [reply.words.lang for reply in replies] == ["zh", "en", "en"]
+    assert replies[1].words.text.startswith(PROMPTS.en["here"])
+
+
+def test_candidates_of_the_recommender_stay_beside_those_of_the_store():
+    class Last(Desk):
+        def retrieve(self, queries, k):
+            rows = np.flatnonzero(~queries.forbidden(len(self.catalog))[0])
+            return Lists.of(self.catalog.key, [rows[-1:].tolist()])
+
+    desk = Last()
+    shown = talk(method(backend="none"), "a film about a clock", desk=desk)[0].items
+    assert FILMS.catalog.items.ids[-1] in shown and len(shown) == 5
+
+
+BARE = Catalog.of([Item(f"i{n}", f"Story {n}", "A story.") for n in range(8)])
+
+
+@pytest.mark.parametrize(
+    ("said", "unkept", "sentence"),
+    [
+        ("no horror", ["horror"], "The catalog has no word for this, so I cannot keep to it: horror. "),
+        ("不要科幻", ["科幻"], "目录中没有相应的词语，因此无法遵守：科幻。"),
+        ("a story from the 90s", ["the 90s"], "The catalog has no word for this, so I cannot keep to it: the 90s. "),
+        ("Why? I never want gore.", ["gore"], "The catalog has no word for this, so I cannot keep to it: gore. "),
+        ("thanks, no gore", ["gore"], "The catalog has no word for this, so I cannot keep to it: gore. "),
+        ("something quiet", [], ""),
+        ("no thanks, something else", [], ""),
+    ],
+)
+def test_what_the_catalog_has_no_word_for_is_said_and_noted(said, unkept, sentence):
+    told, heard = [], []
+    with run(complain=told.append, emit=lambda event: heard.append(event.get("text") or "")):
+        reply = talk(method(), said, desk=Desk(BARE))[0]
+    assert reply.words.text.startswith(sentence) and ("no word for" in reply.words.text) == (sentence[:3] == "The")
+    assert "".join(heard).startswith(sentence) and reply.state["talk"]["unkept"] == unkept
+    assert any("the catalog has no word" in one for one in told) == bool(unkept)
+    for span, one in zip(reply.words.spans, reply.items, strict=False):
+        assert reply.words.text[span.start : span.stop] == BARE[one].title
+
+
+def test_a_wish_without_a_word_of_the_catalog_is_kept_by_a_store_alone():
+    stage = method(encoder=None)
+    stage.space_ = None
+    assert "I cannot keep to it: comedy. " in talk(stage, "a comedy please", desk=Desk(BARE))[0].words.text
+    assert "no word" not in talk(method(), "a comedy please", desk=Desk(BARE))[0].words.text
+    assert "no word" not in talk(stage, "a comedy please")[0].words.text
 
 
 def test_it_forgets_and_comes_back(tmp_path):

@@ -77,3 +77,18 @@ def test_what_no_longer_fits_is_counted_and_summed_up_where_that_is_asked_for():
 
 def test_the_language_is_that_of_the_last_thing_said():
     assert heard("a comedy", "想看喜剧").lang == "zh" and heard("想看喜剧", "a comedy").lang == CATALOG.lang
+
+
+@pytest.mark.parametrize(
+    ("said", "lang"),
+    [
+        (["a quiet one please"], "en"),
+        (["想看喜剧", "a comedy"], "en"),
+        (["a comedy", "想看 comedy"], "zh"),
+        (["a comedy", "90?"], "en"),
+        (["想看喜剧", "👍"], "zh"),
+        (["?!"], "zh"),
+    ],
+)
+def test_in_a_chinese_catalog_each_turn_is_answered_in_its_own_language(said, lang):
+    assert heard(*said, catalog=Catalog.of([Item("a", "春光")], lang="zh")).lang == lang

@@ -31,6 +31,10 @@ def read(text):
         ("想看一部喜剧，不要恐怖片", ["comedy"], ["horror"]),
         ("别给我战争片", [], ["war"]),
         ("horror? no horror!", [], ["horror"]),
+        ("a comedy without war or horror", ["comedy"], ["war", "horror"]),
+        ("a comedy and no horror", ["comedy"], ["horror"]),
+        ("有没有喜剧？", ["comedy"], []),
+        ("喜剧，除了战争片", ["comedy"], ["war"]),
     ],
 )
 def test_values_are_wanted_or_not(text, wanted, unwanted):
@@ -54,6 +58,32 @@ def test_values_are_wanted_or_not(text, wanted, unwanted):
 )
 def test_titles_are_liked_disliked_or_seen(text, part, titles):
     assert read(text)[1][part] == titles
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("A comedy from the 90s, but no horror or war.", "A comedy from the 90s"),
+        ("something quiet, no zombies please", "something quiet"),
+        ("No horror, war or westerns. A long one", "A long one"),
+        ("a slow film without horror", "a slow film"),
+        ("Funny, not only for children.", "Funny, not only for children."),
+        ("Quiet. No gore. Set at sea, please.", "Quiet. Set at sea, please"),
+        ("never any horror", ""),
+        ("想看一部安静的电影，不要恐怖片，最好在海边", "想看一部安静的电影，最好在海边"),
+        ("不要科幻", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_asked_for_leaves_out_what_is_refused(text, asked):
+    assert WORDS.read(text).asked == asked
+
+
+def test_a_refusal_inside_a_title_is_none():
+    words = Lexicon(Catalog.of([Item("a", "Rebel Without a Cause"), Item("b", "The Man With No Name")]))
+    for row, title in enumerate(["Rebel Without a Cause", "The Man With No Name"]):
+        said = words.read(f"I loved {title}")
+        assert said.liked == (row,) and said.asked == f"I loved {title}"
 
 
 def test_seen_is_not_disliked_and_not_liked():
@@ -124,5 +154,6 @@ def test_a_long_turn_full_of_wishes_is_read_in_time_that_grows_with_its_length()
     for n in (500, 8000):
         start = time.process_time()
         assert WORDS.read("horror " * n).wanted == (("genres", "horror"),)
+        assert WORDS.read("without horror " * n).unwanted == (("genres", "horror"),)
         spent.append(time.process_time() - start)
     assert spent[1] < 35 * spent[0], "sixteen times as long"

@@ -86,3 +86,12 @@ def test_an_answer_orders_and_one_of_no_use_leaves_what_was_found(fault, rows):
     scores = np.array([2.0, 1.0, 3.0])
     answer = replace(Asked(scores, (), scores[None], ParseReport(3)), fault=fault)
     assert found_for("a comedy").ordered(answer, "x").lists.items.tolist() == rows
+
+
+def test_candidates_are_the_recommenders_and_the_stores():
+    said = turn("a film about a clock")
+    theirs = set(Desk().retrieve(said.query, 8).items[:4].tolist())
+    near = CandidateSources(Desk(), SPACE, 8, 5)._near(said.query).items[:3].tolist()
+    assert not theirs & set(near)
+    both = CandidateSources(Desk(), SPACE, 8, 5).candidates(said).lists.items.tolist()
+    assert theirs <= set(both) and set(near) <= set(both) and len(both) == 8

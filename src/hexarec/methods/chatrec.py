@@ -228,7 +228,7 @@ class ChatRec:
         """
         ready(self)
         people = Acquaintance(self.known_, self.key_, self.ids_, self.titles_)
-        listener = Listener(self.lm, self._page, people, self.gate, self.memory, self.summary)
+        listener = Listener(self.lm, self._page, people, self.gate, self.memory, self.summary, self.encoder is not None)
         conversation = Conversation(self.lm, self._page, self._rater, self.because_, desk)
         turns = listener.hear(dialogues, desk.catalog)
         wanting = [turn for turn in turns if turn.act == "recommend"]

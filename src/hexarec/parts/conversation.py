@@ -12,9 +12,18 @@ from hexarec.lm.base import LanguageModel
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.lastturn import LastTurn
 from hexarec.parts.ownwords import OwnWords, emit
+from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Rater
-from hexarec.parts.replies import Replies
+from hexarec.parts.render import clean
+from hexarec.parts.replies import Replies, behind
 from hexarec.parts.turn_candidates import Candidates
+
+PROMPTS = Prompts(
+    "unkept",
+    1,
+    en={"unkept": "The catalog has no word for this, so I cannot keep to it: {values}. "},
+    zh={"unkept": "目录中没有相应的词语，因此无法遵守：{values}。"},
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Conversation:
         """One reply per turn, its words emitted; `listed` are those to the turns that want a recommendation."""
         lists = iter(listed)
         made = [next(lists) if turn.act == "recommend" else self._said(turn, n) for n, turn in enumerate(turns)]
+        made = [behind(_unkept(one), own) if one.unkept else own for one, own in zip(turns, made, strict=True)]
         for place, (turn, reply) in enumerate(zip(turns, made, strict=True)):
             if turn.act != "chat":  # talk was emitted as it came
                 for number, line in enumerate(reply.words.text.splitlines(keepends=True)):
@@ -60,6 +70,8 @@ class Conversation:
         if turn.act == "rate":
             return self._rated(turn)
         replies = self._fixed(turn)
+        if turn.unkept:
+            emit(place, _unkept(turn))
         words = OwnWords(self.lm, self.page.prompts).talk(turn, place, replies.fixed("hello"))
         return Reply(words, (), "chat", replies.state)
 
@@ -84,3 +96,8 @@ class Conversation:
 
     def _fixed(self, turn: LastTurn) -> Replies:
         return Replies(self.page.prompts, self.desk.catalog, turn.lang, turn.talk.as_json())
+
+
+def _unkept(turn: LastTurn) -> str:
+    """What the answer says first: what it cannot keep to."""
+    return PROMPTS.text(turn.lang, "unkept", values=", ".join(clean(one, 60) for one in turn.unkept))

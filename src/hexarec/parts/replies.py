@@ -66,3 +66,9 @@ class Replies:
 
     def _names(self, rows: Sequence[int]) -> list[str]:
         return titles(self.catalog, rows, self.lang)
+
+
+def behind(text: str, reply: Reply) -> Reply:
+    """The reply with `text` in front of its words; spans point to the same letters."""
+    spans = tuple(replace(one, start=one.start + len(text), stop=one.stop + len(text)) for one in reply.words.spans)
+    return replace(reply, words=replace(reply.words, text=text + reply.words.text, spans=spans))

@@ -7,13 +7,16 @@ on listing ("no horror, war or westerns") goes on with it. Embeddings do not kno
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from hexarec.core import Catalog
 from hexarec.parts.attributes import translated, values_of
 from hexarec.parts.ground import normal
+from hexarec.parts.phrases import phrases
 
 FIELDS = ("genres", "categories", "director", "star", "country", "brand", "author", "keywords")
 LONGEST = 8  # words of a title or value that are looked up together
@@ -29,7 +32,14 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _NOT_MEANT = re.compile(
-    r"\bnot only\b|\bno (?:problem|doubt|idea|preference)\b|\bdon'?t mind\b|不仅|不错|没问题", re.IGNORECASE
+    r"\bnot only\b|\bno (?:problem|doubt|idea|preference)\b|\bdon'?t mind\b"
+    r"|不仅|不错|没问题|有没有|是不是|能不能|可不可以|特别|别的|差不多",
+    re.IGNORECASE,
+)
+# what is ruled out from here on leaves what was said before it: "a comedy without war", "a comedy and no war"
+_BUT_NOT = re.compile(
+    r"\b(?:without|except|other than)\b|\b(?:and|with)\s+(?:no|not|never|nothing|don'?t|do not)\b|除了|除开",
+    re.IGNORECASE,
 )
 _SEEN = re.compile(r"\b(?:seen|watched|read|played|own|bought|know)\b|看过|读过|玩过|买过|见过", re.IGNORECASE)
 _FOND = re.compile(r"\b(?:love|loved|like|liked|enjoy|enjoyed|favou?rite|similar|fan)\b|喜欢|爱|类似|像", re.IGNORECASE)
@@ -56,7 +66,11 @@ CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 @dataclass(frozen=True)
 class Said:
-    """One turn, read. Items are catalog rows; years is (first, last), 0 = open; anew: replaces what was wanted."""
+    """One turn, read. Items are catalog rows; years is (first, last), 0 = open; anew: replaces what was wanted.
+
+    asked: the turn without what it refuses, "" where it does nothing else. unkept: refusals and years for which the
+    catalog has no word. free: wishes for which it has none.
+    """
 
     liked: tuple[int, ...] = ()
     disliked: tuple[int, ...] = ()
@@ -66,6 +80,9 @@ class Said:
     years: tuple[int, int] = (0, 0)
     anew: bool = False
     afresh: bool = False
+    asked: str = ""
+    unkept: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
 
     @property
     def items(self) -> tuple[int, ...]:
@@ -79,6 +96,21 @@ class _Hit:
     stop: int
     rows: tuple[int, ...] = ()
     value: Value | None = None
+
+
+@dataclass(frozen=True)
+class _Clause:
+    """Letters start..stop of a turn with their hits. bare: the letters with spaces where the hits are.
+
+    negated: governed by a negation. liking: titles are liked and not just seen.
+    """
+
+    start: int
+    stop: int
+    hits: Sequence[_Hit]
+    bare: str
+    negated: bool
+    liking: bool
 
 
 @dataclass
@@ -119,16 +151,12 @@ class Lexicon:
 
     def read(self, text: str) -> Said:
         """What a turn says."""
-        parts, negated, liking = _Parts(), False, True
-        for clause, goes_on in self._clauses(text):
-            hits = self._hits(clause)
-            rest = "".join(clause[a:b] for a, b in _between(hits, len(clause)))
-            own = _NOT.search(_NOT_MEANT.sub("", rest)) is not None
-            if own or not goes_on or not _LISTING.match(normal(rest)):
-                negated, liking = own, _FOND.search(rest) is not None or _SEEN.search(rest) is None
-            seen = _SEEN.search(rest) is not None
-            for hit in hits:
-                _put(parts, self._row(hit, clause), hit.value, negated, liking, seen)
+        parts, clauses = _Parts(), list(self._read(text))
+        for clause in clauses:
+            seen = _SEEN.search(clause.bare) is not None
+            for hit in clause.hits:
+                row = self._row(hit, text[clause.start : clause.stop])
+                _put(parts, row, hit.value, clause.negated, clause.liking, seen)
         unwanted = tuple(dict.fromkeys(parts.unwanted))
         return Said(
             tuple(dict.fromkeys(parts.liked)),
@@ -139,18 +167,33 @@ class Lexicon:
             _years(text),
             _INSTEAD.search(text) is not None,
             _AFRESH.search(text) is not None,
+            _asked(text, clauses),
+            tuple(dict.fromkeys([*_refused(clauses), *([] if self._years is not None else _year_words(text))])),
+            tuple(dict.fromkeys(_wished(clauses))),
         )
 
-    def _clauses(self, text: str) -> Iterator[tuple[str, bool]]:
-        """The clauses, and whether each goes on after a comma; none is cut inside quotation marks."""
+    def _read(self, text: str) -> Iterator[_Clause]:
+        """The clauses, and which of them a negation governs."""
+        negated, liking = False, True
+        for start, stop, goes_on in self._clauses(text):
+            found = self._hits(text[start:stop])
+            for first, last, hits in _pieces(text[start:stop], found):
+                bare = _blanked(text[start + first : start + last], hits)
+                own = _NOT.search(_NOT_MEANT.sub("", bare)) is not None
+                if own or not (goes_on and first == 0) or not _LISTING.match(normal(bare)):
+                    negated, liking = own, _FOND.search(bare) is not None or _SEEN.search(bare) is None
+                yield _Clause(start + first, start + last, hits, bare, negated, liking)
+
+    def _clauses(self, text: str) -> Iterator[tuple[int, int, bool]]:
+        """Where each clause begins and ends, and whether it goes on after a comma; none is cut inside quotes."""
         quoted = [match.span() for match in _QUOTED.finditer(text)]
         start, goes_on = 0, False
         for match in _CLAUSE.finditer(text):
             if any(a <= match.start() < b for a, b in quoted):
                 continue
-            yield text[start : match.start()], goes_on
+            yield start, match.start(), goes_on
             start, goes_on = match.end(), set(match[0]) <= set(",，、")
-        yield text[start:], goes_on
+        yield start, len(text), goes_on
 
     def _hits(self, clause: str) -> list[_Hit]:
         """Titles and values in order of place, none inside another; quoted titles first, then the longest."""
@@ -234,10 +277,58 @@ def _put(parts: _Parts, row: int, value: Value | None, negated: bool, liking: bo
         (parts.unwanted if negated else parts.wanted).append(value)
 
 
-def _between(hits: Sequence[_Hit], length: int) -> list[tuple[int, int]]:
-    """What lies outside the hits."""
-    edges = [0, *(edge for hit in hits for edge in (hit.start, hit.stop)), length]
-    return list(zip(edges[0::2], edges[1::2], strict=True))
+def _pieces(clause: str, hits: Sequence[_Hit]) -> Iterator[tuple[int, int, list[_Hit]]]:
+    """The clause cut where a refusal begins inside it, each piece with its hits as places in the piece."""
+    cuts = [match.start() for match in _BUT_NOT.finditer(_blanked(clause, hits))]
+    edges, starts = [0, *(cut for cut in cuts if cut), len(clause)], [hit.start for hit in hits]
+    for first, last in pairwise(edges):
+        own = hits[bisect_left(starts, first) : bisect_left(starts, last)]
+        yield first, last, [replace(hit, start=hit.start - first, stop=hit.stop - first) for hit in own]
+
+
+def _blanked(clause: str, hits: Sequence[_Hit]) -> str:
+    """The clause with spaces where the hits are."""
+    made, place = [], 0
+    for hit in hits:
+        made += [clause[place : hit.start], " " * (hit.stop - hit.start)]
+        place = hit.stop
+    return "".join([*made, clause[place:]])
+
+
+def _asked(text: str, clauses: Sequence[_Clause]) -> str:
+    """The turn without the clauses that a negation governs, each with the separator before it."""
+    if not any(clause.negated for clause in clauses):
+        return text
+    made, stop = "", 0
+    for clause in clauses:
+        words = text[clause.start : clause.stop]
+        if not clause.negated and re.search(r"\w", words):
+            made += (text[stop : clause.start] if made else "") + words
+        stop = clause.stop
+    return made.strip()
+
+
+def _refused(clauses: Sequence[_Clause]) -> Iterator[str]:
+    """What negated clauses are about beside the values that the catalog knows."""
+    for clause in clauses:
+        own = list(_NOT.finditer(clause.bare))
+        if not clause.negated or not own or _SEEN.search(clause.bare) or any(hit.rows for hit in clause.hits):
+            continue
+        after = own[-1].end()
+        named = [(hit.start - after, hit.stop - after) for hit in clause.hits]
+        found = phrases(clause.bare[after:], named)
+        yield from found or (() if clause.hits else phrases(clause.bare[: own[0].start()]))
+
+
+def _wished(clauses: Sequence[_Clause]) -> Iterator[str]:
+    """What the other clauses are about that name nothing of the catalog and no years."""
+    for clause in clauses:
+        if not (clause.negated or clause.hits or _SEEN.search(clause.bare) or _years(clause.bare) != (0, 0)):
+            yield from phrases(clause.bare)
+
+
+def _year_words(text: str) -> list[str]:
+    return [match[0] for pattern in (_DECADE, _EDGE) for match in pattern.finditer(text)]
 
 
 def _forms(key: str) -> Iterator[str]:

@@ -27,7 +27,8 @@ Count = Callable[[Sequence[str]], NDArray[np.integer]]
 class Talk:
     """The slots. Items by id, newest last; wanted and unwanted are attribute values; years (first, last), 0 = open.
 
-    read: turns that were read already. summary: what the left-out turns said, in a model's words.
+    read: turns that were read already. summary: what the left-out turns said, in a model's words. unkept: wishes and
+    refusals for which the catalog had no word.
     """
 
     liked: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Talk:
     read: int = 0
     left: int = 0
     summary: str = ""
+    unkept: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, state: Mapping[str, Any]) -> Talk:
@@ -60,6 +62,7 @@ class Talk:
             _number(own.get("read")),
             _number(own.get("left")),
             summary if isinstance(summary, str) else "",
+            _texts(own.get("unkept")),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +89,10 @@ class Talk:
             years=said.years if said.years != (0, 0) else self.years,
         )
 
+    def lacking(self, unkept: Sequence[str]) -> Talk:
+        """The slots with what the catalog has no word for."""
+        return replace(self, unkept=_merged(self.unkept, unkept))
+
     def excluded(self) -> tuple[str, ...]:
         """Items that are not to be shown (again)."""
         return tuple(dict.fromkeys((*self.liked, *self.disliked, *self.seen, *self.shown)))
@@ -104,9 +111,12 @@ class Talk:
             return None
         return parts[0] if len(parts) == 1 else Filter("and", parts=tuple(parts))
 
-    def need(self, turn: str) -> str:
-        """What is looked for, in words: the last turn and the wishes. Refusals are filters: vectors know no "not"."""
-        return " ".join([turn, *(value for _, value in self.wanted)]).strip()
+    def need(self, asked: str) -> str:
+        """What is looked for, in words: what the last turn asks for (`Said.asked`) and the wishes so far.
+
+        Refusals are filters and never part of it: vectors know no "not".
+        """
+        return " ".join([asked, *(value for _, value in self.wanted)]).strip()
 
 
 def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catalog) -> Talk:
@@ -117,13 +127,13 @@ def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catal
     """
     last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
     for turn in turns[min(talk.read, max(last - 1, 0)) :]:
-        if turn.role == "user" and (said := _without_questions(turn.text)):
+        if turn.role == "user" and (said := without_questions(turn.text)):
             talk = talk.after(lexicon.read(said), catalog)
         talk = replace(talk, shown=_merged(talk.shown, turn.items if turn.role == "assistant" else ()))
     return replace(talk, read=len(turns))
 
 
-def _without_questions(text: str) -> str:
+def without_questions(text: str) -> str:
     """A turn without the sentences that ask about an item: who asks says nothing of liking it."""
     return "".join(one for one in _SENTENCE.split(text) if by_rules(one) not in ("explain", "rate"))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hexarec.core import Catalog, Filter, Lists
 from hexarec.parts.group import How, aggregated
+from hexarec.parts.said import lexicon_of
 from hexarec.parts.talk import Talk
 from hexarec.serve.answering import Answered
 from hexarec.serve.live.asks import Ask
@@ -43,9 +44,10 @@ async def together(
     answer: Answer, catalog: Catalog, members: Sequence[Member], said: str, how: How, k: int, lang: str
 ) -> Together:
     """What suits all of them now. Nobody is shown what anybody refused, hid, liked already or was just shown."""
+    asked = lexicon_of(catalog).read(said).asked
     for wishes in (True, False):
         where = _where(members, catalog, wishes=wishes)
-        made = await asyncio.gather(*(answer(ask) for ask in asks_of(members, said, where, lang)))
+        made = await asyncio.gather(*(answer(ask) for ask in asks_of(members, asked, where, lang)))
         lists = Lists.of(catalog.key, [_rows(catalog, one) for one in made])
         if len(lists.items) or not any(one.talk.wanted or any(one.talk.years) for one in members):
             break
@@ -55,14 +57,17 @@ async def together(
     return Together(items, places, not wishes, tuple(made))
 
 
-def asks_of(members: Sequence[Member], said: str, where: Filter | None, lang: str) -> list[Ask]:
-    """The question of each member: their own past, the wish of the turn, and what none of them is to be shown."""
+def asks_of(members: Sequence[Member], asked: str, where: Filter | None, lang: str) -> list[Ask]:
+    """The question of each member: their own past, the wish of the turn, and what none of them is to be shown.
+
+    asked: the turn without what it refuses, see `parts.said`.
+    """
     hidden = tuple(dict.fromkeys(item for one in members for item in one.talk.excluded()))
     made = []
     for one in members:
         spoken = [("like", item) for item in one.talk.liked] + [("dislike", item) for item in one.talk.disliked]
         past = tuple(EventRow("", item, 1e10 + place, kind) for place, (kind, item) in enumerate(spoken))
-        made.append(Ask(user=one.user, history=past, exclude=hidden, where=where, text=one.talk.need(said) or None,
+        made.append(Ask(user=one.user, history=past, exclude=hidden, where=where, text=one.talk.need(asked) or None,
                         k=DEPTH, lang=lang))  # fmt: skip
     return made
 
