@@ -10,6 +10,7 @@ from hexarec.lm.base import Completion
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Scripted
 from hexarec.methods.nir import NIR, PROMPTS
+from hexarec.metrics import hits, mrr
 
 WORLD = world("cold")
 DATA = WORLD.data
@@ -105,6 +106,18 @@ def test_what_was_named_comes_first_in_the_models_order_and_the_rest_as_it_came(
         assert names[:3] == shown[-3:]
         rest = [row for row in range(48, 54) if DATA.catalog.titles[row] not in names[:3]]
         assert ranked[i].items[3:].tolist() == rest
+        assert (np.diff(ranked[i].scores) < 0).all()
+
+
+def test_what_was_not_named_is_measured_in_the_order_of_the_filter():
+    # the truth is the filter's third; named is one that stands behind it
+    lm = Scripted(lambda prompt: f"[{dict((t, h) for h, t in options_of(prompt))[DATA.catalog.titles[52]]}]")
+    one = QUERIES.take(slice(0, 1))
+    with run():
+        _, ranked = ranked_by(lm, one, form="single", picks=1)
+    truth = Lists.of(DATA.catalog.key, [[50]]).with_field("gain", np.ones(1, np.float32))
+    made = float(mrr(hits(ranked, truth, 10), 10)[0])
+    assert made == 0.25  # equal scores of the rest would give the mean of 1 / 2 to 1 / 6
 
 
 def test_options_are_shuffled_by_what_is_asked_not_by_who_asks():
