@@ -317,6 +317,31 @@ def test_answers_are_replayed(tmp_path):
     assert first.items.tolist() == again.items.tolist()
 
 
+def test_a_killed_search_starts_anew_and_asks_only_what_is_not_on_the_tape(tmp_path):
+    class Reader(Overlap):
+        def __init__(self, calls):
+            super().__init__()
+            self.calls, self.asked = calls, 0
+
+        def worth(self, page):
+            return [float(sum(map(ord, option))) for option in page.options]
+
+        def label(self, prompts, labels):
+            if not self.calls:
+                raise KeyboardInterrupt
+            self.calls, self.asked = self.calls - 1, self.asked + len(prompts)
+            return super().label(prompts, labels)
+
+    tape = tmp_path / "tape.sqlite"
+    whole = Reader(99)
+    wanted = tree_of(whole).retrieve(QUERIES, 6)
+    killed, later = Reader(2), Reader(99)
+    with pytest.raises(KeyboardInterrupt):
+        tree_of(Cassette(killed, tape)).retrieve(QUERIES, 6)
+    assert tree_of(Cassette(later, tape)).retrieve(QUERIES, 6).items.tolist() == wanted.items.tolist()
+    assert 0 < killed.asked and killed.asked + later.asked == whole.asked
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
