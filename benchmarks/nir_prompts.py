@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nir import NEIGHBOURS, cases, matrix, user_filtering
+from nir import NEIGHBOURS, cases, dataset, matrix, user_filtering
 from writing import write
 
-from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, Queries, Users, ragged, run
+from hexarec.core import Catalog, Dataset, Lists, Queries, run
 from hexarec.eval.diff import read_run
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.tasks import Given
@@ -26,22 +26,6 @@ from hexarec.methods.nir import NIR
 
 METRICS = ("ndcg@10", "recall@10", "mrr@10")
 FORMS = ("steps", "combined", "single")
-
-
-def dataset(histories: list[list[str]], targets: list[str]) -> Dataset:
-    """All histories as an order-only log over their titles and the targets."""
-    catalog = Catalog.of(
-        [Item(title, title) for title in dict.fromkeys([t for row in histories for t in row] + targets)]
-    )
-    past = [catalog.rows(row) for row in histories]
-    lengths = np.array([len(row) for row in past])
-    columns = {
-        "user": np.repeat(np.arange(len(past)), lengths),
-        "item": np.concatenate(past),
-        "time": ragged.positions(ragged.offsets_of(lengths)).astype(np.float64),
-    }
-    users = Users(IdTable.of(str(n) for n in range(len(past))))
-    return Dataset(catalog, Interactions.of(columns, len(past), clock=False), users, name="MovieLens-100K (NIR)")
 
 
 def askable(data: Dataset, histories: list[list[str]], targets: list[str]) -> tuple[Queries, Lists, Lists]:
@@ -126,8 +110,8 @@ def _notes(pairs: dict[str, dict[str, float]], share: float) -> str:
         "# NIR's questions with a language model\n\n"
         "Users of the paper's MovieLens-100K cases whose next title is among its 19 candidates (170 of 943); the\n"
         "model is asked about the eight newest titles. Every number is conditional on that: times "
-        f"{share:.4f} it is\nthe one over all users, had the others been misses. Published for text-davinci-003 on the "
-        "170, read again by\na parser of lines: recall@10 .606, which is .109 of 943.\n\n"
+        f"{share:.4f} it is\nthe one over all users, had the others been misses. Published answers of text-davinci-003 "
+        "on the 170,\nread as `nir` reads them: recall@10 .618, which is .111 of 943.\n\n"
         "Command: `python benchmarks/nir_prompts.py --data DIR/nir_ml100k`\n\n"
         "What was answered, and how much of it was of use:\n\n" + "\n".join(rows) + "\n"
     )

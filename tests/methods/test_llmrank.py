@@ -194,6 +194,7 @@ def test_an_answer_that_names_a_part_ranks_the_rest_behind_it_in_the_order_it_ca
     ranker = LLMRank(Scripted(lambda prompt: "[C]\n[A]\n[ZZ]"), backend="list", rounds=1, shuffle=False).fit(DATA)
     ranked = ranker.rank(QUERIES, candidates(QUERIES))
     assert ranked[0].items.tolist() == [50, 48, 49, 51, 52, 53]
+    assert (np.diff(ranked[0].scores) < 0).all()  # equal ones are measured as any order of them
     assert ranked.notes[0]["parse"] | {"by_method": {}} == {
         "requested": 6, "matched": 2, "by_method": {}, "out_of_set": 1, "duplicates": 0, "missing": 4, "retried": 0,
         "refused": 0, "invalid_format": 0,

@@ -78,6 +78,42 @@ def test_someone_who_knows_the_truth_reaches_it(search):
         assert set(WORLD.truth[i].items.tolist()) & set(found[i].items.tolist())
 
 
+@pytest.mark.parametrize(("branch", "width"), [(12, 10), (4, 5), (4, 3)])
+def test_a_beam_that_is_wider_than_a_page_still_finds_a_whole_list(branch, width):
+    method = tree_of(search="beam", leaf=2, branch=branch, width=width, per_leaf=1)
+    found = method.retrieve(QUERIES, width)
+    leaves = [{int(method.tree_.leaf_of_[item]) for item in found[i].items} for i in range(len(found))]
+    assert all(len(own) == width for own in leaves)
+
+
+def _leaves(method, k):
+    """The leaf of each item found for the first question, in order."""
+    found = method.retrieve(QUERIES.take(slice(0, 1)), k)
+    return method.tree_.leaf_of_[found.items].tolist()
+
+
+def _leaves(k, **options):
+    """The leaf of each item found for the first question, in order; see tests/parts/test_treewalk for the ways."""
+    method = tree_of(levels=(), **options)
+    return method.tree_.leaf_of_[method.retrieve(QUERIES.take(slice(0, 1)), k).items].tolist()
+
+
+@pytest.mark.parametrize("search", ["depth", "beam"])
+def test_fewer_items_of_a_leaf_are_more_leaves(search):
+    few, many = (_leaves(9, search=search, width=9, per_leaf=n) for n in (1, 6))
+    assert len(set(few)) > len(set(many))
+
+
+def test_depth_first_opens_as_many_children_as_it_is_wide_and_then_takes_what_is_left():
+    wide, narrow = (_leaves(6, width=n, per_leaf=1) for n in (4, 1))
+    assert len(set(wide)) == 6 > len(set(narrow))
+
+
+def test_in_proportion_the_best_branches_give_more_than_the_others():
+    depth, shares = (_leaves(24, search=name, width=3, per_leaf=1)[:8] for name in ("depth", "proportional"))
+    assert len(set(depth)) == 8 > len(set(shares))
+
+
 def test_the_oracle_beats_the_embedding_beats_the_draw():
     def hits(lists):
         return sum(len(set(lists[i].items.tolist()) & set(WORLD.truth[i].items.tolist())) for i in range(len(lists)))
@@ -279,6 +315,31 @@ def test_answers_are_replayed(tmp_path):
     first = tree_of(Cassette(Reader(), tape)).retrieve(QUERIES, 6)
     again = tree_of(Cassette(Reader(), tape, mode="replay")).retrieve(QUERIES, 6)
     assert first.items.tolist() == again.items.tolist()
+
+
+def test_a_killed_search_starts_anew_and_asks_only_what_is_not_on_the_tape(tmp_path):
+    class Reader(Overlap):
+        def __init__(self, calls):
+            super().__init__()
+            self.calls, self.asked = calls, 0
+
+        def worth(self, page):
+            return [float(sum(map(ord, option))) for option in page.options]
+
+        def label(self, prompts, labels):
+            if not self.calls:
+                raise KeyboardInterrupt
+            self.calls, self.asked = self.calls - 1, self.asked + len(prompts)
+            return super().label(prompts, labels)
+
+    tape = tmp_path / "tape.sqlite"
+    whole = Reader(99)
+    wanted = tree_of(whole).retrieve(QUERIES, 6)
+    killed, later = Reader(2), Reader(99)
+    with pytest.raises(KeyboardInterrupt):
+        tree_of(Cassette(killed, tape)).retrieve(QUERIES, 6)
+    assert tree_of(Cassette(later, tape)).retrieve(QUERIES, 6).items.tolist() == wanted.items.tolist()
+    assert 0 < killed.asked and killed.asked + later.asked == whole.asked
 
 
 @pytest.mark.parametrize(

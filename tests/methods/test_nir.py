@@ -4,17 +4,44 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Lists, OptionError, Users, run
+from hexarec.core import (
+    Catalog,
+    Dataset,
+    IdTable,
+    Interactions,
+    Item,
+    Lists,
+    OptionError,
+    Queries,
+    Users,
+    load,
+    run,
+    save,
+)  # fmt: skip
 from hexarec.data.worlds import world
 from hexarec.lm.base import Completion
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.fake import Scripted
 from hexarec.methods.nir import NIR, PROMPTS
+from hexarec.metrics import hits, mrr
 
 WORLD = world("cold")
 DATA = WORLD.data
 QUERIES = WORLD.queries.take(slice(0, 4))
 STEP = re.compile(r"Question (\d)")
+
+
+def logged(log, n, text=True):
+    """The item rows of each user, oldest first, over n items."""
+    catalog = Catalog.of([Item(str(i), f"Item {i}" if text else "") for i in range(n)])
+    users = IdTable.of([f"u{n}" for n in range(len(log))])
+    rows = [(u, i) for u, row in enumerate(log) for i in row]
+    columns = {
+        "user": np.array([u for u, _ in rows]),
+        "item": np.array([i for _, i in rows]),
+        "time": np.arange(len(rows), dtype=np.float64),
+    }
+    return Dataset(catalog, Interactions.of(columns, len(log), clock=False), Users(users), name="small")
 
 
 def candidates(queries, m=6):
@@ -105,6 +132,18 @@ def test_what_was_named_comes_first_in_the_models_order_and_the_rest_as_it_came(
         assert names[:3] == shown[-3:]
         rest = [row for row in range(48, 54) if DATA.catalog.titles[row] not in names[:3]]
         assert ranked[i].items[3:].tolist() == rest
+        assert (np.diff(ranked[i].scores) < 0).all()
+
+
+def test_what_was_not_named_is_measured_in_the_order_of_the_filter():
+    # the truth is the filter's third; named is one that stands behind it
+    lm = Scripted(lambda prompt: f"[{dict((t, h) for h, t in options_of(prompt))[DATA.catalog.titles[52]]}]")
+    one = QUERIES.take(slice(0, 1))
+    with run():
+        _, ranked = ranked_by(lm, one, form="single", picks=1)
+    truth = Lists.of(DATA.catalog.key, [[50]]).with_field("gain", np.ones(1, np.float32))
+    made = float(mrr(hits(ranked, truth, 10), 10)[0])
+    assert made == 0.25  # equal scores of the rest would give the mean of 1 / 2 to 1 / 6
 
 
 def test_options_are_shuffled_by_what_is_asked_not_by_who_asks():
@@ -208,16 +247,7 @@ def test_chinese_questions_read_chinese_and_pairs_are_read():
 
 def test_the_filter_by_users_is_the_papers():
     """Three neighbours by common items, each voting with that count for what the user has not seen; worked by hand."""
-    catalog = Catalog.of([Item(str(i), f"Item {i}") for i in range(6)])
-    log = [[0, 1, 2], [0, 1, 3], [0, 1, 2, 4], [0, 5], [5]]
-    users = IdTable.of([f"u{n}" for n in range(len(log))])
-    rows = [(u, i) for u, row in enumerate(log) for i in row]
-    columns = {
-        "user": np.array([u for u, _ in rows]),
-        "item": np.array([i for _, i in rows]),
-        "time": np.arange(len(rows), dtype=np.float64),
-    }
-    data = Dataset(catalog, Interactions.of(columns, len(log), clock=False), Users(users), name="small")
+    data = logged([[0, 1, 2], [0, 1, 3], [0, 1, 2, 4], [0, 5], [5]], 6)
     lists = NIR(Obedient(), neighbours=3).fit(data).retrieve(data.queries(np.array([0])), 3)
     # u2 shares 3 (votes 4), u1 shares 2 (votes 3), u3 shares 1 (votes 5)
     assert lists[0].items.tolist() == [4, 3, 5] and lists[0].scores.tolist() == [3.0, 2.0, 1.0]
@@ -260,3 +290,57 @@ def test_the_prompt_is_frozen():
     )
     zh = PROMPTS.text("zh", "lists", **{**slots, "verb": "看过", "noun": "电影", "act": "看"})
     assert zh == "我看过的电影（由旧到新）：\n1. Alien\n\n候选电影：\n[A] Heat\n\n"
+
+
+def test_similarity_is_that_of_the_filter():
+    """Two users of long histories share two items with the asker, one of a short history shares one: worked by hand."""
+    log = [[0, 1], [0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 9]]
+    data = logged(log, 10)
+    asker = data.queries(np.array([0]))
+    first = {
+        name: NIR(Obedient(), similarity=name, neighbours=1).fit(data).retrieve(asker, 1).items.tolist()
+        for name in ("dot", "cosine", "jaccard")
+    }
+    # dot 2 and 1; cosine 2 / sqrt(18) = .47 and 1 / 2; jaccard 2 / 9 and 1 / 3
+    assert first == {"dot": [2], "cosine": [9], "jaccard": [9]}
+
+
+def test_telling_is_said_in_the_second_question_and_never_above_the_history():
+    for telling, history, said in ((2, 8, 2), (5, 3, 3)):
+        lm = Obedient()
+        ranked_by(lm, QUERIES.take(slice(0, 1)), telling=telling, history=history)
+        assert f"Name at most {said}," in lm.asked[1].turns[-1].text
+
+
+def test_a_catalog_of_one_item_and_items_without_text():
+    one = logged([[], [0]], 1, text=False)
+    asker = one.queries(np.array([0]))
+    method = NIR(Obedient()).fit(one)
+    assert method.retrieve(asker, 5).items.tolist() in ([], [0])
+    ranked = method.rank(asker, Lists.of(one.catalog.key, [[0]]))
+    assert ranked.items.tolist() == [0] and ranked.notes[0]["parse"]["requested"] == 1
+    bare = logged([[0, 1, 2], [0, 1, 3]], 4, text=False)
+    lm = Obedient(take=2)
+    ranked = NIR(lm, picks=2).fit(bare).rank(bare.queries(np.array([0])), Lists.of(bare.catalog.key, [[2, 3]]))
+    assert sorted(ranked.items.tolist()) == [2, 3] and ranked.notes[0]["parse"]["matched"] == 2
+    assert len(options_of(lm.asked[0])) == 2
+
+
+def test_somebody_unknown_is_asked_about_without_a_history():
+    lm = Obedient()
+    nobody = Queries.one(DATA.catalog)
+    ranker, ranked = ranked_by(lm, nobody)
+    assert watched_of(lm.asked[0]) == [] and ranked.notes[0]["parse"]["matched"] == 3
+    assert (ranked.fields["why"] == -1).all()
+    assert ranker.explain(nobody, ranked, None)[0].items[0].text == "Chosen for your history as a whole."
+    assert len(ranker.retrieve(nobody, 4)) == 1
+
+
+def test_it_comes_back_from_disk(tmp_path):
+    lm = Obedient()
+    ranker, ranked = ranked_by(lm, filtering="item", similarity="cosine")
+    save(ranker, tmp_path / "nir")
+    back = load(tmp_path / "nir", lambda kind, spec, options: lm)
+    again = back.rank(QUERIES, candidates(QUERIES))
+    assert again.items.tolist() == ranked.items.tolist() and again.scores.tolist() == ranked.scores.tolist()
+    assert back.retrieve(QUERIES, 7).items.tolist() == ranker.retrieve(QUERIES, 7).items.tolist()

@@ -12,7 +12,8 @@ from hexarec.lm.base import Completion
 from hexarec.lm.fake import Overlap, PositionBiased, Scripted
 from hexarec.lm.garbage import Garbage
 from hexarec.lm.tiny import Tiny
-from hexarec.parts.ask import MISSING, NEEDS, Ask, Question, handles_for, matches, total
+from hexarec.parts.ask import MISSING, NEEDS, Ask, Question, behind, handles_for, matches, total
+from hexarec.parts.ask import Asked as Answered
 from hexarec.parts.ground import ParseReport
 
 TITLES = ("Ocean story", "Robot story", "Jazz story", "Desert story", "Castle story")
@@ -142,6 +143,23 @@ def test_a_full_answer_gives_borda_points_and_what_is_left_out_stays_behind_all_
     made = ask(lm, backend="list", rounds=2, shuffle=False)[0]
     assert made.scores.tolist() == [8.0, 10.0, 2 * MISSING, 2 * MISSING, 2 * MISSING]
     assert made.by_round[0].tolist() == [4.0, 5.0, MISSING, MISSING, MISSING] and made.raw == ("[B]\n[A]",) * 2
+
+
+@pytest.mark.parametrize("backend", ["list", "choice"])
+@pytest.mark.parametrize("aggregate", ["borda", "mean", "median"])
+def test_in_a_list_what_was_left_out_falls_in_the_order_given_behind_all_others(backend, aggregate):
+    how = Ask(backend, 3, aggregate)
+    lost = MISSING if backend == "list" else np.nan
+    rounds = np.array([[lost, 5.0, lost, 4.0, lost], [lost, 4.0, lost, 5.0, 3.0], [lost, 5.0, lost, 4.0, lost]])
+    merged = how.merge(np.where(np.isnan(rounds), MISSING, rounds))
+    listed = how.for_list(Answered(merged, (), rounds, ParseReport(5))).astype(np.float32)
+    assert np.argsort(-listed, kind="stable").tolist() == [1, 3, *([0, 2, 4] if aggregate == "median" else [4, 0, 2])]
+    assert len(set(listed.tolist())) == 5 and listed[[1, 3]].tolist() == merged[[1, 3]].astype(np.float32).tolist()
+
+
+def test_of_many_that_were_left_out_no_two_share_a_score():
+    fallen = behind(np.full(20_000, 3 * MISSING), np.ones(20_000, bool)).astype(np.float32)
+    assert (np.diff(fallen) < 0).all()
 
 
 class Asked(Overlap):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hexarec.parts import ground
-from hexarec.parts.ground import FUZZY, ParseReport, Titles, ground_list, normal, pairs, pieces
+from hexarec.parts.ground import FUZZY, ParseReport, Titles, ground_list, normal, pieces
 from hexarec.testing.strategies import answers
 
 STORY = Titles(("Toy Story", "Toy Story 2", "Alien", "Alien 3", "Aliens"))
@@ -219,19 +219,6 @@ def test_whatever_is_said_no_option_comes_twice_and_none_from_outside(answer, wi
 )
 def test_an_answer_is_cut_into_what_may_name_one_item(answer, expected):
     assert pieces(answer) == expected
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        ("1. drama - Heat\n2. war - Alien", [("drama", "Heat"), ("war", "Alien")]),
-        ("[1. drama - Heat] [2. Alien]", [("drama", "Heat"), ("", "Alien")]),
-        ("Spider-Man", [("", "Spider-Man")]),
-        ("", []),
-    ],
-)
-def test_pairs_are_cut_at_the_last_dash(answer, expected):
-    assert pairs(answer) == expected
 
 
 def test_a_report_adds_nothing_that_was_not_seen():

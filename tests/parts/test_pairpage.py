@@ -39,3 +39,12 @@ def test_reasons_of_an_earlier_stage_stay_where_nothing_is_named():
 def test_a_question_without_an_answer_keeps_its_order():
     made = ordered_by_pairs(GIVEN, [PAGE], [PairsRead(error="down")], "x")
     assert made.items.tolist() == [7, 8, 9] and made.fields["why"].tolist() == [-1, -1, -1]
+
+
+def test_what_was_not_named_is_measured_in_the_order_it_came_and_each_list_by_itself():
+    """Equal scores would count as any order of them."""
+    given = Lists.of("k", [[7, 8, 9], [9, 8, 7]])
+    read = [PairsRead((Pair(-1, 2),), ParseReport(2, 1)), PairsRead(error="down")]
+    made = ordered_by_pairs(given, [PAGE] * 2, read, "x")
+    assert made.items.tolist() == [8, 7, 9, 9, 8, 7]
+    assert made.scores.tolist() == [3.0, MISSING, MISSING - 1, MISSING, MISSING - 1, MISSING - 2]

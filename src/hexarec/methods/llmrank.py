@@ -138,7 +138,7 @@ class LLMRank:
         ready(self, queries, candidates)
         questions = self._questions(queries, candidates)
         asked = self._ask(self.lm, questions)
-        scores = np.concatenate([one.scores for one in asked] or [np.zeros(0)])
+        scores = np.concatenate([self._ask.for_list(one) for one in asked] or [np.zeros(0)])
         notes = tuple(_note(one, candidates[i].items) for i, one in enumerate(asked))
         return replace(candidates.scored(scores, "llmrank"), notes=notes)
 

@@ -6,7 +6,8 @@ Idea:    a model cannot see a catalog, so a filter over users or items finds the
 Differs: a chat carries the three questions and their answers, and the lists stand in its first turn only; candidates
          have handles; the newest events are read (the published script takes the oldest); nobody is a neighbour of
          himself; a pair counts where its left half is an item of the history and its right half a candidate, never
-         by a title found anywhere in the answer; every user is asked about, not only where the truth is a candidate.
+         by a title found anywhere in the answer; every user is asked about, not only where the truth is a candidate;
+         the first two answers end at 120 tokens (released code: 512), the last at 16 and 32 a candidate asked for.
 Cost:    three calls a question (steps), or one (combined, single).
 Needs:   ratings, text.
 """

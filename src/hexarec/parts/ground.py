@@ -263,19 +263,3 @@ def _is_entry(piece: str) -> bool:
     """Whether a piece that named nothing reads like a list entry rather than a sentence around the list."""
     text = piece.strip()
     return bool(_MARK.match(text) or _HANDLE.match(text)) or (len(text.split()) <= 8 and not text.endswith((":", "：")))
-
-
-_BRACKETED = re.compile(r"\[\s*\d{1,4}\.\s*([^\]]+?)\s*\]")
-
-
-def pairs(answer: str) -> list[tuple[str, str]]:
-    """The (left, right) halves of entries "n. left - right", one a line or bracketed; without a dash left is empty."""
-    entries = _BRACKETED.findall(answer) or [_MARK.sub("", line) for line in answer.splitlines()]
-    out = []
-    for entry in entries:
-        bare = entry.strip().strip("[]").strip()
-        bare = bare.removesuffix(".") if not bare.endswith("...") else bare
-        left, dash, right = bare.rpartition(" - ")
-        if bare:
-            out.append((left.strip(), right.strip()) if dash else ("", bare))
-    return out

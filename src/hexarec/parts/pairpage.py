@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Evidence, Lists
-from hexarec.parts.ask import MISSING
+from hexarec.parts.ask import MISSING, behind
 from hexarec.parts.ground import ParseReport, Titles
 from hexarec.parts.paired import Pair, paired
 
@@ -40,7 +40,7 @@ class PairsRead:
 
 
 def ordered_by_pairs(candidates: Lists, pages: Sequence[PairPage], read: Sequence[PairsRead], name: str) -> Lists:
-    """The candidates by place in the answers, the rest as it came; scores under this name.
+    """The candidates by place in the answers, the rest as it came, with falling scores, under this name.
 
     `why` points to the history item that stands beside a candidate. Notes hold, per query, `parse` (the ParseReport),
     `pairs` (history item, -1 for none, and candidate) and `raw` (the answers).
@@ -59,6 +59,8 @@ def ordered_by_pairs(candidates: Lists, pages: Sequence[PairPage], read: Sequenc
                 why[at[item]] = len(evidence)
                 evidence.append(Evidence("history", (int(page.past[left]),)))
             named.append([int(page.past[left]) if left >= 0 else -1, item])
+        part = slice(start, int(candidates.offsets[i + 1]))
+        scores[part] = behind(scores[part], scores[part] == MISSING)
         notes.append({"parse": one.report.as_note(), "pairs": named, "raw": list(one.said)})
     made = replace(candidates.with_field("why", why), evidence=tuple(evidence), notes=tuple(notes))
     return made.scored(scores, name)

@@ -73,15 +73,32 @@ def beam(view: View, n: int, per_leaf: int, width: int) -> Walk:
 
 
 def _heats(view: View, pool: list[int], width: int) -> Generator[Sequence[Page], list[list[int]], list[int]]:
-    """The best `width` of the pool; heats of a page each, as long as one page does not hold all."""
+    """The best `width` of the pool, or all of a smaller one; heats of a page each until one page holds the rest.
+
+    Half of a heat goes on, and more where fewer than `width` would in all. A page that is smaller than `width` drops
+    nothing at the end: what is left is ordered a page at a time, the first of each page before the second ones.
+    """
     size = max(view.branch, 2)
-    while len(pool) > size:
-        heats = [pool[start : start + size] for start in range(0, len(pool), size)]
-        ranked = yield [Page(ROOT, tuple(heat), False) for heat in heats]
-        ahead = [node for heat in ranked for node in heat[: min(width, max(len(heat) // 2, 1))]]
-        pool = ahead
-    ranked = yield [Page(ROOT, tuple(pool), False)]
-    return ranked[0][:width]
+    while len(pool) > max(size, width):
+        heats = _pages(pool, size)
+        ranked = yield heats
+        pool = [node for heat, n in zip(ranked, _quotas(ranked, width), strict=True) for node in heat[:n]]
+    ranked = yield _pages(pool, size)
+    order = sorted((place, heat) for heat, nodes in enumerate(ranked) for place in range(len(nodes)))
+    return [ranked[heat][place] for place, heat in order][:width]
+
+
+def _pages(pool: Sequence[int], size: int) -> list[Page]:
+    return [Page(ROOT, tuple(pool[start : start + size]), False) for start in range(0, len(pool), size)]
+
+
+def _quotas(heats: Sequence[Sequence[int]], width: int) -> list[int]:
+    """How many of each heat go on: half of it, `width` at most, and `width` in all at least; the heats hold more."""
+    quotas = [min(width, max(len(heat) // 2, 1)) for heat in heats]
+    while sum(quotas) < width:
+        rest = [len(heat) - n for heat, n in zip(heats, quotas, strict=True)]
+        quotas[rest.index(max(rest))] += 1
+    return quotas
 
 
 def proportional(view: View, n: int, per_leaf: int, width: int) -> Walk:
