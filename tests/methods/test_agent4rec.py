@@ -29,6 +29,7 @@ from hexarec.lm.fake import Counting, Overlap, Scripted
 from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.agent4rec import Agent4Rec
+from hexarec.parts.heldpairs import held_pairs
 from hexarec.parts.personas import PROMPTS
 from hexarec.parts.rollout import rollout
 
@@ -264,6 +265,25 @@ def test_what_was_held_out_is_in_no_prompt():
 
 
 # ---------------------------------------------------------------- calibration
+@pytest.mark.parametrize("taste", ["counted", "model"])
+def test_likes_that_calibrate_are_in_no_persona(taste):
+    """Users who are asked about a held-out like must not have it among what they liked, nor in what a taste is of."""
+    data, lm = world("cold").data, Heard()
+    Agent4Rec(lm, taste=taste, calibrated=20).fit(data)
+    pairs = held_pairs(data, 20, 0)
+    names = data.catalog.titles
+    about = [prompt for prompt in lm.asked if "[A] " in prompt]
+    assert len(about) == 2 * len(pairs.liked) > 20
+    for i, row in enumerate(pairs.liked.tolist()):
+        before, _, item = about[2 * i].partition("[A] ")
+        assert item.startswith(names[row]) and f". {names[row]}\n" not in before
+        assert any(f". {names[one]}\n" in before for one in pairs.queries[i].items), "what came before stands there"
+    tastes = [prompt for prompt in lm.asked if prompt not in about]
+    assert len(tastes) == (len(pairs.liked) if taste == "model" else 0)
+    for text, row in zip(tastes, pairs.liked.tolist(), strict=False):
+        assert names[row] not in text.replace(".", ";").split("; ")
+
+
 def test_a_yes_sayer_is_calibrated_on_held_out_likes():
     class Agreeable(Overlap):
         def label(self, prompts, labels):
@@ -284,8 +304,9 @@ def test_a_yes_sayer_is_calibrated_on_held_out_likes():
 def test_calibration_without_anything_held_out_says_so():
     data = world("trap").data
     empty = data.with_log(data.interactions.where(np.zeros(len(data.interactions), bool)))
-    with pytest.raises(DataError, match="hold out"):
+    with pytest.raises(DataError, match="calibrate on") as caught:
         Agent4Rec(Overlap(), taste="counted", calibrated=5).fit(empty)
+    assert "calibrated=0" in caught.value.hint
     told = []
     with run(complain=told.append):
         RULES_ = Agent4Rec(mind="rules", taste_by=IALS(factors=4)).fit(empty)
@@ -294,6 +315,33 @@ def test_calibration_without_anything_held_out_says_so():
 
 
 # ---------------------------------------------------------------- options
+def test_a_page_shows_title_kinds_mean_rating_and_first_words():
+    row = int(ROWS[0])
+    film, value = FILMS.catalog.item(row), f"{LABEL.means_[row]:.1f}"
+    for lang, others in (("en", f"others give it {value}"), ("zh", f"大家给 {value} 分")):
+        lm = Heard()
+        variant(LABEL, lm=lm).react([{"user": USERS[3], "lang": lang}], pages(size=1))
+        title, words = (FILMS.catalog.words(name, lang)[row] for name in ("title", "text"))
+        kinds = ", ".join(film.attributes["genres"])
+        assert f"[A] {title} ({kinds}; {others}; {words[:20]}" in lm.asked[0]
+    unrated = Agent4Rec(Heard(), taste="counted").fit(FILMS.with_items([Item("new", "A New Film")]))
+    assert unrated.personas_.lines_["en"][-1] == "A New Film"
+
+
+@pytest.mark.parametrize("grade", [0, 4, 9])
+def test_the_interview_is_told_from_1_to_10(grade):
+    """Asked from 0 to 9, since 10 is two tokens."""
+
+    class Sure(Even):
+        def label(self, prompts, labels):
+            rows = super().label(prompts, labels)
+            rows[:, [place for place, one in enumerate(labels) if one == str(grade)]] += 40.0
+            return rows
+
+    visit = users(Sure(), max_pages=1).react([{"user": USERS[0]}], pages())[0]
+    assert visit["exited"] and visit["satisfaction"] == grade + 1
+
+
 @pytest.mark.parametrize("backend", ["label", "json", "text"])
 @pytest.mark.parametrize("taste", ["model", "counted"])
 def test_every_way_of_asking_gives_a_whole_visit(backend, taste):

@@ -551,6 +551,18 @@ def test_words_choose_a_level_and_anything_else_changes_nothing():
     assert len(seen) == 4, "who says nothing costs nothing"
 
 
+def test_a_strength_that_was_wished_for_was_chosen_with_certainty():
+    """Not with the odds of the arm that the bandit would have drawn."""
+    data = tastes()
+    wordless = Diversity(direction="learnt", low=0.1, high=0.7).fit(data)
+    stage = Diversity(direction="learnt", low=0.1, high=0.7, lm=Scripted(lambda prompt: "5")).fit(data)
+    queries = asked(data, ["surprise me", "", "surprise me", None])
+    made, odds = stage.strengths(queries)
+    drawn = wordless.strengths(queries)[1]
+    assert made[[0, 2]].tolist() == [0.7, 0.7] and (drawn < 1.0).all()
+    assert odds[[0, 2]].tolist() == [1.0, 1.0] and odds[[1, 3]].tolist() == drawn[[1, 3]].tolist()
+
+
 def test_the_prompt_in_both_languages():
     data, seen = tastes(), []
     stage = Diversity(lm=Scripted(lambda prompt: seen.append(prompt.text) or "3")).fit(data)

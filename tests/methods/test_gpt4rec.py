@@ -189,6 +189,23 @@ def test_k1_and_b_are_the_best_of_held_questions_and_queries_are_written_once():
     assert half.search_.k1 == 2.0 and half.chosen_["recall"] == 1.0
 
 
+def test_k1_and_b_are_chosen_on_lists_that_the_queries_share():
+    """Each of two queries has ten places of twenty in a list; what stands eleventh of one is not found.
+
+    The first query finds the held item at place 11 with usual weights, and higher where long texts count as much as
+    short ones; all twenty places for it would find the item with any weights.
+    """
+    titles = [*[f"lamp number{n}" for n in range(10)], "lamp lamp with many other words about a desk and what is on it"]
+    titles += [f"chair number{n}" for n in range(20)]
+    user = np.repeat(np.arange(8), 3)
+    catalog = Catalog.of([Item(f"i{n}", title) for n, title in enumerate(titles)])
+    events = {"user": user, "item": np.tile([30, 29, 10], 8), "time": np.tile([1.0, 2.0, 3.0], 8)}
+    data = Dataset(catalog, Interactions.of(events, 8), Users(IdTable.of(f"u{n}" for n in range(8))), name="lamps")
+    chosen = saying("lamp", "chair", valid=8, share=0.3).fit(data).chosen_
+    assert chosen["recall"] == 1.0 and (chosen["k1"], chosen["b"]) != (1.5, 0.75)
+    assert 10 not in saying("lamp", "chair", backfill=False).fit(data).retrieve(data.queries(now=3.0), 20)[0].items
+
+
 def test_a_tie_leaves_the_usual_weights():
     assert saying("Jazz", valid=8).fit(DATA).chosen_["k1"] == 1.5
 

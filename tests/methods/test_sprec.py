@@ -15,6 +15,7 @@ from hexarec.lm.open import open_lm
 from hexarec.methods.sprec import PROMPTS, SPRec
 from hexarec.metrics import Reference, measure
 from hexarec.metrics.lists import hits, ndcg
+from hexarec.parts import slate
 from hexarec.parts.nexts import liked_next
 from hexarec.pipeline.build import build
 from hexarec.testing import check
@@ -209,6 +210,16 @@ def test_any_model_names_items_as_it_is():
     stage = SPRec(Overlap(), shots=0, rounds=0).fit(TRAP.data)
     made = stage.retrieve(TRAP.queries.take(slice(0, 3)), 4)
     assert made.lengths.tolist() == [4, 4, 4] and (np.diff(made.scores.reshape(3, 4)) <= 0).all()
+
+
+def test_the_titles_of_a_catalog_are_read_once_for_all_lists(monkeypatch):
+    read = []
+    monkeypatch.setattr(slate, "clean", lambda text: read.append(text) or text)
+    data = world("trap").data  # a catalog that nobody has read yet
+    stage = SPRec(Overlap(), shots=0, rounds=0).fit(data)
+    for user in range(3):
+        stage.retrieve(data.queries([user]), 2)
+    assert len(read) == data.n_items
 
 
 def test_a_model_that_does_not_answer_is_told():

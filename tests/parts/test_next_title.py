@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.core.makers import data_of
 
 from hexarec.core import CapabilityError, DataError, Item, OptionError
 from hexarec.data.worlds import world
 from hexarec.lm.fake import Overlap
 from hexarec.methods.gpt4rec import PROMPTS
 from hexarec.parts.next_title import FORMAT, Held, NextTitle, Recipe, cases
+from hexarec.parts.nexts import liked_next
 
 PLACE = world("trap")
 DATA = PLACE.data
@@ -82,6 +84,18 @@ def test_cases_are_new_likes_with_a_like_before_them():
     some, _ = cases(ODD, 8, 0)
     other, _ = cases(ODD, 8, 1)
     assert len(some) == 8 and some.user_ids() != other.user_ids()
+
+
+REPEATS = [(0, 0, 1.0), (0, 1, 2.0), (0, 1, 3.0), (0, 2, 4.0), (0, 0, 5.0), (0, 2, 6.0), (1, 3, 1.0), (1, 4, 1.0),
+           (1, 4, 2.0), (1, 1, 3.0)]  # fmt: skip
+
+
+def test_an_item_met_before_is_no_next_one_whether_it_was_liked_or_not():
+    data = data_of(REPEATS, liked=[True, False, *[True] * 8])
+    queries, items = cases(data, 10, 0)
+    assert items.tolist() == [1, 2] and queries.user.tolist() == [1, 0] and queries.now.tolist() == [3.0, 4.0]
+    other = liked_next(data)
+    assert other.item.tolist() == items.tolist() and other.queries.now.tolist() == queries.now.tolist()
 
 
 def test_held_questions_lie_after_what_is_learned():

@@ -5,6 +5,7 @@ from hexarec.core import Catalog, Item
 from hexarec.lm.base import Hypothesis, Prompt
 from hexarec.lm.fake import Overlap, Scripted
 from hexarec.lm.open import open_encoder, open_lm
+from hexarec.lm.tfidf import TfidfSvd
 from hexarec.parts.several import Said
 from hexarec.parts.titling import Titled, inside, named, nearest, read, surfaces
 
@@ -57,6 +58,15 @@ def test_titles_of_the_history_are_counted_and_never_grounded_to_something_else(
     assert rows(made) == [(2, "exact")] and made.seen == 1 and made.parse.out_of_set == 0
 
 
+def test_a_title_of_the_history_is_not_grounded_to_its_neighbour():
+    """ "Grey Table of Oak" is one letter away and may be shown, yet it is not what the model said."""
+    met = np.array([0, 0, 0, 0, 0, 1, 0], bool)
+    made = read(said("green table of oak", "Heat"), KNOWN, met, 2, NEAR)
+    assert rows(made) == [(2, "exact")] and made.seen == 1
+    assert (made.parse.out_of_set, made.repaired.matched) == (0, 1)
+    assert rows(read(said("greeen table of oak"), KNOWN, met, 1, NEAR)) != [], "what names nothing has that neighbour"
+
+
 def test_a_neighbour_is_free_and_not_named_yet():
     made = read(said("Green Table of Oak", "a table of oak", "some table of oak"), KNOWN, FREE, 3, NEAR)
     assert rows(made) == [(5, "exact"), (6, "nearest")] and made.repaired.out_of_set == 1
@@ -70,6 +80,15 @@ def test_two_of_one_name_are_both_reached():
 def test_vectors_ground_as_words_do():
     near = nearest(CATALOG, "en", open_encoder("tfidf"))
     assert read(said("a red lamp"), KNOWN, FREE, 1, near).rows[0][0] == 0
+
+
+def test_the_titles_of_a_catalog_are_encoded_once_by_each_encoder():
+    one, other = TfidfSvd(8), TfidfSvd(16)
+    near = nearest(CATALOG, "en", one)
+    assert nearest(CATALOG, "en", one) is near and near.vectors_.shape == (7, 8)
+    assert nearest(CATALOG, "en", other).vectors_.shape == (7, 16) and nearest(CATALOG, "zh", one) is not near
+    grown = CATALOG.extend([Item("later", "A Later One")])
+    assert nearest(grown, "en", one).found(["later one"], np.zeros(8, bool), 1) == [[7]]
 
 
 def test_answers_that_read_alike_or_say_nothing_are_counted():

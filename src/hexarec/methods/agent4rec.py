@@ -161,8 +161,7 @@ class Agent4Rec:
 
     def _gone_on(self, states: Sequence[State], rows: Sequence[Sequence[int]]) -> list[Visit]:
         opened = [Visit.parse(one, self.personas_.lang_, self.seed_) for one in states]
-        opened = [replace(one, page=one.page + 1) for one in opened]
-        visits = self._tasted(opened)
+        visits = self._tasted([replace(one, page=one.page + 1) for one in opened])
         mind = self._mind()
         scenes = [self._scene(one, own) for one, own in zip(visits, rows, strict=True)]
         judged = mind.judge(scenes)
@@ -203,8 +202,7 @@ class Agent4Rec:
         visit = visit.remembering(Entry("feeling", visit.page, self.personas_.feeling(visit, mood)))
         if due(visit.memory, self.reflect):
             visit = visit.remembering(Entry("reflection", visit.page, self.personas_.reason(visit)))
-        over = mood.leaves or visit.page >= self.max_pages or not scene.rows
-        return replace(visit, exited=bool(over))
+        return replace(visit, exited=bool(mood.leaves or visit.page >= self.max_pages or not scene.rows))
 
     def _rows(self, shown: Lists | Sequence[Reply]) -> list[list[int]]:
         """Catalog rows of each page. What came after `fit` cannot be judged, and is told of."""
@@ -237,6 +235,8 @@ class Agent4Rec:
 
     def _calibrate(self, data: Dataset, seed: int) -> float:
         """The log-odds that half of held-out likes and as many items not met exceed, from personas before the cut."""
+        if not len(data.interactions):
+            raise DataError("the log is empty: no like to calibrate on", hint="calibrated=0 takes the model's own yes")
         pairs = held_pairs(data, self.calibrated, seed)
         asked = replace(self, calibrated=0).fit(pairs.train, seed=seed)
         opened = [Visit(user or None, asked.personas_.lang_, seed, 1) for user in pairs.queries.user_ids()]

@@ -44,8 +44,8 @@ from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
 from hexarec.parts.require import require_all
 from hexarec.parts.selfplay import Negatives, Sampler, play
-from hexarec.parts.slate import Surfaces
 from hexarec.parts.softmax import SoftmaxPolicy, Weights
+from hexarec.parts.titling import surfaces
 
 PROMPTS = Prompts(
     "sprec",
@@ -170,7 +170,7 @@ class SPRec:
             Plan(1, self.batch, self.round_rate),
             self.beta,
         )
-        names = Surfaces.of(titles(data.catalog, np.arange(data.n_items), data.catalog.lang)).texts
+        names = surfaces(data.catalog, data.catalog.lang).texts
         policy = TitlePolicy(self.lm, names, self._prompts, tuning, start=self.start, seed=seed)
         try:
             if self.shots and self.epochs:
@@ -210,7 +210,7 @@ class SPRec:
         banned, prompts, faults = queries.forbidden(n), self._prompts(queries), []
         for lang in dict.fromkeys(queries.lang.tolist()):
             own = [i for i in range(len(queries)) if queries.lang[i] == lang]
-            names = titles(queries.catalog, np.arange(n), lang)
+            names = surfaces(queries.catalog, lang)
             made = name_items(
                 self.lm, [prompts[i] for i in own], [names] * len(own), k=k, lang=lang,
                 banned=[np.flatnonzero(banned[i]).tolist() for i in own],

@@ -65,7 +65,7 @@ PROMPTS = Prompts(
 def name_items(
     lm: LanguageModel,
     prompts: Sequence[Prompt],
-    options: Sequence[Sequence[str]],
+    options: Sequence[Sequence[str] | Surfaces],
     *,
     k: int = 1,
     lang: str = "en",
@@ -75,16 +75,18 @@ def name_items(
 ) -> list[Named]:
     """For each prompt k of its options, best first; fewer only where fewer are allowed.
 
-    options: for each prompt its titles, in the retriever's order; give the same object for a shared catalog, then its
-    trie is built once. banned: for each prompt the numbers of options that must not come. backfill: fill a place that
-    the model left empty with the next allowed option; without it such a place has item -1 and status "rejected".
+    options: for each prompt its titles, in the retriever's order, or their surfaces; give the same object for a shared
+    catalog, then its trie is built once. banned: for each prompt the numbers of options that must not come. backfill:
+    fill a place that the model left empty with the next allowed option; without it such a place has item -1 and status
+    "rejected".
     Wording follows the list's language; a raw prompt is left as it stands where the answer is constrained.
 
     Raises OptionError for lists that do not match, CapabilityError for a model without text, and as the model does.
     """
     if k < 1 or len(options) != len(prompts) or (banned is not None and len(banned) != len(prompts)):
         raise OptionError(f"{len(prompts)} prompts, {len(options)} lists of options and k = {k} do not fit together")
-    known = {id(own): Surfaces.of(own) for own in {id(one): one for one in options}.values()}
+    distinct = {id(one): one for one in options}
+    known = {name: one if isinstance(one, Surfaces) else Surfaces.of(one) for name, one in distinct.items()}
     slates = [
         Slate(prompt, known[id(own)], bans, k)
         for prompt, own, bans in zip(prompts, options, banned or [()] * len(prompts), strict=True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import CapabilityError, Catalog, DataError, Dataset, Lists, OptionError, Queries, holdout, ragged, rng
+from hexarec.core import CapabilityError, Catalog, DataError, Dataset, Lists, OptionError, Queries, holdout, rng
 from hexarec.lm.base import LanguageModel, Prompt, Sample, Turn
 from hexarec.parts.domain import domain_words
+from hexarec.parts.nexts import next_rows
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
 
@@ -80,17 +81,12 @@ class NextTitle:
 def cases(data: Dataset, most: int, seed: int) -> tuple[Queries, Rows]:
     """At most `most` liked events that follow another of their user, drawn, in the order of time: question and item.
 
-    An item that its user met before is no next one.
+    An item that its user met before, liked or not, is no next one.
     """
-    log = data.interactions
-    liked = log.where(log.liked)
-    before = ragged.count_before(liked.offsets, liked.time, liked.user.astype(np.int64), liked.time)
-    first = np.zeros(len(liked), bool)
-    first[np.unique(liked.user.astype(np.int64) * (data.n_items + 1) + liked.item, return_index=True)[1]] = True
-    rows = np.flatnonzero((before > 0) & first)
+    log, rows = data.interactions, next_rows(data)
     rows = rows[rng(seed, "next title").permutation(len(rows))[:most]]
-    rows = rows[np.argsort(liked.time[rows], kind="stable")]
-    return data.queries(liked.user[rows], now=liked.time[rows]), liked.item[rows]
+    rows = rows[np.argsort(log.time[rows], kind="stable")]
+    return data.queries(log.user[rows], now=log.time[rows]), log.item[rows]
 
 
 @dataclass(frozen=True, eq=False)

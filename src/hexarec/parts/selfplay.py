@@ -37,7 +37,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did: pairs drawn, pairs whose answers were equal or missing, and the losses of both steps.
+    """What a round did: pairs drawn, pairs whose answers were equal or missing, and the mean losses of both passes.
 
     same: the share of pairs whose rejected answer is the chosen one; they teach nothing and are left out.
     """

@@ -51,16 +51,30 @@ def surfaces(catalog: Catalog, lang: str) -> Surfaces:
     return Surfaces.of(titles(catalog, np.arange(len(catalog)), lang))
 
 
+class _Itself:
+    """An encoder as a key: equal to itself alone, since two of one name may have learned from different texts."""
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        self.encoder = encoder
+
+    def __hash__(self) -> int:
+        return id(self.encoder)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.encoder is self.encoder
+
+
 def nearest(catalog: Catalog, lang: str, encoder: Encoder | None) -> TextSearch:
-    """The search for titles that read like an answer: by words, or by the vectors of an encoder."""
-    if encoder is None:
-        return _by_words(catalog, lang)
-    return TextSearch(encoder=encoder).index(surfaces(catalog, lang).texts)
+    """The search for titles that read like an answer: by words, or by the vectors of an encoder; made once a catalog.
+
+    An encoder that learns does so from these titles.
+    """
+    return _indexed(catalog, lang, _Itself(encoder))
 
 
 @lru_cache(maxsize=4)
-def _by_words(catalog: Catalog, lang: str) -> TextSearch:
-    return TextSearch().index(surfaces(catalog, lang).texts)
+def _indexed(catalog: Catalog, lang: str, by: _Itself) -> TextSearch:
+    return TextSearch(encoder=by.encoder).index(surfaces(catalog, lang).texts)
 
 
 def named(catalog: Catalog, rows: Ints, lang: str) -> list[str]:

@@ -35,6 +35,15 @@ def test_validation_is_the_loss_on_held_answers():
     assert -about["valid"]["value"] < about["losses"][0]
 
 
+def test_the_epoch_is_chosen_by_the_held_answers_and_not_by_those_learned_from():
+    """Held answers that contradict the learned ones get worse in the end: an epoch before the last one is kept."""
+    against = Taught(PROMPTS, ["No", "Yes", "Yes", "No"])
+    about = tuned(valid=against, plan=Plan(epochs=12, batch=4, rate=0.02))["about"]
+    losses, held = about["losses"], -about["valid"]["value"]
+    assert losses == sorted(losses, reverse=True), "learning goes on"
+    assert held > 1.5 * losses[-1] and about["valid"]["cases"] == 4
+
+
 def test_the_loss_is_on_the_answer_alone_unless_all_is_asked_for():
     plan = Plan(epochs=1, batch=4, rate=1e-6)
     answer, everything = (tuned(plan=plan, loss_on=what)["about"]["losses"][0] for what in ("answer", "all"))

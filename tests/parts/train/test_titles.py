@@ -89,7 +89,7 @@ def test_the_reference_is_the_policy_as_it_is_and_is_computed_before_the_first_s
 
 
 def test_preferring_moves_the_odds_from_the_rejected_to_the_chosen(lm):
-    made = policy(lm, rate=0.01)
+    made = policy(lm, rate=0.003)  # the loss is that of the whole pass: larger steps overshoot within it
     made.begin(PAIRS.take(np.arange(32)), 0)
     pairs = PAIRS.take(np.arange(24))
     rejected = ((pairs.item + 5) % 20).astype(np.int32)
@@ -123,3 +123,18 @@ def test_a_stopped_run_goes_on_to_the_same_bits(lm, tmp_path):
         again = whole()
     assert kept == 2 == len(list(tmp_path.iterdir()))
     assert all(want[name].equal(first[name]) and want[name].equal(again[name]) for name in want)
+
+
+def test_the_loss_that_is_told_is_the_mean_of_the_pass(lm, monkeypatch):
+    """Twelve pairs in steps of eight: the last step saw four of them."""
+    from hexarec.parts.train import titles
+
+    curves, learn, weigh = [], titles.sft, titles.dpo
+    monkeypatch.setattr(titles, "sft", lambda *a, **k: (curves.append(learn(*a, **k)), curves[-1])[1])
+    monkeypatch.setattr(titles, "dpo", lambda *a, **k: (made := weigh(*a, **k), curves.append(made[0]))[0])
+    made, pairs = policy(lm, epochs=2), PAIRS.take(np.arange(12))
+    told = [made.begin(pairs, 0), made.imitate(pairs, 0), made.prefer(pairs, (pairs.item + 5) % 20, 0)]
+    made.detach()
+    assert [len(one.losses) for one in curves] == [4, 2, 2]
+    for loss, one in zip(told, curves, strict=True):
+        assert loss == pytest.approx(np.average(one.losses[-2:], weights=[8, 4])) != one.losses[-1]

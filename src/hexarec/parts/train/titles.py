@@ -23,7 +23,7 @@ from hexarec.parts.train.dpo import dpo, encode_pairs, reference
 from hexarec.parts.train.examples import Example, Form, Pair, encode
 from hexarec.parts.train.kept import State, kept, tunable_base
 from hexarec.parts.train.kinds import Kind
-from hexarec.parts.train.loop import Plan
+from hexarec.parts.train.loop import Curve, Plan
 from hexarec.parts.train.sft import sft
 from hexarec.parts.train.tunable import Tunable
 
@@ -72,21 +72,21 @@ class TitlePolicy:
         return np.array([place.get(one.text, -1) if one.good else -1 for one in said], np.int32)
 
     def begin(self, pairs: Nexts, seed: int) -> float:
-        """The supervised learning before the first round; the mean loss of its last step in nats a token."""
+        """The supervised learning before the first round; the mean loss of its last pass in nats a token."""
         return self._sft(pairs, self._tuning.first, seed)
 
     def imitate(self, pairs: Nexts, seed: int) -> float:
-        """One pass of supervised learning on the titles alone."""
+        """One pass of supervised learning on the titles alone; its mean loss in nats a token."""
         return self._sft(pairs, self._tuning.round, seed)
 
     def _sft(self, pairs: Nexts, plan: Plan, seed: int) -> float:
         examples = [Example(p, self._titles[i]) for p, i in zip(self._ask(pairs.queries), pairs.item, strict=True)]
         data = encode(examples, self._tunable.tokens, self._form)
         self.dropped += data.dropped
-        return sft(self._tunable, data, plan=plan, seed=seed).losses[-1]
+        return _mean(sft(self._tunable, data, plan=plan, seed=seed), len(data), plan)
 
     def prefer(self, pairs: Nexts, rejected: NDArray[np.int32], seed: int) -> float:
-        """One pass of preferences, measured from the policy as it is now; the mean loss of its last step in nats."""
+        """One pass of preferences, measured from the policy as it is now; its mean loss in nats."""
         asked = zip(self._ask(pairs.queries), pairs.item, rejected, strict=True)
         both = [Pair(prompt, self._titles[one], self._titles[other]) for prompt, one, other in asked]
         chosen, worse = encode_pairs(both, self._tunable, self._form)
@@ -94,7 +94,7 @@ class TitlePolicy:
         plan = self._tuning.round
         anchors = reference(self._tunable, chosen, worse, start=True)
         curve, _ = dpo(self._tunable, chosen, worse, plan=plan, beta=self._tuning.beta, given=anchors, seed=seed)
-        return curve.losses[-1]
+        return _mean(curve, len(chosen), plan)
 
     def state(self, **about: Any) -> State:
         """The adapter as it is now."""
@@ -103,3 +103,9 @@ class TitlePolicy:
     def detach(self) -> None:
         """Give the base back. The policy is of no use after it."""
         self._tunable.detach()
+
+
+def _mean(curve: Curve, rows: int, plan: Plan) -> float:
+    """The mean loss of the last pass over so many rows; a step counts by its rows."""
+    sizes = np.diff([*range(0, rows, plan.batch), rows])
+    return float(np.average(curve.losses[-len(sizes) :], weights=sizes))
