@@ -31,7 +31,7 @@ from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report, Values, per_user_means
 from hexarec.eval.segments import by_history
 from hexarec.eval.tasks import Round, Task
-from hexarec.eval.told import options_told
+from hexarec.eval.told import local_cut, options_told
 from hexarec.metrics import parse
 
 LM_BLOCK = 32  # questions between two saves when a language model answers; fewer decode at half the speed
@@ -183,7 +183,7 @@ def manifest(data: Dataset, more: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_line(argv: Sequence[str]) -> str:
     """The command as typed, with absolute paths cut to their last part: a report is read on other machines."""
-    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in argv)
+    return " ".join(map(local_cut, argv))
 
 
 def len_cpus() -> int:
