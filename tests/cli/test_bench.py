@@ -228,3 +228,45 @@ def test_a_pipeline_without_the_slot_that_is_asked_is_named(tasks, tmp_path):
     bare = written(tmp_path, TASKS.replace('use = "pipeline"', 'use = "pipeline"\nwithout = ["rank"]'), "bare.toml")
     said = fails("bench", "-c", bare, "--task", "labels", "--pairs", "pairs.csv", "--only", "mine")
     assert "[bench.systems.mine] has no [rank]" in said and "--only" in said
+
+
+def test_resume_never_overwrites_the_run_of_other_questions(bench, tmp_path):
+    some = ("bench", "-c", bench, "--out", "r")
+    call(*some, "--only", "without-model", "--max-users", 4)
+    before = [(tmp_path / "r" / name).read_bytes() for name in ("report.json", "questions.json")]
+    said = fails(*some, "--resume", "--only", "without-model", "--max-users", 5)
+    assert "holds a run of" in said and "4 users sampled" in said and "5 users sampled" in said
+    assert "another --out" in said and "without --resume" in said
+    assert [(tmp_path / "r" / name).read_bytes() for name in ("report.json", "questions.json")] == before
+    # more systems and seeds of the same questions may be added
+    made = answer(*some, "--resume", "--only", "mine,without-model", "--max-users", 4, "--seeds", "0,1")
+    assert {"mine", "without-model"} <= {row["system"] for row in made["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "mend"),
+    [
+        ('[bench.systems.x]\nuse = "pipeline"\nwithout = 5', "[bench.systems.x] without = 5", 'without = ["rank"]'),
+        ('[bench.systems.x]\nuse = "pipeline"\nwithout = "rank"', "without = 'rank'", 'without = ["rank"]'),
+        ('[bench.systems.x]\nuse = "pipeline"\nmodels = "x"', "[bench.systems.x] models = 'x'", "models = { lm ="),
+        ('[bench.systems.x]\nuse = "pipeline"\nmodels = { lm = 3 }', "models = {'lm': 3}", "models = { lm ="),
+        ("[bench.systems.x]\nuse = 5", "[bench.systems.x] use = 5", 'use = "pipeline"'),
+        ('[bench.systems.x]\nuse = "@lm"', "'@lm' is no method", "with use"),
+        ("[bench]\nsystems = 5", "[bench] systems = 5", ""),
+    ],
+)
+def test_wrong_shapes_name_file_field_and_mend(tmp_path, monkeypatch, more, said, mend):
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path, f"{PIPELINE}\n{more}\n", "wrong.toml")
+    for command in ("bench", "estimate"):
+        told = " ".join(fails(command, "-c", file).split())
+        assert "wrong.toml" in told and said in told and mend in told
+
+
+@pytest.mark.parametrize("section", ["bench", "pipeline", "use"])
+def test_a_section_that_is_no_table(tmp_path, monkeypatch, section):
+    monkeypatch.chdir(tmp_path)
+    rest = "" if section == "bench" else '[bench]\nsystems = ["popular"]\n'
+    file = written(tmp_path, f'{section} = 5\n[data]\npath = "films"\n{rest}', "wrong.toml")
+    told = " ".join(fails("bench", "-c", file).split())
+    assert f"{section} = 5 is no table" in told and "wrong.toml" in told and f"[{section}]" in told
