@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from tests.cli.calls import PIPELINE, answer, call, fails, written
@@ -270,3 +271,25 @@ def test_a_section_that_is_no_table(tmp_path, monkeypatch, section):
     file = written(tmp_path, f'{section} = 5\n[data]\npath = "films"\n{rest}', "wrong.toml")
     told = " ".join(fails("bench", "-c", file).split())
     assert f"{section} = 5 is no table" in told and "wrong.toml" in told and f"[{section}]" in told
+
+
+def test_no_file_of_a_report_names_a_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Path(written(tmp_path, '[retrieve]\nuse = "popular"\n', "other.toml")).resolve()
+    systems = f'[bench]\nsplit = "last"\nmax_users = 4\nsystems = ["{other.as_posix()}"]\n'
+    file = Path(written(tmp_path, f"{PIPELINE}\n{systems}", "bench.toml")).resolve()
+    words = ["bench", f"--config={file}", f"--out={tmp_path / 'r'}"]
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "bin" / "hexarec"), *words])
+    call(*words)
+    call("report", "r", "--html")
+    for one in ("report.json", "report.md", "report.html"):
+        text = (tmp_path / "r" / one).read_text("utf-8")
+        assert str(tmp_path) not in text and "other.toml" in text and "--config=bench.toml" in text
+
+
+def test_two_files_of_one_name_need_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    both = ", ".join(f'"{(tmp_path / folder / "other.toml").as_posix()}"' for folder in "ab")
+    file = written(tmp_path, f"{PIPELINE}\n[bench]\nsystems = [{both}]\n", "bench.toml")
+    told = " ".join(fails("bench", "-c", file).split())
+    assert "[bench] systems: two are called 'other.toml'" in told and "[bench.systems.other]" in told

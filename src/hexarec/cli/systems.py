@@ -135,7 +135,7 @@ class Bench:
         check_options(cls, list(given))
         listed = given.get("systems", {})
         if isinstance(listed, list):
-            given["systems"] = {str(name): {"use": str(name)} for name in listed}
+            given["systems"] = _named(list(map(str, listed)))
         types = typing.get_type_hints(cls, {**globals(), "SplitName": SplitName})
         made = cls(**{name: checked(f"[bench] {name}", value, types[name]) for name, value in given.items()})
         for name in made.metrics:
@@ -148,6 +148,20 @@ class Bench:
             if value is not None and value < least:
                 raise OptionError(f"[bench] {name} is {value}, not at least {least}")
         return made
+
+
+def _named(listed: Sequence[str]) -> dict[str, dict[str, str]]:
+    """A table for each system of a list, by what it is called; a file of another folder by its last name."""
+    from hexarec.core import OptionError
+
+    made: dict[str, dict[str, str]] = {}
+    for use in listed:
+        name = Path(use).name if Path(use).is_absolute() else use
+        if made.setdefault(name, {"use": use})["use"] != use:
+            raise OptionError(
+                f"[bench] systems: two are called {name!r}", hint=f'name one: [bench.systems.other], use = "{use}"'
+            )
+    return made
 
 
 @contextlib.contextmanager
