@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 from tests.cli.calls import PIPELINE, answer, call, fails, written
@@ -228,3 +229,67 @@ def test_a_pipeline_without_the_slot_that_is_asked_is_named(tasks, tmp_path):
     bare = written(tmp_path, TASKS.replace('use = "pipeline"', 'use = "pipeline"\nwithout = ["rank"]'), "bare.toml")
     said = fails("bench", "-c", bare, "--task", "labels", "--pairs", "pairs.csv", "--only", "mine")
     assert "[bench.systems.mine] has no [rank]" in said and "--only" in said
+
+
+def test_resume_never_overwrites_the_run_of_other_questions(bench, tmp_path):
+    some = ("bench", "-c", bench, "--out", "r")
+    call(*some, "--only", "without-model", "--max-users", 4)
+    before = [(tmp_path / "r" / name).read_bytes() for name in ("report.json", "questions.json")]
+    said = fails(*some, "--resume", "--only", "without-model", "--max-users", 5)
+    assert "holds a run of" in said and "4 users sampled" in said and "5 users sampled" in said
+    assert "another --out" in said and "without --resume" in said
+    assert [(tmp_path / "r" / name).read_bytes() for name in ("report.json", "questions.json")] == before
+    # more systems and seeds of the same questions may be added
+    made = answer(*some, "--resume", "--only", "mine,without-model", "--max-users", 4, "--seeds", "0,1")
+    assert {"mine", "without-model"} <= {row["system"] for row in made["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "mend"),
+    [
+        ('[bench.systems.x]\nuse = "pipeline"\nwithout = 5', "[bench.systems.x] without = 5", 'without = ["rank"]'),
+        ('[bench.systems.x]\nuse = "pipeline"\nwithout = "rank"', "without = 'rank'", 'without = ["rank"]'),
+        ('[bench.systems.x]\nuse = "pipeline"\nmodels = "x"', "[bench.systems.x] models = 'x'", "models = { lm ="),
+        ('[bench.systems.x]\nuse = "pipeline"\nmodels = { lm = 3 }', "models = {'lm': 3}", "models = { lm ="),
+        ("[bench.systems.x]\nuse = 5", "[bench.systems.x] use = 5", 'use = "pipeline"'),
+        ('[bench.systems.x]\nuse = "@lm"', "'@lm' is no method", "with use"),
+        ("[bench]\nsystems = 5", "[bench] systems = 5", ""),
+    ],
+)
+def test_wrong_shapes_name_file_field_and_mend(tmp_path, monkeypatch, more, said, mend):
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path, f"{PIPELINE}\n{more}\n", "wrong.toml")
+    for command in ("bench", "estimate"):
+        told = " ".join(fails(command, "-c", file).split())
+        assert "wrong.toml" in told and said in told and mend in told
+
+
+@pytest.mark.parametrize("section", ["bench", "pipeline", "use"])
+def test_a_section_that_is_no_table(tmp_path, monkeypatch, section):
+    monkeypatch.chdir(tmp_path)
+    rest = "" if section == "bench" else '[bench]\nsystems = ["popular"]\n'
+    file = written(tmp_path, f'{section} = 5\n[data]\npath = "films"\n{rest}', "wrong.toml")
+    told = " ".join(fails("bench", "-c", file).split())
+    assert f"{section} = 5 is no table" in told and "wrong.toml" in told and f"[{section}]" in told
+
+
+def test_no_file_of_a_report_names_a_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Path(written(tmp_path, '[retrieve]\nuse = "popular"\n', "other.toml")).resolve()
+    systems = f'[bench]\nsplit = "last"\nmax_users = 4\nsystems = ["{other.as_posix()}"]\n'
+    file = Path(written(tmp_path, f"{PIPELINE}\n{systems}", "bench.toml")).resolve()
+    words = ["bench", f"--config={file}", f"--out={tmp_path / 'r'}"]
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "bin" / "hexarec"), *words])
+    call(*words)
+    call("report", "r", "--html")
+    for one in ("report.json", "report.md", "report.html"):
+        text = (tmp_path / "r" / one).read_text("utf-8")
+        assert str(tmp_path) not in text and "other.toml" in text and "--config=bench.toml" in text
+
+
+def test_two_files_of_one_name_need_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    both = ", ".join(f'"{(tmp_path / folder / "other.toml").as_posix()}"' for folder in "ab")
+    file = written(tmp_path, f"{PIPELINE}\n[bench]\nsystems = [{both}]\n", "bench.toml")
+    told = " ".join(fails("bench", "-c", file).split())
+    assert "[bench] systems: two are called 'other.toml'" in told and "[bench.systems.other]" in told

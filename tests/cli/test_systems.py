@@ -134,3 +134,18 @@ def test_import_options_stand_in_the_data_section(tmp_path):
     section = {"path": "e.csv", "map": {"user": "who", "item": "what", "time": "when"}, "name": "mine"}
     made = open_configured({"data": section}, tmp_path)
     assert made.name == "mine" and made.n_users == 4 and made.n_items == 12
+
+
+def test_window_is_the_methods_own_where_it_picks_and_has_one(config):
+    table = {"use": "diversity", "over": "ease", "window": 3}
+    assert systems(config, systems={"x": table})["x"].control_by[0].window == 3
+    ranked = systems(config, systems={"x": {"use": "llmrank", "lm": "@lm", "over": "ease", "window": 3}})["x"]
+    assert ranked.rank_by.size == 3
+    with pytest.raises(OptionError, match=r"\[bench.systems.x\] window: 'mmr' ranks nothing"):
+        systems(config, systems={"x": {"use": "mmr", "over": "ease", "window": 3}})
+
+
+@pytest.mark.parametrize("window", [0, -1, 2.5, "3", True])
+def test_a_window_of_a_ranker_is_a_number(config, window):
+    with pytest.raises(OptionError, match=r"\[bench.systems.x\] window = .* is not a whole number of at least 1"):
+        systems(config, systems={"x": {"use": "llmrank", "lm": "@lm", "over": "ease", "window": window}})

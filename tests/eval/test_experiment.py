@@ -1,14 +1,19 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.eval.systems import ASKED, Backwards, Oracle, Tally, oracle, task
 
 from hexarec.classic import Popular
-from hexarec.core import OptionError
+from hexarec.core import OptionError, StateError
 from hexarec.eval.experiment import Experiment, asks_model
 from hexarec.eval.floors import FLOORS, AsGiven
+from hexarec.eval.labels import Labels
 from hexarec.eval.report import read_report
+from hexarec.eval.wording import Text
 from hexarec.lm.cassette import Cassette
 from hexarec.lm.open import open_lm
 from hexarec.methods.llmrank import LLMRank
@@ -146,3 +151,59 @@ def test_seeds_are_averaged_over_users_not_pooled():
     three = Experiment(made, {"o": oracle(made)}, seeds=(0, 1, 2), floors=False).run()
     value = three.rows[0].values["recall@10"]
     assert len(value.by_seed) == 3 and np.isclose(value.mean, one.rows[0].values["recall@10"].mean)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: task(max_users=-1), "Ranking: max_users is -1, not at least 1"),
+        (lambda: task(max_users=0), "Ranking: max_users is 0, not at least 1"),
+        (lambda: task(candidates=-3), "Ranking: candidates is -3, not at least 1"),
+        (lambda: Labels(task().data, max_users=-1), "Labels: max_users is -1, not at least 1"),
+        (lambda: Text(task().data, k=0), "Text: k is 0, not at least 1"),
+        (lambda: Experiment(task(), {}, k=0), "Experiment: k is 0, not at least 1"),
+        (lambda: Experiment(task(), {}, k=-2), "Experiment: k is -2, not at least 1"),
+        (lambda: Experiment(task(), {}, seeds=()), "Experiment: seeds is empty, not at least 1 seed"),
+    ],
+)
+def test_impossible_numbers_are_refused(make, said):
+    with pytest.raises(OptionError, match=said):
+        make()
+
+
+HELD = "from hexarec.core.alone import alone_in\nimport sys\nwith alone_in(sys.argv[1]):\n    print('in', flush=True)\n    input()"
+
+
+def test_one_process_at_a_time_measures_into_a_folder(tmp_path):
+    made = Experiment(task(max_users=4), {"rows": Tally()}, floors=False)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HELD, str(tmp_path / "cells")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(StateError, match="another process works in"):
+            made.run(tmp_path)
+    finally:
+        other.kill()
+        other.communicate()
+    assert made.run(tmp_path).rows  # the lock ended with the process
+
+
+def test_what_a_killed_process_half_wrote_is_cleared(tmp_path):
+    for place in (tmp_path / ".part-dead", tmp_path / "cells" / ".part-dead"):
+        place.mkdir(parents=True)
+        (place / "half.npz").write_bytes(b"half")
+    Experiment(task(max_users=4), {"rows": Tally()}, floors=False).run(tmp_path)
+    assert not list(tmp_path.rglob(".part-*"))
+
+
+def test_a_block_that_is_gone_already_stops_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr("hexarec.eval.experiment.LM_BLOCK", 2)
+    unlink = Path.unlink
+
+    def twice(path, **options):
+        unlink(path)
+        return unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", twice)
+    assert Experiment(task(max_users=4), {"rows": Tally()}, floors=False).run(tmp_path).rows

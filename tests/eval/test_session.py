@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from hexarec.classic import IALS, ItemKNN, Popular
-from hexarec.core import OptionError, Queries, run, variant
+from hexarec.core import ModelError, OptionError, Queries, run, variant
 from hexarec.data.worlds import world
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.session import Session, discrimination, hazards, mixed, trend, visits_cost
 from hexarec.eval.tasks import Given
+from hexarec.lm.base import failed
 from hexarec.lm.fake import Overlap
+from hexarec.lm.open import open_lm
 from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.parts.rollout import rollout
 
@@ -114,3 +116,43 @@ def test_the_cost_of_visits_is_an_upper_bound_and_asks_nobody():
     assert visits_cost(TWIN, PLACE.data, 100).calls == 0
     fit = visits_cost(Agent4Rec(Asked(), taste="counted", calibrated=10), PLACE.data, 1)
     assert fit.fit_calls == 20
+
+
+DEAD = ("openai:http://127.0.0.1:9/v1#m", "text")
+
+
+def visited(people):
+    task = Session(PLACE.data, people, pages=2, per_page=2, max_users=3)
+    return Experiment(task, {"pop": Popular()}, floors=False).run()
+
+
+def test_users_whose_model_never_answers_are_no_users():
+    with pytest.raises(ModelError, match="none of 12 answers of the simulated users came: cannot reach"):
+        visited(Agent4Rec(open_lm(DEAD[0]), backend=DEAD[1], taste="counted"))
+
+
+class Half(Overlap):
+    """Answers the first call and fails at all others."""
+
+    calls = 0
+
+    def generate(self, prompts, within=None):
+        self.calls += 1
+        if self.calls == 1:
+            return super().generate(prompts, within)
+        return [failed("the server broke down") for _ in prompts]
+
+
+def test_steps_of_users_that_fail_are_counted_and_told():
+    notes, reasons = [], []
+    with run(emit=notes.append, complain=reasons.append):
+        report = visited(Agent4Rec(Half(), backend="text", taste="counted"))
+    said = [one["text"] for one in notes if one["kind"] == "note"]
+    assert report.rows[0].degraded == len(reasons) > 3 and f"{len(reasons)} steps of simulated users failed" in said[0]
+    assert visited(TWIN).rows[0].degraded == 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_users", -1), ("max_users", 0), ("pages", 0), ("per_page", -2)])
+def test_impossible_numbers_of_a_session(field, value):
+    with pytest.raises(OptionError, match=f"Session: {field} is {value}, not at least 1"):
+        Session(PLACE.data, TWIN, **{field: value})

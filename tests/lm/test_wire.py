@@ -2,8 +2,10 @@ import time
 
 import pytest
 
-from hexarec.core.errors import CancelledError, DeadlineError, ModelError, OptionError
+from hexarec.core.errors import CancelledError, DeadlineError, HexarecError, ModelError, OptionError
 from hexarec.core.run import Cancel, run
+from hexarec.lm.base import Prompt
+from hexarec.lm.open import open_encoder, open_lm
 from hexarec.lm.wire import Busy, Refused, Wire, split
 
 from .stub import RAW, serving
@@ -125,3 +127,27 @@ def test_names_are_split():
             split(bad)
     with pytest.raises(OptionError):
         Wire("ftp://x")
+
+
+def test_no_password_and_no_query_stands_in_an_error(monkeypatch):
+    name = "openai:http://user:pw@127.0.0.1:9/v1?api_key=SECRET#m"
+    lm, asked = open_lm(name), [Prompt.user("x")]
+    assert lm.spec == name and lm.name == "openai:http://127.0.0.1:9/v1#m"
+    said = [str(lm.generate(asked)[0].error)]
+    for spec in (name.replace("#m", ""), name.replace("http", "ftp"), name.replace("openai", "opena")):
+        with pytest.raises(OptionError) as caught:
+            open_lm(spec)
+        said.append(str(caught.value))
+    for call in (lambda: lm.need("label"), lambda: open_encoder(name).encode(["x"])):
+        with pytest.raises(HexarecError) as caught:
+            call()
+        said.append(str(caught.value))
+    monkeypatch.setenv("OPENAI_BASE_URL", "user:pw@host/v1?api_key=SECRET")
+    with pytest.raises(OptionError, match="'host/v1' is not an http address") as caught:
+        open_lm("openai:m")
+    assert not [one for one in [*said, str(caught.value)] if "pw" in one or "SECRET" in one]
+
+
+def test_user_and_password_still_reach_the_server():
+    sent = Wire("http://user:pw@host/v1")._client.base_url
+    assert sent.userinfo == b"user:pw"

@@ -43,8 +43,9 @@ def bench(
     """Measure systems beside the floors; finished work stays in the folder of the run."""
     from hexarec.cli.progress import working
     from hexarec.cli.shared import aside, next_steps, printable, say_json, screen
-    from hexarec.cli.systems import experiment_of, open_configured
+    from hexarec.cli.systems import experiment_of, naming, open_configured
     from hexarec.core import BudgetError, DeadlineError
+    from hexarec.eval.diff import check_questions
     from hexarec.eval.text import table
     from hexarec.pipeline.config import read_toml
 
@@ -53,7 +54,10 @@ def bench(
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         dataset = open_configured(told, config.parent, data)
         more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
-        experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
+        with naming(config):
+            experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
+        if resume:
+            check_questions(folder, experiment.round())
         aside().print(printable(f"{experiment.round().title} -> {folder}"), markup=False)
         try:
             report = experiment.run(folder, resume=resume)
@@ -149,10 +153,12 @@ def _bench_costs(
     told: Mapping[str, Any], config: Path, data: str | None, more: Mapping[str, Any], only: list[str],
     sample: int, speed: str | None,
 ) -> dict[str, Estimate]:  # fmt: skip
-    from hexarec.cli.systems import experiment_of, open_configured
+    from hexarec.cli.systems import experiment_of, naming, open_configured
     from hexarec.eval.estimate import estimate as cost_of
 
-    experiment = experiment_of(told, config.parent, open_configured(told, config.parent, data), more, only)
+    dataset = open_configured(told, config.parent, data)
+    with naming(config):
+        experiment = experiment_of(told, config.parent, dataset, more, only)
     asked = experiment.round()
     return {
         name: cost_of(

@@ -159,13 +159,15 @@ def torch() -> Check:
 
 def endpoints(timeout: float) -> Iterator[Check]:
     """The endpoint that the environment names; keys are never shown."""
+    from hexarec.lm.address import without_secrets
+
     key = bool(os.environ.get("OPENAI_API_KEY"))
     url = os.environ.get("OPENAI_BASE_URL", "")
     if not url:
         said = "a key is set, no OPENAI_BASE_URL" if key else "none in the environment; the embedded models need none"
         yield Check("endpoint", "ok", said)
         return
-    shown = re.sub(r"//[^/@]*@", "//", url)
+    shown = without_secrets(url)
     said, good = _reach(url, timeout)
     mend = "" if good else "start the server, or correct OPENAI_BASE_URL and OPENAI_API_KEY"
     yield Check("endpoint", "ok" if good else "warn", f"{shown}: {said}; key {'set' if key else 'not set'}", mend)

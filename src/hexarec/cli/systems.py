@@ -25,7 +25,7 @@ neighbours = 20
 use = "llmrank"            # a method that finds nothing itself: over a retriever, a ranker sees its first `window`
 lm = "@lm"
 over = "ease"              # a method, a table, or "@name"
-window = 20
+window = 20                # of a method that picks (control) its own option of that name, where it has one
 
 [bench.systems.without-model]
 use = "pipeline"           # the pipeline of this file, or another .toml file
@@ -38,7 +38,8 @@ here: a stage that fails stops the bench.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,11 +129,13 @@ class Bench:
         from hexarec.metrics import parse
         from hexarec.pipeline.build import checked
 
+        if not isinstance(section, Mapping):
+            raise OptionError(f"bench = {section!r} is no table", hint='write [bench], and below it split = "last"')
         given = {**section, **{name: value for name, value in more.items() if value is not None}}
         check_options(cls, list(given))
         listed = given.get("systems", {})
         if isinstance(listed, list):
-            given["systems"] = {str(name): {"use": str(name)} for name in listed}
+            given["systems"] = _named(list(map(str, listed)))
         types = typing.get_type_hints(cls, {**globals(), "SplitName": SplitName})
         made = cls(**{name: checked(f"[bench] {name}", value, types[name]) for name, value in given.items()})
         for name in made.metrics:
@@ -147,6 +150,31 @@ class Bench:
         return made
 
 
+def _named(listed: Sequence[str]) -> dict[str, dict[str, str]]:
+    """A table for each system of a list, by what it is called; a file of another folder by its last name."""
+    from hexarec.core import OptionError
+
+    made: dict[str, dict[str, str]] = {}
+    for use in listed:
+        name = Path(use).name if Path(use).is_absolute() else use
+        if made.setdefault(name, {"use": use})["use"] != use:
+            raise OptionError(
+                f"[bench] systems: two are called {name!r}", hint=f'name one: [bench.systems.other], use = "{use}"'
+            )
+    return made
+
+
+@contextlib.contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Let an OptionError of the enclosed code say which file it is about."""
+    from hexarec.core import OptionError
+
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{file}: {error.message}", hint=error.hint) from None
+
+
 def experiment_of(
     config: Mapping[str, Any], folder: Path, data: Dataset, more: Mapping[str, Any], only: Sequence[str] = ()
 ) -> Experiment:
@@ -155,6 +183,9 @@ def experiment_of(
     from hexarec.eval.experiment import Experiment
 
     bench = Bench.of(config.get("bench", {}), more)
+    for section in ("pipeline", "use"):
+        if not isinstance(config.get(section, {}), Mapping):
+            raise OptionError(f"{section} = {config[section]!r} is no table", hint=f"write [{section}]")
     tables = dict(bench.systems) or {config.get("pipeline", {}).get("name", "pipeline"): {"use": "pipeline"}}
     for name in only:
         if name not in tables:
@@ -201,7 +232,8 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     if "use" not in table:
         raise OptionError(f'[bench.systems.{name}] needs use = "..."', hint="pipeline, a method, or a .toml file")
     rest = dict(table)
-    use, without, models = str(rest.pop("use")), rest.pop("without", []), rest.pop("models", {})
+    use, without, models = rest.pop("use"), rest.pop("without", []), rest.pop("models", {})
+    _shaped(name, use, without, models)
     if use != "pipeline" and not use.endswith(".toml"):
         whole = _over(name, use, rest, config) if "over" in rest else _around(name, use, rest, config, bench)
     elif rest:
@@ -221,6 +253,23 @@ def system_of(name: str, table: Mapping[str, Any], config: Mapping[str, Any], fo
     return variant(pipeline_of(kept, models), strict=True)
 
 
+def _shaped(name: str, use: Any, without: Any, models: Any) -> None:
+    """Raise OptionError for a value of a system's table that has another shape than it must."""
+    from hexarec.core import OptionError
+
+    def strings(values: Any) -> bool:
+        return all(isinstance(one, str) for one in values)
+
+    named = isinstance(models, Mapping) and strings(models.values())
+    for option, value, right, example in (
+        ("use", use, isinstance(use, str), 'use = "pipeline"'),
+        ("without", without, isinstance(without, list) and strings(without), 'without = ["rank"]'),
+        ("models", models, named, 'models = { lm = "gguf:smollm2" }'),
+    ):
+        if not right:
+            raise OptionError(f"[bench.systems.{name}] {option} = {value!r} has another shape", hint=f"write {example}")
+
+
 def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str]:
     """The class of a method or of an entry of [use], and the method's name."""
     from hexarec.core import OptionError
@@ -230,7 +279,10 @@ def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str
     if use.startswith("@"):
         if use[1:] not in config.get("use", {}):
             raise OptionError(f"[bench.systems.{name}]: [use] names no {use!r}")
-        method = str(config["use"][use[1:]].get("use", ""))
+        entry = config["use"][use[1:]]
+        method = str(entry.get("use", "")) if isinstance(entry, Mapping) else ""
+        if not method:
+            raise OptionError(f"[bench.systems.{name}]: {use!r} is no method", hint="name an entry of [use] with use")
     return card(method).load(), method
 
 
@@ -240,8 +292,8 @@ def _over(name: str, use: str, table: Mapping[str, Any], config: Mapping[str, An
     from hexarec.eval.alone import over
 
     cls, method = _class_of(name, use, config)
-    options = {key: value for key, value in table.items() if key not in ("over", "window")}
-    given, window = table["over"], table.get("window")
+    options, window = _windowed(name, method, cls, {key: value for key, value in table.items() if key != "over"})
+    given = table["over"]
     found = {"use": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
     slots = over(cls, {"use": use, **options}, found, window)
     if not slots or not found:
@@ -250,6 +302,31 @@ def _over(name: str, use: str, table: Mapping[str, Any], config: Mapping[str, An
             hint='over = "ease" stands with a method that can rank or control',
         )
     return {"pipeline": {"name": name}, "use": config.get("use", {}), **slots}
+
+
+def _windowed(name: str, method: str, cls: type, options: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The method's own options, and how many candidates it sees: `window` of a ranker is that, else the method's own.
+
+    Raises OptionError for a window that means nothing, or is no whole number.
+    """
+    from hexarec.core import OptionError, option_names
+
+    window = options.get("window")
+    if window is None:
+        return options, None
+    if not callable(getattr(cls, "rank", None)):
+        if "window" not in option_names(cls):
+            raise OptionError(
+                f"[bench.systems.{name}] window: {method!r} ranks nothing and has no option of that name",
+                hint="leave window out; the method picks from all that the retriever finds",
+            )
+        return options, None
+    if not isinstance(window, int) or isinstance(window, bool) or window < 1:
+        raise OptionError(
+            f"[bench.systems.{name}] window = {window!r} is not a whole number of at least 1",
+            hint="window = 20 lets the ranker see the first 20 candidates",
+        )
+    return {key: value for key, value in options.items() if key != "window"}, window
 
 
 def _around(name: str, use: str, options: Mapping[str, Any], config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:

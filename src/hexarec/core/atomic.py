@@ -32,6 +32,12 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def clear_parts(folder: str | Path) -> None:
+    """Delete what processes that died have half written here; nobody else may be writing in the folder."""
+    for part in Path(folder).glob(PARTS):
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file in UTF-8, whole or not at all."""
     with atomic_file(path) as part:

@@ -16,6 +16,9 @@ import numpy as np
 from hexarec.core import DataError, Lists, current
 from hexarec.core.atomic import atomic_file
 
+CELLS = "cells"
+"""The folder of a run in which its cells lie."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -91,7 +94,7 @@ class CellStore:
     _costs: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def _path(self, name: str) -> Path:
-        return Path(self.folder or ".") / "cells" / name
+        return Path(self.folder or ".") / CELLS / name
 
     def _found(self, name: str) -> tuple[Lists, dict[str, Any]] | None:
         if self.folder is None or not self.resume or not self._path(name).exists():
@@ -117,7 +120,7 @@ class CellStore:
         about = {name: value for name, value in vars(cell).items() if name != "lists"}
         _write(self._path(f"{key}.npz"), cell.lists, about)
         for path in self._path("").glob(f"{key}-*.npz"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def block(self, key: str, start: int) -> tuple[Lists, float, int] | None:
         """A block answered before, when resuming."""

@@ -106,6 +106,7 @@ def write_questions(folder: str | Path, asked: Round) -> Path:
     catalog = asked.queries.catalog
     about: dict[str, Any] = {
         "title": asked.title,
+        "questions": asked.key,
         "key": catalog.key,
         "users": asked.queries.user_ids(),
         "liked": [catalog.ids(one.items[one.fields.get("gain", np.ones(len(one.items))) > 0]) for one in asked.truth],
@@ -114,6 +115,23 @@ def write_questions(folder: str | Path, asked: Round) -> Path:
     }
     place = Path(folder) / QUESTIONS
     return write_text(place, json.dumps(about, ensure_ascii=False))
+
+
+def check_questions(folder: str | Path, asked: Round) -> None:
+    """Raise OptionError when the folder holds a run that asked something else; one that cannot be read is none."""
+    try:
+        about = json.loads((Path(folder) / QUESTIONS).read_text("utf-8"))
+        title, key = str(about["title"]), about.get("questions")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    # runs of before the key was kept are known by their title and users
+    if key == asked.key or (key is None and title == asked.title and about.get("users") == asked.queries.user_ids()):
+        return
+    why = "; the data have changed" if title == asked.title else ""
+    raise OptionError(
+        f"{folder} holds a run of {title!r}, and this one asks {asked.title!r}{why}",
+        hint="take another --out, or an empty folder without --resume",
+    )
 
 
 def read_run(folder: str | Path) -> RunLists:

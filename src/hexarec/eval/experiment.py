@@ -19,19 +19,22 @@ from hexarec.core import (
     Dataset,
     Lists,
     OptionError,
+    at_least,
     digest,
     fitted,
     options_digest,
     run,
     track,
 )
+from hexarec.core.alone import alone_in
+from hexarec.core.atomic import clear_parts
 from hexarec.eval.asked import Overheard
-from hexarec.eval.cells import Cell, CellStore
+from hexarec.eval.cells import CELLS, Cell, CellStore
 from hexarec.eval.diff import write_questions
 from hexarec.eval.report import Report, Values, per_user_means
 from hexarec.eval.segments import by_history
 from hexarec.eval.tasks import Round, Task
-from hexarec.eval.told import options_told
+from hexarec.eval.told import local_cut, options_told
 from hexarec.metrics import parse
 
 LM_BLOCK = 32  # questions between two saves when a language model answers; fewer decode at half the speed
@@ -56,6 +59,11 @@ class Experiment:
     floors: bool = True
     _round: list[Round] = field(default_factory=list, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        at_least(self, k=1)
+        if not len(self.seeds):
+            raise OptionError("Experiment: seeds is empty, not at least 1 seed", hint="seeds=(0,) fits once")
+
     def round(self) -> Round:
         """The cases, cut once."""
         if not self._round:
@@ -75,7 +83,16 @@ class Experiment:
         """Fit and ask every system with every seed; finished cells, and blocks of unfinished ones, stay in `folder`.
 
         An interrupted run goes on with resume=True; a cell of other data, options or seed is measured again.
+        Raises StateError while another process measures into the folder.
         """
+        if folder is None:
+            return self._run(None, resume)
+        with alone_in(Path(folder) / CELLS):
+            clear_parts(folder)
+            clear_parts(Path(folder) / CELLS)
+            return self._run(folder, resume)
+
+    def _run(self, folder: str | Path | None, resume: bool) -> Report:
         asked = self.round()
         store = CellStore(folder, resume, asked.train.n_items)
         if folder is not None:
@@ -183,7 +200,7 @@ def manifest(data: Dataset, more: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_line(argv: Sequence[str]) -> str:
     """The command as typed, with absolute paths cut to their last part: a report is read on other machines."""
-    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in argv)
+    return " ".join(map(local_cut, argv))
 
 
 def len_cpus() -> int:

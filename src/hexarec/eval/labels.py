@@ -18,6 +18,7 @@ from hexarec.core import (
     OptionError,
     Queries,
     after,
+    at_least,
     ragged,
     rng,
     same_lineage,
@@ -135,6 +136,9 @@ class Labels:
     max_users: int | None = None
     seed: int = 0
     metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        at_least(self, max_users=1)
 
     def round(self) -> LabelRound:
         """The cases. Raises CapabilityError where the data has no exposures, DataError where they cannot be cut."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from hexarec.core import MissingExtraError, ModelError, OptionError
 from hexarec.eval.standins import is_lm, swapped
+from hexarec.lm.address import without_secrets
 from hexarec.lm.guard import Guarded
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.pipeline import make
@@ -48,7 +49,9 @@ def with_stand_ins(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
         try:
             opener(name)
         except (ModelError, MissingExtraError) as error:
-            notes.append(f"{name} is not at hand ({error.message}): counted as {double}, its time is not known")
+            notes.append(
+                f"{without_secrets(name)} is not at hand ({error.message}): counted as {double}, its time is not known"
+            )
             return double
         return name
 

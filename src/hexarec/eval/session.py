@@ -19,16 +19,20 @@ from hexarec.core import (
     OptionError,
     Queries,
     UserModel,
+    at_least,
     best,
+    current,
     digest,
     fitted,
     fresh,
     options_digest,
     ragged,
     rng,
+    run,
     stages_of,
 )
 from hexarec.eval.estimate import Estimate, estimate
+from hexarec.eval.silence import Heard
 from hexarec.eval.tasks import Round, answered
 from hexarec.metrics import Metric, Pairs, auc
 from hexarec.metrics.visits import MEASURES, visit_metrics
@@ -52,12 +56,31 @@ class SessionRound(Round):
         return digest(super().key, options_digest(self.people), self.pages, self.per_page)
 
     def answered(self, system: Any, queries: Queries, given: Lists | None, k: int) -> tuple[Lists, int]:
-        """The items looked at, with what was thought of them; notes hold page and satisfaction. k does not count."""
+        """The items looked at, with what was thought of them; notes hold page and satisfaction. k does not count.
+
+        Failed are the recommender's stages and the steps in which a user's model said nothing of use.
+        """
         shown, failed = answered(system, queries, None, self.pages * self.per_page)
-        rolled = rollout(shown, queries, self.people, pages=self.pages, per_page=self.per_page)
+        rolled, lost = self._visits(shown, queries)
         notes = tuple({"visit": {n: one.get(n) for n in ("page", "satisfaction")}} for one in rolled.visits)
         seen = rolled.seen.shown
-        return Lists(seen.key, seen.offsets, seen.items, seen.scores, seen.fields, notes), failed
+        return Lists(seen.key, seen.offsets, seen.items, seen.scores, seen.fields, notes), failed + lost
+
+    def _visits(self, shown: Lists, queries: Queries) -> tuple[Rollout, int]:
+        """What came of the visits, and how often a user's model said nothing of use. Raises ModelError for silence."""
+        heard, lost, outer = Heard(), list[str](), current().complain
+
+        def complained(reason: str) -> None:
+            lost.append(reason)
+            outer(reason)
+
+        with run(complain=complained):
+            people = heard.listening(self.people)
+            rolled = rollout(shown, queries, people, pages=self.pages, per_page=self.per_page)
+        heard.check("the simulated users")
+        if lost:
+            current().emit({"kind": "note", "text": f"{len(lost)} steps of simulated users failed, first: {lost[0]}"})
+        return rolled, len(lost)
 
     def measured(self, answers: Sequence[Lists], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
         """Measures of the visits: values per user, so that systems are compared in pairs."""
@@ -91,6 +114,9 @@ class Session:
     seed: int = 0
     name: str = ""
     metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        at_least(self, pages=1, per_page=1, max_users=1)
 
     def round(self) -> SessionRound:
         """Fit the users and ask for everybody. Raises OptionError for what is no user model."""

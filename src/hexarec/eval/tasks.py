@@ -9,7 +9,19 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import BudgetError, DataError, Dataset, Lists, OptionError, Queries, digest, ragged, rng, same_lineage
+from hexarec.core import (
+    BudgetError,
+    DataError,
+    Dataset,
+    Lists,
+    OptionError,
+    Queries,
+    at_least,
+    digest,
+    ragged,
+    rng,
+    same_lineage,
+)
 from hexarec.data.split import Cases, Split, cold_items, cold_users, global_time, leave_last, system_cold
 from hexarec.eval.floors import FLOORS, AsGiven
 from hexarec.metrics import Metric, Reference, evaluate, measure, validity
@@ -141,6 +153,9 @@ class Ranking:
     max_users: int | None = None
     seed: int = 0
     metrics: tuple[str, ...] = METRICS + SLICES
+
+    def __post_init__(self) -> None:
+        at_least(self, candidates=1, max_users=1)
 
     def round(self) -> Round:
         """Cut the data and draw what is to be drawn. Raises DataError when the cut leaves no question."""

@@ -24,6 +24,7 @@ from hexarec.core import (
     Reasons,
     Retriever,
     Words,
+    at_least,
     fitted,
 )
 from hexarec.eval.floors import TEXT_FLOORS
@@ -133,6 +134,9 @@ class Text:
     shown_by: Retriever = field(default_factory=ItemKNN)
     lang: str | None = None
     metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        at_least(self, k=1, max_users=1)
 
     def round(self) -> TextRound:
         """Cut the data and make the lists. Raises CapabilityError for items without any attribute to speak of."""

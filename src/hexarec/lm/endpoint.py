@@ -17,6 +17,7 @@ import numpy as np
 
 from hexarec.core.errors import CapabilityError, ModelError, RetryableModelError
 from hexarec.core.run import pool
+from hexarec.lm.address import without_secrets
 from hexarec.lm.base import (
     Choice,
     Completion,
@@ -45,6 +46,7 @@ class Endpoint(Engine):
     list is asked for: "schema" (an enum in response_format) or "guided" (vLLM's guided_choice). `can` is what the probe
     found, or what is given here; before any probe it is text alone. `missing` counts label cells the server left out.
     `stream` asks for answers in pieces, so that a server that falls silent is noticed before the timeout's end.
+    `name` is `spec` without a password or query that the address may hold: errors and probes know the model by it.
     """
 
     gated = True
@@ -63,7 +65,8 @@ class Endpoint(Engine):
         stream: bool = False,
     ) -> None:
         url, self.model = split(model)
-        self.name = self.spec = f"openai:{model}"
+        self.spec = f"openai:{model}"
+        self.name = without_secrets(self.spec)
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._workers, self._window, self._choice, self._given = workers, window, choice, can
         self._streams, self._missing = stream, 0
@@ -271,7 +274,8 @@ class EndpointEncoder:
         url_name: str = "OPENAI_BASE_URL",
     ) -> None:
         url, self.model = split(model)
-        self.name = self.spec = f"openai:{model}"
+        self.spec = f"openai:{model}"
+        self.name = without_secrets(self.spec)
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._batch, self._workers, self._dim = batch, workers, dim
 

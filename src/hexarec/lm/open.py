@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from hexarec.core.errors import HexarecError, MissingExtraError, ModelError, OptionError
 from hexarec.lm import fake
+from hexarec.lm.address import without_secrets
 from hexarec.lm.base import Encoder, LanguageModel
 
 LM_NAMES = (
@@ -117,13 +118,15 @@ def _opened(name: str, opener: Callable[..., Any], rest: str, options: dict[str,
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise OptionError(f"{name}: {str(error).partition(') ')[2] or error}", hint="see docs/lm.md") from None
+        raise OptionError(
+            f"{without_secrets(name)}: {str(error).partition(') ')[2] or error}", hint="see docs/lm.md"
+        ) from None
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> OptionError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"did you mean {near[0]!r}? " if near else ""
-    return OptionError(f"there is no model called {name!r}", hint=f"{guess}Names: {', '.join(known)}")
+    return OptionError(f"there is no model called {without_secrets(name)!r}", hint=f"{guess}Names: {', '.join(known)}")
 
 
 def _gguf(rest: str, **options: Any) -> LanguageModel:
@@ -137,7 +140,7 @@ def _address(rest: str) -> str:
     protocol, colon, _ = rest.partition("://")
     if colon and protocol.lower() not in ("http", "https"):
         raise OptionError(
-            f"openai:{rest}: an endpoint is reached over http or https, not {protocol}",
+            f"openai:{without_secrets(rest)}: an endpoint is reached over http or https, not {protocol}",
             hint="write openai:http://host:port/v1#model",
         )
     return rest

@@ -24,6 +24,7 @@ from hexarec.core.errors import (
     RetryableModelError,
 )
 from hexarec.core.run import current
+from hexarec.lm.address import without_secrets
 from hexarec.lm.base import count_call
 from hexarec.lm.gate import apart
 from hexarec.lm.private import outgoing
@@ -52,6 +53,7 @@ class Wire:
     """A client for one server. `timeout` is in seconds, for a whole request; the run's deadline may shorten it.
 
     `url` defaults to the environment variable OPENAI_BASE_URL; `key_name` and `url_name` are names of such variables.
+    The attribute `url` is the address as errors say it, without a password and query.
     Redirects are not followed, cookies not kept. A request that fails is counted in the ledger as a call, and one whose
     answer was abandoned as all its tokens (`worst`: in, out), since the server may charge for them.
     """
@@ -64,15 +66,17 @@ class Wire:
         key_name: str = "OPENAI_API_KEY",
         url_name: str = "OPENAI_BASE_URL",
     ) -> None:
-        self.url = (url or os.environ.get(url_name) or "https://api.openai.com/v1").rstrip("/")
-        if not self.url.startswith(("http://", "https://")):
-            raise OptionError(f"{self.url!r} is not an http address", hint="openai:http://host:port/v1#model")
+        address = (url or os.environ.get(url_name) or "https://api.openai.com/v1").rstrip("/")
+        if not address.startswith(("http://", "https://")):
+            shown = without_secrets(f"http://{address}").removeprefix("http://")
+            raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
+        self.url = without_secrets(address)
         self._key_name, self._timeout = key_name, timeout
         # local servers take any key, but the client insists on one
         key = os.environ.get(key_name) or "none"
         # newer clients take this type too, but do not say so
         http: Any = _http()
-        self._client = openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, http_client=http)
+        self._client = openai.OpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
 
     def post(self, path: str, body: dict[str, Any], worst: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """Post JSON and return the JSON object that comes back.
@@ -296,5 +300,5 @@ def split(rest: str) -> tuple[str | None, str]:
         return None, rest
     url, mark, model = rest.partition("#")
     if not mark or not model:
-        raise OptionError(f"openai:{rest} names no model", hint="openai:http://host:port/v1#model")
+        raise OptionError(f"openai:{without_secrets(rest)} names no model", hint="openai:http://host:port/v1#model")
     return url, model
