@@ -1,7 +1,8 @@
+import re
 from pathlib import Path
 
 import pytest
-from tests.cli.calls import written
+from tests.cli.calls import fails, written
 
 from hexarec.cli.systems import Bench, experiment_of, open_configured
 from hexarec.core import OptionError
@@ -134,3 +135,19 @@ def test_import_options_stand_in_the_data_section(tmp_path):
     section = {"path": "e.csv", "map": {"user": "who", "item": "what", "time": "when"}, "name": "mine"}
     made = open_configured({"data": section}, tmp_path)
     assert made.name == "mine" and made.n_users == 4 and made.n_items == 12
+
+
+@pytest.mark.parametrize(
+    ("lm", "use", "words"),
+    [
+        ("5", "nir", r"\[use.lm\] is not a table but 5\n  -> write lm = "),
+        ('"fake:overlap"', "@lm", r"\[bench.systems.a\]: '@lm' is no stage\n  -> name a stage of \[use\]"),
+    ],
+)
+def test_what_is_no_stage_is_named_with_its_file(tmp_path, lm, use, words):
+    system = f'[bench.systems.a]\nuse = "{use}"\nlm = "fake:overlap"\nover = "@lm"\n'
+    path = written(tmp_path, f'[data]\npath = "world:cold"\n[use]\nlm = {lm}\n{system}')
+    assert re.search("hexarec.toml: " + words, fails("bench", "-c", path))
+    if use == "nir":
+        path = written(tmp_path, f'[data]\npath = "world:cold"\n[use]\nlm = {lm}\n[[retrieve]]\nuse = "@lm"')
+        assert re.search("hexarec.toml: " + words, fails("fit", "-c", path, "--out", tmp_path / "m"))

@@ -46,14 +46,15 @@ def bench(
     from hexarec.cli.systems import experiment_of, open_configured
     from hexarec.core import BudgetError, DeadlineError
     from hexarec.eval.text import table
-    from hexarec.pipeline.config import read_toml
+    from hexarec.pipeline.config import in_file, read_toml
 
     told = read_toml(config)
     folder = run_folder(out, config.stem, resume)
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         dataset = open_configured(told, config.parent, data)
         more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
-        experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
+        with in_file(config):
+            experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
         aside().print(printable(f"{experiment.round().title} -> {folder}"), markup=False)
         try:
             report = experiment.run(folder, resume=resume)

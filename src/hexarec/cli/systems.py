@@ -230,7 +230,10 @@ def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str
     if use.startswith("@"):
         if use[1:] not in config.get("use", {}):
             raise OptionError(f"[bench.systems.{name}]: [use] names no {use!r}")
-        method = str(config["use"][use[1:]].get("use", ""))
+        table = config["use"][use[1:]]
+        method = str(table.get("use", "")) if isinstance(table, Mapping) else ""
+        if not method:
+            raise OptionError(f"[bench.systems.{name}]: {use!r} is no stage", hint="name a stage of [use], or a method")
     return card(method).load(), method
 
 

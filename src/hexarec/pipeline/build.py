@@ -58,6 +58,8 @@ def cards() -> dict[str, Card]:
 def card(name: str) -> Card:
     """The row of that name. Raises OptionError with a suggestion."""
     known = cards()
+    if not isinstance(name, str):  # a file may hold anything
+        raise OptionError(f"use = {name!r} is no name", hint='write use = "popular"')
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
