@@ -56,11 +56,11 @@ def load(source: str, *, dtype: DType = "auto", device: str = "auto") -> Base:
     """Load a causal language model for inference or tuning.
 
     `source` is an embedded model's name, `tiny` (random weights, for tests), a .gguf file, a Hugging Face directory, or
-    a name on a model hub (owner/name). `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a fifth, else
-    float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
+    a name on a model hub (owner/name). `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a
+    fifth, else float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
 
-    Raises OptionError for an unknown dtype or a name that is none of these, ModelError for weights that are missing, damaged, not safetensors or not a
-    causal model, MissingExtraError without torch and transformers.
+    Raises OptionError for an unknown dtype or a name that is none of these, ModelError for weights that are missing,
+    damaged, not safetensors or not a causal model, MissingExtraError without torch and transformers.
     """
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}", hint=f"one of {', '.join(DTYPES)}")
