@@ -316,3 +316,9 @@ def test_the_wording_is_this():
     )
     words = {"noun": "电影", "verb": "看过", "act": "看"}
     assert PROMPTS.text("zh", "leaf", **words) == "目录中一个分支的电影："
+
+
+@pytest.mark.parametrize("options", [{"levels": ["nope"]}, {"fields": ["nope"]}])
+def test_fields_nobody_has_are_refused(options):
+    with pytest.raises(OptionError, match="names 'nope', which .* lacks\n  -> it has "):
+        tree_of(**options)
