@@ -252,7 +252,7 @@ def test_resume_never_overwrites_the_run_of_other_questions(bench, tmp_path):
         ('[bench.systems.x]\nuse = "pipeline"\nmodels = "x"', "[bench.systems.x] models = 'x'", "models = { lm ="),
         ('[bench.systems.x]\nuse = "pipeline"\nmodels = { lm = 3 }', "models = {'lm': 3}", "models = { lm ="),
         ("[bench.systems.x]\nuse = 5", "[bench.systems.x] use = 5", 'use = "pipeline"'),
-        ('[bench.systems.x]\nuse = "@lm"', "'@lm' is no method", "with use"),
+        ('[bench.systems.x]\nuse = "@lm"', "'@lm' is no stage", "name a stage of [use]"),
         ("[bench]\nsystems = 5", "[bench] systems = 5", ""),
     ],
 )

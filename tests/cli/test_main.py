@@ -89,3 +89,8 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize("words", [("nonsense",), ("data", "nonsense"), ("fit",)])
 def test_wrong_words_are_explained(words):
     assert "Usage" in fails(*words)
+
+
+def test_the_package_runs_as_a_module():
+    made = subprocess.run([sys.executable, "-m", "hexarec", "--version"], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == f"hexarec {hexarec.__version__}"

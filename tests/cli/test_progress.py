@@ -7,7 +7,7 @@ from rich.console import Console
 
 from hexarec.cli import progress
 from hexarec.cli.progress import _Bars, _Lines, clock_text, line, working
-from hexarec.core import BudgetError, DeadlineError, current, track
+from hexarec.core import BudgetError, DeadlineError, current, degrade, track
 
 
 def event(label="work", done=1, total=10, seconds=3.0, **more):
@@ -23,6 +23,13 @@ def test_short_work_says_nothing():
     with working(console=console):
         assert list(track(range(5), "short")) == [0, 1, 2, 3, 4]
     assert console.file.getvalue() == ""
+
+
+def test_what_went_badly_outside_an_answer_is_said():
+    console = plain()
+    with working(console=console):
+        degrade("3 of 9 groups got no name")
+    assert console.file.getvalue() == "! 3 of 9 groups got no name\n"
 
 
 def test_long_work_says_a_line_now_and_then_and_its_end():

@@ -1,7 +1,8 @@
+import re
 from pathlib import Path
 
 import pytest
-from tests.cli.calls import written
+from tests.cli.calls import fails, written
 
 from hexarec.cli.systems import Bench, experiment_of, open_configured
 from hexarec.core import OptionError
@@ -149,3 +150,19 @@ def test_window_is_the_methods_own_where_it_picks_and_has_one(config):
 def test_a_window_of_a_ranker_is_a_number(config, window):
     with pytest.raises(OptionError, match=r"\[bench.systems.x\] window = .* is not a whole number of at least 1"):
         systems(config, systems={"x": {"use": "llmrank", "lm": "@lm", "over": "ease", "window": window}})
+
+
+@pytest.mark.parametrize(
+    ("lm", "use", "words"),
+    [
+        ("5", "nir", r"\[use.lm\] is not a table but 5\n  -> write lm = "),
+        ('"fake:overlap"', "@lm", r"\[bench.systems.a\]: '@lm' is no stage\n  -> name a stage of \[use\]"),
+    ],
+)
+def test_what_is_no_stage_is_named_with_its_file(tmp_path, lm, use, words):
+    system = f'[bench.systems.a]\nuse = "{use}"\nlm = "fake:overlap"\nover = "@lm"\n'
+    path = written(tmp_path, f'[data]\npath = "world:cold"\n[use]\nlm = {lm}\n{system}')
+    assert re.search("hexarec.toml: " + words, fails("bench", "-c", path))
+    if use == "nir":
+        path = written(tmp_path, f'[data]\npath = "world:cold"\n[use]\nlm = {lm}\n[[retrieve]]\nuse = "@lm"')
+        assert re.search("hexarec.toml: " + words, fails("fit", "-c", path, "--out", tmp_path / "m"))

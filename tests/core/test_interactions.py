@@ -132,3 +132,7 @@ def test_a_history_matrix_has_one_for_each_item_and_drops_newer_items(rows, like
 def test_an_empty_history_is_empty_for_each_query():
     made = History.empty(3)
     assert len(made) == 3 and made.lengths.tolist() == [0, 0, 0] and made.matrix(2).nnz == 0
+
+
+def test_last_takes_a_number_too_large_for_an_array():
+    assert history_of([[1, 2], [3]]).last(10**30).item.tolist() == [1, 2, 3]

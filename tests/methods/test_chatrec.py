@@ -482,3 +482,9 @@ def test_what_the_model_lacks_is_named_at_once():
 
     with pytest.raises(CapabilityError, match="rules"):
         ChatRec(Text(), backend="list", gate="model")
+
+
+@pytest.mark.parametrize("options", [{"profile": ["nope"]}, {"facts": ["nope"]}, {"fields": ["nope"]}])
+def test_fields_nobody_has_are_refused(options):
+    with pytest.raises(OptionError, match="names 'nope', which .* lacks\n  -> it has "):
+        ChatRec(open_lm("fake:overlap"), **options).fit(FILMS)

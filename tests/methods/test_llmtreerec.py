@@ -11,6 +11,7 @@ from hexarec.core import (
     IdTable,
     Interactions,
     Item,
+    ModelError,
     OptionError,
     Queries,
     Users,
@@ -250,8 +251,8 @@ def test_the_model_names_groups_of_texts_and_words_stay_where_it_does_not():
     named = LLMTreeRec(open_encoder("tfidf"), Naming(), naming="model", levels=(), **SMALL).fit(DATA)
     assert set(named.tree_.labels_[1:]) == {"Grand things"}
     silent = type("Silent", (Overlap,), {"answer": lambda self, prompt, within: Completion("", "error", error="x")})
-    kept = LLMTreeRec(open_encoder("tfidf"), silent(), naming="model", levels=(), **SMALL).fit(DATA)
-    assert kept.tree_.labels_ == tree_of(levels=()).tree_.labels_
+    with pytest.raises(ModelError, match=r"(\d+) of \1 groups got no name .*: x\n  -> .*naming='words'"):
+        LLMTreeRec(open_encoder("tfidf"), silent(), naming="model", levels=(), **SMALL).fit(DATA)
 
 
 def test_chinese_questions_read_chinese():
@@ -376,3 +377,9 @@ def test_the_wording_is_this():
     )
     words = {"noun": "电影", "verb": "看过", "act": "看"}
     assert PROMPTS.text("zh", "leaf", **words) == "目录中一个分支的电影："
+
+
+@pytest.mark.parametrize("options", [{"levels": ["nope"]}, {"fields": ["nope"]}])
+def test_fields_nobody_has_are_refused(options):
+    with pytest.raises(OptionError, match="names 'nope', which .* lacks\n  -> it has "):
+        tree_of(**options)

@@ -181,6 +181,10 @@ def test_without_shots_the_adapter_of_another_domain_is_asked_unchanged(learned,
     assert np.array_equal(again.rank(queries, given).scores, other.rank(queries, given).scores)
     with pytest.raises(ModelError, match="holds no tuned weights"):
         TALLRec(TINY, shots=0, start=str(tmp_path / "nowhere")).fit(DATA)
+    with pytest.raises(ModelError, match="kept is a saved stage or pipeline, no tuned weights\n  -> give the folder"):
+        TALLRec(TINY, shots=0, start=str(tmp_path / "kept")).fit(DATA)
+    with pytest.raises(ModelError, match=r"'\\x00' is no path"):
+        tuned(start="\0", epochs=1)
     with pytest.raises(CapabilityError, match="weights"):
         TALLRec(Overlap(), shots=0, start=placed(learned.adapter_))
 

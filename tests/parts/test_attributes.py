@@ -67,3 +67,7 @@ def test_segments_do_not_touch_each_other():
     together = of(*rows, recent=3)
     alone = np.concatenate([of(row, recent=3) for row in rows])
     np.testing.assert_allclose(together, alone)
+
+
+def test_more_recent_than_any_number_of_an_array_is_all_of_them():
+    assert of([0, 1], [2], recent=10**30).tolist() == of([0, 1], [2], recent=2).tolist()

@@ -1,8 +1,12 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 
-from hexarec.core import CapabilityError
+from hexarec.core import CapabilityError, OptionError
+from hexarec.data.worlds import world
 from hexarec.lm.fake import Double
-from hexarec.parts.require import require, require_all
+from hexarec.parts.require import fields_there, require, require_all
 
 
 class Labels(Double):
@@ -21,3 +25,20 @@ def test_all_that_is_lacking_is_named_at_once():
     require_all(Labels(), ["label"], "x", "none")
     with pytest.raises(CapabilityError, match=r"x needs text and weights, which \S+ lacks[\s\S]*take an hf: model"):
         require_all(Labels(), ["label", "text", "weights"], "x", "take an hf: model")
+
+
+@dataclass
+class Reads:
+    fields: Sequence[str] = ("brand",)
+    profile: Sequence[str] = ()
+
+
+def test_fields_of_which_none_is_there_are_named_beside_those_that_are():
+    data = world("cold").data
+    for fine in (Reads(), Reads(["nope", "title"]), Reads([])):
+        fields_there(fine, data)
+    has = ", ".join(sorted(("title", "text", *data.catalog.attributes)))
+    with pytest.raises(OptionError, match=f"Reads: fields names 'nope', which the catalog lacks\n  -> it has {has}"):
+        fields_there(Reads(["nope"]), data)
+    with pytest.raises(OptionError, match="profile names 'shoes', 'hat', which the user table lacks\n  -> it has"):
+        fields_there(Reads(profile=("shoes", "hat")), data)

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from hexarec.core import ModelError, run
 from hexarec.data.worlds import world
 from hexarec.lm.base import Completion
 from hexarec.lm.engine import rough_count
@@ -27,10 +29,21 @@ def test_groups_are_named_by_the_model_and_keep_their_words_where_it_says_nothin
     bare = Material(STUFF.vectors, STUFF.sizes, STUFF.words)
     tree = ItemTree(6, 700, 4).build(bare, np.flatnonzero(CATALOG.alive).astype(np.int32))
     before, members = list(tree.labels_), tree.typical(bare.vectors, MEMBERS)
-    mute = Names()
+    mute, reasons = Names(), []
     mute.said = Completion("", "error", error="down")
-    name_groups(tree, members, mute, PROMPTS, CATALOG, "film")
+    with pytest.raises(ModelError, match=r"(\d+) of \1 groups got no name .*: down"):
+        name_groups(tree, members, mute, PROMPTS, CATALOG, "film")
     assert tree.labels_ == before
+    mute.said = Completion(" ")
+    with run(complain=reasons.append):
+        name_groups(tree, members, mute, PROMPTS, CATALOG, "film")
+    assert tree.labels_ == before and "groups got no name" in reasons[0] and len(reasons) == 1
+    tree._made = tree._made[-1:]  # as after an insert: one group that stays without a name stops nobody
+    mute.said = Completion("", "error", error="down")
+    with run(complain=reasons.append):
+        name_groups(tree, members, mute, PROMPTS, CATALOG, "film")
+    assert reasons[1].startswith("1 of 1 groups got no name")
+    tree = ItemTree(6, 700, 4).build(bare, np.flatnonzero(CATALOG.alive).astype(np.int32))
     name_groups(tree, members, Names(), PROMPTS, CATALOG, "film")
     assert set(tree.labels_[1:]) == {"Grand (B) things"}
 

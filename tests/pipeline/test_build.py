@@ -4,6 +4,7 @@ from hexarec.classic import EASE, IALS, ItemKNN, Popular
 from hexarec.core import OptionError
 from hexarec.methods.frozen_encoder import FrozenEncoder
 from hexarec.methods.llmrank import LLMRank
+from hexarec.parts.prompts import Prompts
 from hexarec.pipeline.build import build, card, cards, checked, needs_met, resolve
 from hexarec.pipeline.combine import Fuse, Window
 
@@ -99,3 +100,57 @@ def test_saved_references_to_models_open_again():
 
 def test_values_of_types_that_cannot_be_checked_pass_as_they_are():
     assert checked("x", thing := object(), object) is thing and checked("x", thing, int | object) is thing
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        (
+            "filterllm",
+            {"encoder": "tfidf", "cf": {"use": "ease"}},
+            "filterllm.cf: 'ease' is no backbone\n  -> take .*ials, bpr",
+        ),
+        ("filterllm", {"encoder": "tfidf", "cf": "@e"}, "filterllm.cf: '@e' is no backbone"),
+        ("filterllm", {"encoder": "tfidf", "cf": "ials"}, "'ials' is no backbone\n  -> write { use = \"ials\" }"),
+        ("filterllm", {"encoder": "tfidf", "cf": 3}, "filterllm.cf: 3 is no backbone"),
+        ("collm", {"lm": "fake:overlap", "cf": {"use": "ease"}}, "collm.cf: 'ease' is no backbone\n.*din"),
+        ("llmtreerec", {"encoder": {"use": "ease"}}, "llmtreerec.encoder: 'ease' is no encoder\n  -> .*minilm"),
+        ("llmtreerec", {"encoder": "@e"}, "llmtreerec.encoder: '@e' is no encoder"),
+        ("nir", {"lm": {"use": "ease"}}, "nir.lm: 'ease' is no language model\n  -> .*gguf:smollm2"),
+        ("nir", {"lm": "@e"}, "nir.lm: '@e' is no language model"),
+        ("nir", {"lm": 5}, "nir.lm: 5 is no language model"),
+        ("filterllm", {"encoder": "tfidf", "share": {"use": "ease"}}, "filterllm.share = {'use': 'ease'}: .*number"),
+        ("filterllm", {"encoder": "tfidf", "tune": "@e"}, "filterllm.tune = '@e': .*boolean"),
+        ("nir", {"lm": "fake:overlap", "domain": {"use": "ease"}}, "nir.domain = {'use': 'ease'}: .*string"),
+        ("frozen_encoder", {"encoder": "tfidf", "fields": ["title", "@e"]}, r"fields = \['title', '@e'\]: .*string"),
+        ("fuse", {"retrievers": ["@e", {"use": "mmr"}]}, "fuse.retrievers: 'mmr' is no retriever\n  -> take "),
+        ("fuse", {"retrievers": {"use": "ease"}}, "fuse.retrievers: 'ease' is no list"),
+        ("fuse", {"retrievers": ["popular"]}, "'popular' is no retriever\n  -> write { use = \"popular\" }"),
+        ("window", {"ranker": {"use": 5}}, "window.ranker: use = 5 is no name"),
+    ],
+)
+def test_an_option_takes_only_what_can_do_its_work(name, options, words):
+    with pytest.raises(OptionError, match=words):
+        build(name, options, {"e": EASE()})
+
+
+def test_what_can_do_the_work_is_taken_from_a_table_a_name_and_as_an_object():
+    uses = {"din": build("din"), "ials": IALS()}
+    assert build("collm", {"lm": "fake:overlap", "cf": "@din", "shots": 0}, uses).cf is uses["din"]
+    assert build("filterllm", {"encoder": "tfidf", "cf": uses["ials"]}).cf is uses["ials"]
+    assert build("frozen_encoder", {"encoder": "tfidf", "ids": None}).ids is None
+
+
+@pytest.mark.parametrize("name", ["nir", "llmtreerec", "chatrec", "agent4rec", "diversity", "tallrec"])
+@pytest.mark.parametrize("value", ["nice", 5, [1], True, {"en": {}}, {"use": "ease"}])
+def test_wording_is_given_as_prompts_or_not_at_all(name, value):
+    model = {"encoder": "tfidf"} if name == "llmtreerec" else {"lm": "fake:overlap"}
+    fields = {"nir": ["prompts", "reasons"]}.get(name, ["prompts"])
+    for field in fields:
+        with pytest.raises(OptionError, match=rf"{name}\.{field} = .*: input should be Prompts\n  -> leave it out"):
+            build(name, {**model, field: value})
+
+
+def test_prompts_are_taken_as_an_object():
+    own = Prompts("mine", 1, {"a": "b"}, {"a": "c"})
+    assert build("nir", {"lm": "fake:overlap", "prompts": own}).prompts is own

@@ -163,3 +163,29 @@ def test_the_package_can_be_called_with_other_models(tmp_path):
 def test_the_package_can_be_called_with_a_model_named_by_a_string():
     config = tomllib.loads(RETRIEVE + '[use]\nlm = "fake:overlap"\n[rank]\nuse = "llmrank"\nlm = "@lm"')
     assert hexarec.pipeline(config).rank_by.lm.name == "fake:overlap"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[use]\nlm = 5", r"\[use.lm\] is not a table but 5\n  -> write lm = \"gguf"),
+        ("use = 5", r"\[use\] = 5 is not a table of names\n  -> write"),
+        ("[use.lm]\nmodel = 5", r'\[use.lm\] model = 5 is no name\n  -> write model = "gguf'),
+        ("[use.e]\nuse = 5", r'\[use.e\] use = 5 is no name\n  -> write use = "ease"'),
+        ("[use.e]\nencoder = [1]", r'\[use.e\] encoder = \[1\] is no name\n  -> write encoder = "minilm"'),
+        ('[rank]\nuse = "window"\nranker = {use = 5}', "window.ranker: use = 5 is no name\n  -> write"),
+        ("pipeline = 5", r"\[pipeline\] = 5 is not a table\n  -> it has name and depth"),
+        ('[[retrieve]]\nuse = "ease"\nweight = "much"', r"\[retrieve\] weight = 'much': .*number"),
+    ],
+)
+def test_a_value_of_another_shape_is_named_with_its_file_its_field_and_the_mend(text, words, tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text(text + "\n" + ("" if "retrieve" in text else RETRIEVE))
+    for read in (read_pipeline, hexarec.pipeline):
+        with pytest.raises(OptionError, match=f"p.toml: {words}"):
+            read(path)
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_part_of_it(tmp_path):
+    (tmp_path / "p.toml").write_bytes(b"\xef\xbb\xbf" + RETRIEVE.encode())
+    assert read_pipeline(tmp_path / "p.toml").retrieve_by == (Popular(),)

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -248,3 +250,25 @@ def test_depth_is_what_the_ranker_sees_and_k_what_the_caller_gets():
 
     assert fitted_pipeline(rank_by=Watching(), depth=7).recommend(QUERIES, 3).items.lengths.max() == 3
     assert seen == [7] and WORLD.name == "trap"
+
+
+@pytest.mark.parametrize("k", [-1, 0, 2.5, float("nan"), "5", None, True])
+def test_a_length_that_is_no_whole_number_above_0_is_refused(k):
+    made = fitted_pipeline(control_by=(FirstOnly(),))
+    with pytest.raises(OptionError, match=r"k is .*, no whole number of at least 1\n  -> k is the length"):
+        made.recommend(QUERIES, k)
+
+
+def test_a_length_may_be_a_number_of_numpy():
+    assert (fitted_pipeline().recommend(QUERIES, np.int32(2)).items.lengths == 2).all()
+
+
+def test_lists_longer_than_the_depth_are_as_long_as_asked():
+    @dataclass
+    class Cutting:
+        def control(self, queries, ranked, k):
+            return ranked.top_k(k)
+
+    for more in ({}, {"rank_by": Oracle()}, {"control_by": (Cutting(), Cutting())}):
+        made = fitted_pipeline(depth=5, **more).recommend(QUERIES, 12)
+        assert (made.items.lengths == 12).all() and made.degraded == ()

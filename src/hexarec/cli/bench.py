@@ -43,18 +43,18 @@ def bench(
     """Measure systems beside the floors; finished work stays in the folder of the run."""
     from hexarec.cli.progress import working
     from hexarec.cli.shared import aside, next_steps, printable, say_json, screen
-    from hexarec.cli.systems import experiment_of, naming, open_configured
+    from hexarec.cli.systems import experiment_of, open_configured
     from hexarec.core import BudgetError, DeadlineError
     from hexarec.eval.diff import check_questions
     from hexarec.eval.text import table
-    from hexarec.pipeline.config import read_toml
+    from hexarec.pipeline.config import in_file, read_toml
 
     told = read_toml(config)
     folder = run_folder(out, config.stem, resume)
     with working(deadline=deadline, budget_usd=budget_usd, budget_calls=budget_calls, budget_tokens=budget_tokens):
         dataset = open_configured(told, config.parent, data)
         more = {"task": task, "pairs": pairs, "max_users": max_users, "seeds": numbers_of(seeds)}
-        with naming(config):
+        with in_file(config):
             experiment = experiment_of(told, config.parent, dataset, more, names_of(only))
         if resume:
             check_questions(folder, experiment.round())
@@ -153,11 +153,12 @@ def _bench_costs(
     told: Mapping[str, Any], config: Path, data: str | None, more: Mapping[str, Any], only: list[str],
     sample: int, speed: str | None,
 ) -> dict[str, Estimate]:  # fmt: skip
-    from hexarec.cli.systems import experiment_of, naming, open_configured
+    from hexarec.cli.systems import experiment_of, open_configured
     from hexarec.eval.estimate import estimate as cost_of
+    from hexarec.pipeline.config import in_file
 
     dataset = open_configured(told, config.parent, data)
-    with naming(config):
+    with in_file(config):
         experiment = experiment_of(told, config.parent, dataset, more, only)
     asked = experiment.round()
     return {

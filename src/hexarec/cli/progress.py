@@ -30,13 +30,21 @@ def working(
     budget_tokens: int | None = None,
     console: Console | None = None,
 ) -> Iterator[Run]:
-    """Open a run whose progress is shown; deadline in seconds from now, budgets for all models together."""
+    """Open a run whose progress is shown; deadline in seconds from now, budgets for all models together.
+
+    What a stage says it does badly while it is fitted (`core.degrade`) is shown as a note; while it answers, the answer
+    holds it.
+    """
     from hexarec.core import Budget, run
 
     shown = console or aside()
     view = _Bars(shown) if shown.is_terminal else _Lines(shown)
     budget = Budget(budget_calls, budget_tokens, budget_usd)
-    with view, run(seconds=deadline, budget=budget, emit=view.hear) as work:
+
+    def complained(reason: str) -> None:
+        view.hear({"kind": "note", "text": reason})
+
+    with view, run(seconds=deadline, budget=budget, emit=view.hear, complain=complained) as work:
         view.spent = work.ledger.snapshot
         yield work
 

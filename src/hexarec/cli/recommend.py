@@ -63,7 +63,7 @@ def opened(model: Path | None, config: Path | None, data: str | None, seed: int)
     from hexarec.cli.systems import open_configured
     from hexarec.core import OptionError
     from hexarec.eval.opening import guarded, pipeline_of
-    from hexarec.pipeline.config import read_toml
+    from hexarec.pipeline.config import in_file, read_toml
     from hexarec.pipeline.save import load
 
     if model is not None and config is not None:
@@ -72,7 +72,9 @@ def opened(model: Path | None, config: Path | None, data: str | None, seed: int)
         made: Pipeline = guarded(load(model, served(model, data)))
         return made
     told = read_toml(config or CONFIG)
-    return pipeline_of(told).fit(open_configured(told, (config or Path(CONFIG)).parent, data), seed=seed)
+    with in_file(config or CONFIG):
+        pipeline = pipeline_of(told)
+    return pipeline.fit(open_configured(told, (config or Path(CONFIG)).parent, data), seed=seed)
 
 
 def served(model: Path, given: str | None) -> Dataset:

@@ -38,8 +38,7 @@ here: a stage that fails stops the bench.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -164,17 +163,6 @@ def _named(listed: Sequence[str]) -> dict[str, dict[str, str]]:
     return made
 
 
-@contextlib.contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Let an OptionError of the enclosed code say which file it is about."""
-    from hexarec.core import OptionError
-
-    try:
-        yield
-    except OptionError as error:
-        raise OptionError(f"{file}: {error.message}", hint=error.hint) from None
-
-
 def experiment_of(
     config: Mapping[str, Any], folder: Path, data: Dataset, more: Mapping[str, Any], only: Sequence[str] = ()
 ) -> Experiment:
@@ -279,10 +267,10 @@ def _class_of(name: str, use: str, config: Mapping[str, Any]) -> tuple[type, str
     if use.startswith("@"):
         if use[1:] not in config.get("use", {}):
             raise OptionError(f"[bench.systems.{name}]: [use] names no {use!r}")
-        entry = config["use"][use[1:]]
-        method = str(entry.get("use", "")) if isinstance(entry, Mapping) else ""
+        table = config["use"][use[1:]]
+        method = str(table.get("use", "")) if isinstance(table, Mapping) else ""
         if not method:
-            raise OptionError(f"[bench.systems.{name}]: {use!r} is no method", hint="name an entry of [use] with use")
+            raise OptionError(f"[bench.systems.{name}]: {use!r} is no stage", hint="name a stage of [use], or a method")
     return card(method).load(), method
 
 

@@ -99,11 +99,12 @@ def fit(
     from hexarec.cli.systems import open_configured
     from hexarec.eval.experiment import facts_of
     from hexarec.eval.opening import pipeline_of
-    from hexarec.pipeline.config import read_toml
+    from hexarec.pipeline.config import in_file, read_toml
     from hexarec.pipeline.save import save
 
     told = read_toml(config)
-    pipeline = pipeline_of(told)
+    with in_file(config):
+        pipeline = pipeline_of(told)
     from hexarec.core.state import check_target
 
     with working(

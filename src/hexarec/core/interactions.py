@@ -219,6 +219,7 @@ class History:
 
     def last(self, n: int) -> History:
         """The newest n events of each history, still oldest first."""
+        n = min(n, len(self.item))  # a Python number may be too large for an array's
         offsets, flat = ragged.spans(np.maximum(self.offsets[1:] - n, self.offsets[:-1]), self.offsets[1:])
         return self.at(flat, offsets)
 

@@ -32,7 +32,7 @@ from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, LastTurn, Listener
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Rater, Scale
-from hexarec.parts.require import require
+from hexarec.parts.require import fields_there, require
 from hexarec.parts.textspace import LatestSpace, TextSpace
 from hexarec.parts.turn_candidates import Candidates, CandidateSources
 
@@ -187,11 +187,11 @@ class ChatRec:
 
     @cached_property
     def _second(self) -> LatestSpace:
-        """The store of a second domain."""
-        return LatestSpace(self.fields)
+        return LatestSpace(self.fields)  # the store of a second domain
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Encode the catalog, keep the newest events of each user, learn how rare attribute values are."""
+        fields_there(self, data)
         self.key_, self.seed_ = data.catalog.key, seed
         self.known_ = Known(self.history, tuple(self.profile)).fit(data)
         self.because_ = Because(fields=BECAUSE).fit(data, seed=seed)

@@ -244,7 +244,7 @@ class Diversity:
         row = np.concatenate([rg.segments(past.offsets), new])
         order = np.argsort(row, kind="stable")
         offsets = rg.offsets_of(np.bincount(row, minlength=len(queries)))
-        newest, flat = rg.spans(np.maximum(offsets[1:] - self.recent, offsets[:-1]), offsets[1:])
+        newest, flat = rg.spans(np.maximum(offsets[1:] - min(self.recent, len(order)), offsets[:-1]), offsets[1:])
         items = np.concatenate([past.item, shown.items[took]])[order][flat]
         made = variety(newest, items, self.mix_.genres_, self.recent)
         return np.where(np.bincount(new, minlength=len(queries)) > 0, made, np.nan)

@@ -31,6 +31,7 @@ from hexarec.parts.domain import known_domain
 from hexarec.parts.interests import Interests
 from hexarec.parts.itemtree import ItemTree, Material
 from hexarec.parts.prompts import Prompts
+from hexarec.parts.require import fields_there
 from hexarec.parts.textspace import TextSpace
 from hexarec.parts.treechoice import drawn_worth, knowing, page_question
 from hexarec.parts.treenames import name_groups
@@ -166,8 +167,9 @@ class LLMTreeRec:
         return ItemTree(self.leaf, self.tokens, self.branch, seed=seed)
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Encode the catalog and build the tree; nothing of the log is read."""
+        """Encode the catalog and build the tree; nothing of the log is read. Raises OptionError."""
         catalog = data.catalog
+        fields_there(self, data)
         self.key_, self.seed_ = catalog.key, seed
         self.space_ = TextSpace(self.encoder, self.fields, self.whiten, self.dim).fit(catalog)
         material = self._material(catalog)

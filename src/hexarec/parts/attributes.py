@@ -77,7 +77,7 @@ def variety(
     keep = items < len(genres)
     keep[keep] = genres[items[keep]].any(1)
     offsets, items = rg.kept(offsets, keep), items[keep]
-    row = rg.segments(offsets)
+    row, recent = rg.segments(offsets), min(recent, max(len(items), 1))
     age = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(len(items))
     starts = np.flatnonzero(np.diff(row, prepend=-1) | np.diff(age // recent, prepend=-1))
     length = np.diff(np.append(starts, len(items)))

@@ -23,12 +23,14 @@ class Known:
     def fit(self, data: Dataset) -> Known:
         """Take in the log and the user table."""
         log, n = data.interactions, data.n_users
-        rows = np.zeros((n, self.last, 3))  # item + 1 (0 = none), rating, liked
-        newest = ragged.positions(log.offsets) >= np.repeat(np.diff(log.offsets) - self.last, np.diff(log.offsets))
+        lengths = np.diff(log.offsets)
+        last = min(self.last, int(lengths.max(initial=1)))
+        rows = np.zeros((n, last, 3))  # item + 1 (0 = none), rating, liked
+        newest = ragged.positions(log.offsets) >= np.repeat(lengths - last, lengths)
         place = ragged.positions(ragged.kept(log.offsets, newest))
         user = ragged.segments(log.offsets)[newest]
         rows[user, place] = np.column_stack([log.item[newest] + 1.0, log.value[newest], log.liked[newest]])
-        known = np.diff(log.offsets) > 0
+        known = lengths > 0
         self.names_ = [name for name in self.fields if name in data.users.attributes]
         columns = [[value_text(value) for value in data.users.attributes[name].tolist()] for name in self.names_]
         self.values_ = [sorted({one for one in column if one}) for column in columns]

@@ -19,21 +19,21 @@ def make(source: str | Path | Mapping[str, Any] = "default", **models: str) -> P
     Raises OptionError for anything unknown.
     """
     from hexarec.core import OptionError
-    from hexarec.pipeline.config import default_config, pipeline_from, read_toml
+    from hexarec.pipeline.config import default_config, in_file, pipeline_from, read_toml, tables_of_use
 
-    if isinstance(source, Mapping):
-        config = dict(source)
-    else:
-        config = default_config() if str(source) == "default" else read_toml(source)
-    named = config.get("use", {})
-    uses = {name: {"model": one} if isinstance(one, str) else dict(one) for name, one in named.items()}
+    if not isinstance(source, Mapping):
+        if str(source) == "default":
+            return make(default_config(), **models)
+        with in_file(source):
+            return make(read_toml(source), **models)
+    uses = tables_of_use(source)
     for name, spec in models.items():
         kind = next((k for k in ("model", "encoder") if k in uses.get(name, {}) and "use" not in uses[name]), None)
         if kind is None:
             known = [n for n, t in uses.items() if "use" not in t]
             raise OptionError(f"[use] has no model {name!r}", hint=f"models: {', '.join(known) or 'none'}")
         uses[name][kind] = spec
-    return pipeline_from({**config, "use": uses})
+    return pipeline_from({**source, "use": uses})
 
 
 class _Callable(ModuleType):

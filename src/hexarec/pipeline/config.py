@@ -30,7 +30,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ SLOTS = ("enrich", "retrieve", "rank", "control", "explain", "converse")
 MANY = frozenset({"enrich", "retrieve", "control"})
 TOP = ("pipeline", "use", *SLOTS)
 OTHERS = frozenset({"data", "split", "bench", "serve"})  # sections of the same file that others read
+A_NAME = {"use": "ease", "model": "gguf:smollm2", "encoder": "minilm"}
+A_MODEL = f'write lm = "{A_NAME["model"]}", or a table with use, model or encoder'
 
 
 def default_config() -> dict[str, Any]:
@@ -55,8 +58,7 @@ def default_config() -> dict[str, Any]:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises OptionError naming the file and the place of the fault."""
     try:
-        with Path(path).open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(Path(path).read_text("utf-8-sig"))  # some editors begin a file with a mark
     except FileNotFoundError:
         raise OptionError(f"there is no file {path}", hint="hexarec init writes one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -65,10 +67,30 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def read_pipeline(path: str | Path) -> Pipeline:
     """The pipeline of a TOML file. Raises OptionError for anything it does not know, with a suggestion."""
+    told = read_toml(path)
+    with in_file(path):
+        return pipeline_from(told)
+
+
+@contextmanager
+def in_file(path: str | Path) -> Iterator[None]:
+    """Within, an OptionError also names this file."""
     try:
-        return pipeline_from(read_toml(path))
+        yield
     except OptionError as error:
-        raise OptionError(f"{path}: {error.message}", hint=error.hint) from None
+        named = error.message.startswith(f"{path}: ")
+        raise OptionError(error.message if named else f"{path}: {error.message}", hint=error.hint) from None
+
+
+def tables_of_use(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of [use] as tables; a string is a model. Raises OptionError for anything else."""
+    named = config.get("use", {})
+    if not isinstance(named, Mapping):
+        raise OptionError(f"[use] = {named!r} is not a table of names", hint=A_MODEL)
+    for name, one in named.items():
+        if not isinstance(one, str | Mapping):
+            raise OptionError(f"[use.{name}] is not a table but {one!r}", hint=A_MODEL.replace("lm", name))
+    return {name: {"model": one} if isinstance(one, str) else dict(one) for name, one in named.items()}
 
 
 def pipeline_from(config: Mapping[str, Any]) -> Pipeline:
@@ -86,8 +108,9 @@ def _pipeline_from(config: Mapping[str, Any]) -> Pipeline:
             hint = f"did you mean [{close[0]}]? " if close else ""
             raise OptionError(f"unknown section [{name}]", hint=f"{hint}sections: {', '.join(TOP)}")
     uses: dict[str, Any] = {}
-    for name, table in config.get("use", {}).items():
-        _in_order(name, table, list(config["use"]), uses)
+    named = tables_of_use(config)
+    for name, table in named.items():
+        _in_order(name, table, list(named), uses)
         uses[name] = _named(name, table, uses)
     slots: dict[str, list[Any]] = {}
     weights: list[float] = []
@@ -98,8 +121,10 @@ def _pipeline_from(config: Mapping[str, Any]) -> Pipeline:
             raise OptionError(f"[{slot}] is one stage, not {len(tables)}", hint="use cascade or window to combine")
         slots[slot] = [_stage(slot, table, uses) for table in tables]
         if slot == "retrieve":
-            weights = [float(table.get("weight", 1.0)) for table in tables]
-    own = dict(config.get("pipeline", {}))
+            weights = [checked("[retrieve] weight", table.get("weight", 1.0), float) for table in tables]
+    own = config.get("pipeline", {})
+    if not isinstance(own, Mapping):
+        raise OptionError(f"[pipeline] = {own!r} is not a table", hint="it has name and depth")
     unknown = set(own) - {"name", "depth"}
     if unknown:
         raise OptionError(f"[pipeline] has no {', '.join(sorted(unknown))}", hint="it has name and depth")
@@ -135,12 +160,11 @@ def references(value: Any) -> list[str]:
     return [name for one in value for name in references(one)] if isinstance(value, list) else []
 
 
-def _named(name: str, table: Any, uses: Mapping[str, Any]) -> Any:
+def _named(name: str, table: Mapping[str, Any], uses: Mapping[str, Any]) -> Any:
     """One entry of [use]: a model ("model = ..."), an encoder ("encoder = ..."), a stage ("use = ...")."""
-    if isinstance(table, str):
-        table = {"model": table}
-    if not isinstance(table, Mapping):
-        raise OptionError(f"[use.{name}] is not a table")
+    for key in ("use", "model", "encoder"):
+        if not isinstance(table.get(key, ""), str):
+            raise OptionError(f"[use.{name}] {key} = {table[key]!r} is no name", hint=f'write {key} = "{A_NAME[key]}"')
     if "use" in table:
         return build(table["use"], {key: value for key, value in table.items() if key != "use"}, uses)
     rest = {key: value for key, value in table.items() if key not in ("model", "encoder")}

@@ -136,8 +136,8 @@ class Pipeline:
     """A recommender: enrich -> retrieve (fused) -> rank -> control -> explain, and converse beside them.
 
     retrieve: at least one; several are fused by reciprocal rank with `weights`. depth: candidates that reach the
-    ranker. strict: raise a stage's error instead of degrading (for experiments and tests). A pipeline is a `Desk`:
-    agents may call it, read-only.
+    ranker, or k where more are asked for. strict: raise a stage's error instead of degrading (for experiments and
+    tests). A pipeline is a `Desk`: agents may call it, read-only.
     """
 
     retrieve_by: Sequence[Retriever]
@@ -277,10 +277,14 @@ class Pipeline:
         """The whole pipeline for a batch of questions.
 
         trace: let each step also hold the lists it was given and gave, and what it asked models: the prompts as sent,
-        the answers as they came, up to MOST_ASKED of a stage.
+        the answers as they came, up to MOST_ASKED of a stage. Raises OptionError for a k that is no whole number of at
+        least 1.
         """
+        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+            raise OptionError(f"k is {k!r}, no whole number of at least 1", hint="k is the length of the lists")
         log = _Log(whole=trace)
-        lists = self._control(queries, self._rank(queries, self._retrieve(queries, self.depth, log), log), k, log)
+        found = self._retrieve(queries, max(int(k), self.depth), log)
+        lists = self._control(queries, self._rank(queries, found, log), int(k), log)
         reasons: Sequence[Reasons] | None = None
         if explain and self._fitted().explain_ is not None:
             stage: Any = self.explain_
@@ -336,7 +340,7 @@ class Pipeline:
         stages = self._fitted().control_
         for place, stage in enumerate(stages):
             last = place == len(stages) - 1
-            size = k if last else self.depth
+            size = k if last else max(k, self.depth)
             made = log.attempt(
                 "control", name_of(stage), len(ranked.items),
                 lambda stage=stage, size=size, ranked=ranked: _picked(  # type: ignore[misc]

@@ -60,6 +60,13 @@ def test_without_torch_the_extra_is_named(llama_dir, monkeypatch, package):
     assert package in caught.value.message and "hexarec[train]" in caught.value.hint
 
 
+@pytest.mark.parametrize(("name", "meant"), [("smolm2", "did you mean hf:smollm2"), ("gpt2", "as owner/name")])
+def test_a_name_that_no_hub_has_is_refused_before_one_is_asked(name, meant, monkeypatch):
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(OptionError, match=f"no model called 'hf:{name}'\n  -> .*{meant}"):
+        open_lm(f"hf:{name}")
+
+
 def test_what_is_missing_is_named(copied, monkeypatch):
     monkeypatch.setattr(
         "huggingface_hub.constants.HF_HUB_OFFLINE", True

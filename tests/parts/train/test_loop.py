@@ -318,9 +318,12 @@ def test_what_is_refused(base, examples):
         sft(nothing, encode(examples, nothing.tokens))
     with pytest.raises(ModelError, match="diverged"):
         tuned(base, examples, Plan(epochs=4, rate=1e38, clip=1e30, warmup=0.0))
-    odd = ({"rate": np.nan}, {"rate": np.inf}, {"clip": np.nan})
+    odd = ({"rate": np.nan}, {"rate": np.inf}, {"clip": np.nan}, {"tokens": 0}, {"decay": -1.0}, {"rate": -1.0})
     for wrong in ({"epochs": 0}, {"rate": 0.0}, {"warmup": 1.0}, {"schedule": "zigzag"}, {"patience": -1}, *odd):
-        with pytest.raises(OptionError):
+        field, value = next(iter(wrong.items()))
+        with pytest.raises(OptionError, match=f"{field} is '?{value}"):
             Plan(**wrong)
+    with pytest.raises(OptionError, match="the rate of head is -0.1"):
+        Plan(rates=(("head", -0.1),))
     with pytest.raises(OptionError):
         Form(window=1)

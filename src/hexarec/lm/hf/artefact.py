@@ -77,9 +77,12 @@ def read(path: str | Path) -> Artefact:
     from safetensors.torch import load_file
 
     path = Path(path)
+    if "\0" in str(path):
+        raise ModelError(f"{str(path)!r} is no path", hint="give the folder of an adapter")
     try:
         text = (path / MANIFEST).read_bytes()
         manifest = json.loads(text)
+        _of_tuning(path, manifest)
         kind, expected = manifest["kind"], manifest["files"][WEIGHTS]
         dict(manifest["base"]), dict(manifest["options"])  # what every reader of it relies on
         if manifest["format"] != FORMAT or kind not in KINDS:
@@ -89,10 +92,19 @@ def read(path: str | Path) -> Artefact:
         if file_hash(path / WEIGHTS) != expected:
             raise ModelError(f"{path / WEIGHTS} was changed or damaged: its SHA-256 differs", hint="tune again")
         return Artefact(manifest, load_file(path / WEIGHTS), hashlib.sha256(text).hexdigest())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path} holds no tuned weights: {Path(error.filename).name} is missing") from None
     except (ValueError, KeyError, TypeError, OSError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{path} is damaged: {type(error).__name__}: {error}", hint="tune again") from None
+
+
+def _of_tuning(path: Path, manifest: Any) -> None:
+    """Raise ModelError for the manifest of a saved stage, which is whole but no adapter."""
+    if isinstance(manifest, dict) and "root" in manifest and "kind" not in manifest:
+        raise ModelError(
+            f"{path} is a saved stage or pipeline, no tuned weights",
+            hint="give the folder of an adapter: one that holds adapter.safetensors",
+        )
 
 
 def check_base(path: str | Path, made_for: Mapping[str, str], base: Mapping[str, str]) -> None:

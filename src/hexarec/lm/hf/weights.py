@@ -7,6 +7,7 @@ tokenizer's sandbox, never evaluated here (see `tokens`).
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import time
@@ -55,11 +56,11 @@ def load(source: str, *, dtype: DType = "auto", device: str = "auto") -> Base:
     """Load a causal language model for inference or tuning.
 
     `source` is an embedded model's name, `tiny` (random weights, for tests), a .gguf file, a Hugging Face directory, or
-    a name on a model hub. `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a fifth, else
-    float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
+    a name on a model hub (owner/name). `dtype` auto takes bfloat16 where a matrix product is measured to be faster by a
+    fifth, else float32. int8 weights are loaded as that, and `prepare` in `linear` does the rest.
 
-    Raises OptionError for an unknown dtype, ModelError for weights that are missing, damaged, not safetensors or not a
-    causal model, MissingExtraError without torch and transformers.
+    Raises OptionError for an unknown dtype or a name that is none of these, ModelError for weights that are missing,
+    damaged, not safetensors or not a causal model, MissingExtraError without torch and transformers.
     """
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}", hint=f"one of {', '.join(DTYPES)}")
@@ -121,6 +122,13 @@ def _folder(source: str) -> Path | str:
         return path
     if path.is_absolute() or source.startswith(("./", "../", "~")) or source.count("/") > 1:
         raise ModelError(f"there is no model directory {source}")
+    if "/" not in source:  # a hub would be asked, for a minute without a network, for what it cannot have
+        close = difflib.get_close_matches(source, (toy.NAME, *models.REGISTRY), n=1)
+        hint = f"did you mean hf:{close[0]}? " if close else ""
+        raise OptionError(
+            f"there is no model called 'hf:{source}'",
+            hint=f"{hint}a directory is given by its path, a model of a hub as owner/name",
+        )
     return source
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hexarec.core.errors import DataError, ModelError, OptionError
+from hexarec.core.options import at_least, choices
 from hexarec.core.run import track
 from hexarec.core.seeds import rng, seed_words
 from hexarec.parts.train.checkpoint import Checkpoint
@@ -95,12 +96,17 @@ class Plan:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        counts = min(self.epochs, self.batch, 1 if self.tokens is None else self.tokens)
-        sizes = min(self.every, self.patience, self.decay)
-        if counts < 1 or sizes < 0 or not 0 < self.rate < math.inf or not self.clip > 0:
-            raise OptionError(f"{self} is impossible", hint="epochs, batch, tokens, rate and clip are above 0")
-        if not 0 <= self.warmup < 1 or self.schedule not in ("linear", "cosine", "constant"):
-            raise OptionError(f"warmup {self.warmup} or schedule {self.schedule!r} is impossible")
+        at_least(self, epochs=1, batch=1, tokens=1, every=0, patience=0, decay=0)
+        if not 0 < self.rate < math.inf:
+            raise OptionError(f"rate is {self.rate}, not above 0 and finite", hint="1e-3 is usual")
+        for name, value in self.rates:
+            if not 0 <= value < math.inf:
+                raise OptionError(f"the rate of {name} is {value}", hint="a rate is finite, and not below 0")
+        if not self.clip > 0:
+            raise OptionError(f"clip is {self.clip}, not above 0", hint="float('inf') clips nothing")
+        if not 0 <= self.warmup < 1:
+            raise OptionError(f"warmup is {self.warmup}, no share from 0 to below 1", hint="0 begins at the full rate")
+        choices(self)
 
     def share(self, step: int, steps: int) -> float:
         """The share of the rate at a step, counted from 0; never 0."""
