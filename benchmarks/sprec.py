@@ -127,7 +127,7 @@ def main() -> None:
     reader.add_argument("--data", type=Path, required=True)
     reader.add_argument("--out", type=Path)
     reader.add_argument("--part", choices=("valid", "test"), default="test")
-    reader.add_argument("--seeds", type=int, default=2)
+    reader.add_argument("--seeds", type=int, default=3)
     reader.add_argument("--lm", default="", help="for example hf:smollm2; empty leaves the language model out")
     reader.add_argument("--shots", type=int, default=160)
     reader.add_argument("--pairs", type=int, default=32)
