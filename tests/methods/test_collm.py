@@ -359,3 +359,36 @@ def test_forgotten_users_have_no_vector_of_their_own():
     gone, lists = core.forget(stage, [DATA.users.ids.ids[met[0]]]), candidates(queries)
     before, after = stage.own_.of_pairs(queries, lists)[:, 0], gone.own_.of_pairs(queries, lists)[:, 0]
     assert before[:4].any() and not after[:4].any() and np.array_equal(before[4:], after[4:])
+
+
+def bridge_of(**options):
+    return tuned(seed=2, **options).bridge_["tensors"]
+
+
+def test_the_mapper_learns_at_its_own_rate():
+    """By the second step of AdamW nothing has gone further than its rates; ten times the rate goes further."""
+    slow, fast = (bridge_of(map_rate=rate) for rate in (1e-6, 1e-2))
+    name = "map.0.weight"
+    still = bridge_of(map_rate=1e-9)[name]
+    assert np.abs(slow[name] - still).max() < 1e-5 < 1e-3 < np.abs(fast[name] - still).max()
+
+
+def test_weight_decay_makes_the_mapper_shorter():
+    free, held = (bridge_of(decay=decay, map_epochs=4)["map.0.weight"] for decay in (0.0, 20.0))
+    assert np.linalg.norm(held) < 0.9 * np.linalg.norm(free)
+
+
+def test_random_vectors_stand_in_training_and_in_every_question():
+    """A control that read the collaborative model after all would be no control."""
+    stage, queries = tuned(vectors="random", seed=2), DATA.queries([0, 1])
+    lists, lm = candidates(queries), Recording()
+    given = drawn_vectors(queries, lists, stage.width_)
+    assert np.array_equal(stage._known(queries, lists), given)
+    assert not np.allclose(given, pair_vectors(stage.cf_, queries, lists))
+    scores = stage.rank(queries, lists).scores
+    assert np.array_equal(with_state(stage, cf_=Turned(stage.cf_)).rank(queries, lists).scores, scores)
+    variant(stage, lm=lm).rank(queries, lists)
+    others = Recording()
+    variant(stage, lm=others, vectors="cf").rank(queries, lists)
+    assert not np.allclose(lm.asked[0].vectors, others.asked[0].vectors)
+    assert stage.bridge_["about"]["losses"] != tuned(seed=2).bridge_["about"]["losses"]

@@ -170,6 +170,31 @@ def test_fused_items_that_the_ids_never_met_have_text_only():
     assert row[: stage.text_.shape[1]].any() and not row[stage.text_.shape[1] :].any()
 
 
+MUTE = [Item(f"mute{n}", "") for n in range(6)]
+
+
+@pytest.mark.parametrize("encoder", [open_encoder("tfidf"), Letters()], ids=["tfidf", "letters"])
+@pytest.mark.parametrize("late", [False, True], ids=["fitted", "extended"])
+def test_items_without_text_are_nobodys_neighbours(encoder, late):
+    """An empty text centred is minus the mean: the nearest neighbour of every other empty text."""
+    grown = DATA.with_items(MUTE)
+    stage = FrozenEncoder(encoder, fields=("title", "text")).fit(DATA if late else grown).extend(grown.catalog)
+    asked = Queries.one(grown.catalog, history=["i001", "mute0"])
+    assert not stage.items()[DATA.n_items :].any() and stage.items()[: DATA.n_items].any(axis=1).all()
+    alone = Queries.one(grown.catalog, history=["i001"])
+    np.testing.assert_allclose(stage.users(asked), stage.users(alone), atol=1e-5)
+    whole = stage.retrieve(asked, len(grown.catalog))
+    places = {item: place for place, item in enumerate(whole.items.tolist())}
+    like = [item for item in places if stage.items()[item] @ stage.users(asked)[0] > 1e-6]
+    assert len(like) > 5 and max(places[item] for item in like) < min(places[DATA.n_items + n] for n in range(1, 6))
+
+
+def test_items_without_text_leave_the_others_where_they_are():
+    plain = FrozenEncoder(Letters(), fields=("title", "text")).fit(DATA)
+    among = FrozenEncoder(Letters(), fields=("title", "text")).fit(DATA.with_items(MUTE))
+    np.testing.assert_allclose(among.items()[: DATA.n_items], plain.items(), atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{"text_weight": 1.5}, {"text_weight": -0.1}, {"decay": 0.0}, {"decay": 1.1}])
 def test_a_weight_out_of_range_is_refused(options):
     with pytest.raises(OptionError):

@@ -298,6 +298,25 @@ def test_one_item_and_items_without_text():
     assert method.retrieve(data.queries([0]), 3).items.tolist() == [0]
 
 
+class Topics:
+    """The topic of a text beside a large common part, as decoders crowd theirs; an empty text is the common part."""
+
+    name, spec, dim = "test:topics", "test:topics", 27
+
+    def encode(self, texts):
+        counts = np.array([[20.0, *(text.casefold().count(chr(97 + n)) for n in range(26))] for text in texts])
+        return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_items_without_text_are_not_led_to_by_one_of_their_kind():
+    grown = DATA.with_items([Item(f"mute{n}", "") for n in range(6)])
+    method = LLMTreeRec(Topics(), **{**SMALL, "fields": ("title", "text")}).fit(grown)
+    ocean = next(n for n, title in enumerate(DATA.catalog.titles) if title.startswith("Ocean"))
+    asked = Queries.one(grown.catalog, history=[DATA.catalog.items.ids[ocean], "mute0"])
+    found = grown.catalog.titles[method.retrieve(asked, 8).items].tolist()
+    assert all(title.startswith("Ocean") for title in found[:4]), found
+
+
 def test_it_comes_back_from_disk_and_still_grows(tmp_path):
     method = tree_of()
     save(method, tmp_path / "tree")

@@ -6,14 +6,33 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from hexarec.core import CapabilityError, Lists, ModelError, OptionError, load, save, variant  # noqa: E402
+from hexarec.core import (  # noqa: E402
+    Cancel,
+    CancelledError,
+    CapabilityError,
+    Catalog,
+    DataError,
+    Dataset,
+    IdTable,
+    Interactions,
+    Item,
+    Lists,
+    ModelError,
+    OptionError,
+    Queries,
+    load,
+    run,
+    save,
+    state_digest,
+    variant,
+)
 from hexarec.data.worlds import world  # noqa: E402
 from hexarec.eval.estimate import estimate  # noqa: E402
 from hexarec.lm.fake import Overlap  # noqa: E402
 from hexarec.lm.open import open_lm  # noqa: E402
 from hexarec.methods.tallrec import PROMPTS, TALLRec  # noqa: E402
 from hexarec.metrics.labels import Pairs, auc  # noqa: E402
-from hexarec.parts.pointwise import cases_of, shots, split_cases  # noqa: E402
+from hexarec.parts.pointwise import cases_of, liked_and_not, shots, split_cases  # noqa: E402
 
 PLACE = world("trap")
 OCEAN = np.char.startswith(PLACE.data.catalog.titles.astype(str), "Ocean")
@@ -79,13 +98,44 @@ def test_the_score_is_the_probability_of_yes_among_both():
     assert np.allclose(ranked.scores, np.where(OCEAN[ranked.items], 0.8, 0.1), atol=1e-6)
 
 
-def test_solved_examples_stand_in_front_of_every_question_and_come_from_before_the_cut():
-    lm = Recording()
+def turns_of(stage, queries, m=2):
+    return [prompt.turns for prompt in stage._prompts(queries, candidates(queries, m))]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_solved_examples_are_turns_of_the_very_form_of_the_question_behind_them(lang):
+    queries = replace(DATA.queries(np.array([0])), lang=np.array([lang], object))
+    made = TALLRec(Recording(), shots=0, examples=2, share=0.5).fit(DATA)
+    labels = {PROMPTS.text(lang, "yes"), PROMPTS.text(lang, "no")}
+    plain = turns_of(TALLRec(Recording(), shots=0).fit(DATA), queries)
+    for turns, (own,) in zip(turns_of(made, queries), plain, strict=True):
+        assert [turn.role for turn in turns] == ["user", "assistant"] * 2 + ["user"] and turns[-1] == own
+        assert {turn.text for turn in turns if turn.role == "assistant"} == labels
+        asks = [turn.text.splitlines() for turn in turns if turn.role == "user"]
+        assert {(lines[0], lines[-2]) for lines in asks} == {(asks[-1][0], asks[-1][-2])}
+        assert all(lines[-1].startswith("[A] ") for lines in asks)
+
+
+def test_solved_examples_tell_what_the_log_says_and_come_from_before_the_cut():
+    before = split_cases(DATA, 0.5)[0]
+    made = TALLRec(Recording(), shots=0, examples=4, share=0.5).fit(DATA)
+    past = [liked_and_not(before.queries, i, made.history) for i in range(len(before))]
+    known = [
+        (liked.tolist(), other.tolist(), int(item), bool(yes))
+        for (liked, other), item, yes in zip(past, before.item, before.liked, strict=True)
+    ]
+    assert len(made.examples_) == 4 and all(one in known for one in made.examples_)
+    assert sum(yes for *_, yes in made.examples_) == 2
+
+
+def test_solved_examples_come_back_from_disk(tmp_path):
     queries = DATA.queries(np.array([0]))
-    made = TALLRec(lm, shots=0, examples=2, share=0.5).fit(DATA)
-    made.rank(queries, candidates(queries, 2))
-    assert all(text.startswith(made.examples_) for text in lm.asked) and made.examples_.count("\nAnswer: ") == 2
-    assert {"Answer: Yes", "Answer: No"} <= set(made.examples_.splitlines())
+    made = TALLRec(TINY, shots=0, examples=3).fit(DATA)
+    save(made, tmp_path / "kept")
+    again = load(tmp_path / "kept", lambda kind, spec, options: TINY)
+    assert turns_of(again, queries) == turns_of(made, queries)
+    scores = [stage.rank(queries, candidates(queries)).scores for stage in (made, again)]
+    assert np.isfinite(scores[0]).all() and np.array_equal(*scores)
 
 
 def test_what_is_learned_from_is_not_solved_in_front_of_itself(monkeypatch):
@@ -94,11 +144,11 @@ def test_what_is_learned_from_is_not_solved_in_front_of_itself(monkeypatch):
 
     seen = []
     monkeypatch.setattr(yesno, "tune_yes_no", lambda lm, kind, labels, train, valid, **more: seen.append(train))
-    made = TALLRec(TINY, shots=16, examples=4).fit(DATA)
+    TALLRec(TINY, shots=16, examples=4).fit(DATA)
     (train,) = seen
-    own = [prompt.text.removeprefix(made.examples_) for prompt in train.prompts]
-    assert len(own) == 16 and made.examples_.count("\nAnswer: ") == 4
-    assert not [text for text in own if f"{text}\nAnswer: " in made.examples_]
+    solved = [turn.text for turn in train.prompts[0].turns[:-1] if turn.role == "user"]
+    assert len(train.prompts) == 16 and len(solved) == 4
+    assert not [prompt for prompt in train.prompts if prompt.turns[-1].text in solved]
     seen.clear()
     TALLRec(TINY, shots=16).fit(DATA)
     whole = shots(split_cases(DATA, 0.1)[0], 16)
@@ -119,6 +169,77 @@ def auc_of(stage, cases):
 @pytest.fixture(scope="module")
 def learned():
     return tuned()
+
+
+SMALL = {"shots": 16, "epochs": 2, "most_valid": 8}
+
+
+def test_the_layers_that_are_named_are_those_that_learn():
+    names = [set(tuned(**SMALL, targets=targets).adapter_["tensors"]) for targets in (["o_proj"], ["q_proj", "v_proj"])]
+    assert names[0] and all(".o_proj." in name for name in names[0])
+    assert all(".q_proj." in name or ".v_proj." in name for name in names[1])
+    assert {name.split(".")[-2] for name in names[1]} == {"q_proj", "v_proj"}
+
+
+def test_the_goal_is_the_answer_among_all_tokens_or_among_the_two():
+    """Untuned, an answer is one among all tokens of a random model, or one of two: near ln 2."""
+    losses = {goal: tuned(**SMALL, goal=goal).adapter_["about"]["losses"][0] for goal in ("tokens", "labels")}
+    assert losses["tokens"] > 2.0 > 1.2 > losses["labels"] > 0.3
+
+
+def test_it_stops_after_as_many_validations_without_a_better_auc():
+    still = {
+        "rate": 1e-12,
+        "epochs": 6,
+        "shots": 8,
+        "most_valid": 8,
+    }  # a step an epoch, so small that the order of the validated cases never changes
+    steps = {patience: len(tuned(**still, patience=patience).adapter_["about"]["losses"]) for patience in (0, 1, 3)}
+    assert steps == {0: 6, 1: 2, 3: 4}
+
+
+def test_everybody_and_everything_is_served(learned):
+    """Unknown users, empty histories, cold and later items, items without a title."""
+    grown = DATA.with_items([Item("later", "Later"), Item("bare", "")])
+    first = DATA.n_items
+    for history in ([], ["i000", "later", "bare"]):
+        queries = Queries.one(grown.catalog, user="stranger", history=history)
+        given = Lists.of(grown.catalog.key, [[0, first, first + 1]])
+        lm = Recording()
+        TALLRec(lm, shots=0).fit(DATA).rank(queries, given)
+        assert lm.asked[1].endswith("[A] Later") and lm.asked[2].endswith("[A] bare")
+        assert ("Liked:\n(none)\nNot liked:\n(none)" in lm.asked[0]) == (not history)
+        assert ("Later\n" in lm.asked[0]) == ("bare\n" in lm.asked[0]) == bool(history)
+        ranked = learned.rank(queries, given)
+        assert sorted(ranked.items.tolist()) == [0, first, first + 1] and np.isfinite(ranked.scores).all()
+
+
+@pytest.mark.parametrize("negatives", ["log", "drawn"])
+def test_a_catalog_of_one_item_teaches_nothing_and_is_served_untuned(negatives):
+    one = Catalog.of([Item("only", "Only")], key="one")
+    log = Interactions.of({"user": [0, 0], "item": [0, 0], "time": [0.0, 1.0]}, 1)
+    data = Dataset(one, log, replace(DATA.users, ids=IdTable.of(["u"])))
+    with pytest.raises(DataError, match="liked cases|labelled cases") as caught:
+        TALLRec(TINY, negatives=negatives).fit(data)
+    assert ("negatives='drawn'" in caught.value.hint) == (negatives == "log")
+    queries = data.queries([0])
+    assert np.isfinite(TALLRec(TINY, shots=0).fit(data).rank(queries, candidates(queries, 1)).scores).all()
+
+
+def test_a_tuning_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
+    want, cancel = tuned(seed=7, **SMALL), Cancel()
+
+    def stop(event):
+        if event.get("label") == "tune" and event["done"] == 3:
+            cancel.set()
+
+    with pytest.raises(CancelledError), run(scratch=tmp_path, cancel=cancel, emit=stop):
+        tuned(seed=7, **SMALL)
+    told = []
+    with run(scratch=tmp_path, emit=told.append):
+        again = tuned(seed=7, **SMALL)
+    assert state_digest(again) == state_digest(want)
+    assert [event["total"] for event in told if event.get("label") == "tune" and event["done"] == 0] == [2]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hexarec.core import DataError, Exposures, Interactions, Lists, run
+from hexarec.core import Catalog, DataError, Dataset, Exposures, IdTable, Interactions, Item, Lists, run
 from hexarec.data.worlds import world
 from hexarec.lm.base import Prompt
 from hexarec.lm.fake import Overlap
@@ -118,3 +118,16 @@ def test_interactions_are_left_as_they_were():
     before = DATA.interactions.item.copy()
     cases_of(DATA, negatives="drawn")
     assert isinstance(DATA.interactions, Interactions) and np.array_equal(before, DATA.interactions.item)
+
+
+def test_what_is_said_to_mend_it_is_not_what_was_done():
+    """A catalog of one item has nothing to draw: to take drawn ones is no help then, nor where exposures are the cases."""
+    one = Catalog.of([Item("only", "Only")], key="one")
+    log = Interactions.of({"user": [0, 0], "item": [0, 0], "time": [0.0, 1.0]}, 1)
+    data = Dataset(one, log, replace(DATA.users, ids=IdTable.of(["u"])))
+    shown = Exposures(data.queries([0]), Lists.of("one", [[0]]).with_field("gain", np.ones(1, np.float32)))
+    for given, negatives, named in ((data, "log", "negatives='drawn'"), (data, "drawn", "have not met"),
+                                    (replace(data, exposures=shown), "log", "gain above 0")):  # fmt: skip
+        with pytest.raises(DataError, match="labelled cases|liked cases") as caught:
+            cases_of(given, negatives=negatives)
+        assert named in caught.value.hint and ("drawn'" in caught.value.hint) == (named == "negatives='drawn'")

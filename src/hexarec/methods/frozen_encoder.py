@@ -34,7 +34,7 @@ from hexarec.core import (
     same_lineage,
 )
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import encoded, feature_of, item_rows, item_texts, taught
+from hexarec.parts.encoded import encoded, feature_of, item_rows, item_texts, taught, worded
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -43,6 +43,9 @@ Vectors = NDArray[np.float32]
 @dataclass
 class FrozenEncoder:
     """Text vectors of items as a retriever, ranker and backbone.
+
+    An item without text has a zero vector: nothing is known of it. It is like no other, has no part in the whitening
+    and none in a user, and stands below every item whose text is like what was liked.
 
     encoder: texts to vectors. fields: what of an item is read. whiten: centre and whiten on the fitted catalog. dim: of
     the whitened vectors, None = all. last: liked events that describe a user. decay: weight of an event relative to the
@@ -88,13 +91,13 @@ class FrozenEncoder:
         rows = item_rows(self.encoder_, texts, data.features.get(self.feature))[1]
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
         if self.whiten:
-            self.mean_, self.axes_ = whiten(rows, data.catalog.alive[: len(rows)], self.dim)
-        self.text_ = self._space(rows)
+            self.mean_, self.axes_ = whiten(rows, data.catalog.alive[: len(rows)] & worded(texts), self.dim)
+        self.text_ = self._space(rows, texts)
         self.ids_ = None if self.ids is None else fitted(self.ids, data, seed)
         return self
 
-    def _space(self, rows: Vectors) -> Vectors:
-        return unit((rows - self.mean_) @ self.axes_)
+    def _space(self, rows: Vectors, texts: Sequence[str]) -> Vectors:
+        return unit((rows - self.mean_) @ self.axes_) * worded(texts)[:, None]
 
     def extend(self, catalog: Catalog) -> Self:
         """New items become findable: only their text is encoded."""
@@ -103,7 +106,7 @@ class FrozenEncoder:
             return self
         texts = item_texts(catalog, self.fields, len(self.text_))
         made = copy.copy(self)
-        made.text_ = np.concatenate([self.text_, self._space(encoded(self.encoder_, texts))])
+        made.text_ = np.concatenate([self.text_, self._space(encoded(self.encoder_, texts), texts)])
         return made
 
     def users(self, queries: Queries) -> Vectors:
@@ -114,7 +117,8 @@ class FrozenEncoder:
         if queries.text is not None:
             asked = [i for i, words in enumerate(queries.text) if words]
             if asked:
-                text[asked] += self._space(self.encoder_.encode([queries.text[i] for i in asked]))
+                said = [str(queries.text[i]) for i in asked]
+                text[asked] += self._space(self.encoder_.encode(said), said)
         text = unit(text)
         if self.ids_ is None:
             return text

@@ -80,7 +80,7 @@ class LearnAdaptor:
         if not len(cases) or cases.liked.all() or not cases.liked.any():
             raise DataError(
                 f"the newest {self.share:.0%} of {data.name} has no cases of both labels",
-                hint="a larger share, or negatives='drawn'",
+                hint="a larger share" + (", or negatives='drawn'" if self.negatives == "log" else ""),
             )
         self.towers_ = fitted(self.towers, before, seed)
         self.others_ = [fitted(one, before, seed) for one in self.others]

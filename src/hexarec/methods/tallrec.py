@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
+from hexarec.core import Catalog, Dataset, Lists, OptionError, Queries, choices, ragged, ready, rng
 from hexarec.lm.base import LanguageModel, Prompt, Sample, Turn
 from hexarec.parts.domain import domain_words, known_domain
 from hexarec.parts.pointwise import (
@@ -36,14 +37,16 @@ from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import numbered, titles
 from hexarec.parts.require import require_all
 
+Rows = Sequence[int] | NDArray[np.int32]
+Solved = tuple[list[int], list[int], int, bool]
+
 PROMPTS = Prompts(
     "tallrec",
-    1,
+    2,
     en={
         "history": "Some {noun} that a user has {verb}, oldest first.\nLiked:\n{liked}\nNot liked:\n{other}\n\n",
         "none": "(none)",
         "ask": "Will the user like to {act} this one too? Answer Yes or No.\n[A] {title}",
-        "example": "{history}{ask}\nAnswer: {answer}\n\n",
         "yes": "Yes",
         "no": "No",
     },
@@ -51,7 +54,6 @@ PROMPTS = Prompts(
         "history": "一位用户{verb}的一些{noun}（由旧到新）。\n喜欢：\n{liked}\n不喜欢：\n{other}\n\n",
         "none": "（无）",
         "ask": "用户也会喜欢{act}下面这一个吗？请回答是或否。\n[A] {title}",
-        "example": "{history}{ask}\n回答：{answer}\n\n",
         "yes": "是",
         "no": "否",
     },
@@ -62,18 +64,18 @@ PROMPTS = Prompts(
 class TALLRec:
     """A pointwise ranker tuned on few labelled histories.
 
-    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from; with 0 the model is asked as
-    it is, or as `start` left it. balanced: as many liked as not among them. negatives: log takes what the log says
-    was not liked, drawn an item that the user never met. history: newest events shown, liked and not liked apart.
-    examples: solved cases in front of every question (in-context learning), none of which is learned from. r: rank
-    of the LoRA, the paper's 8. alpha: its scale is alpha / r. dropout: of its inputs. targets: layers it goes to,
-    by the last word of their names; the paper's queries and values. epochs: passes over the shots at most. batch:
-    cases a step. rate: highest learning rate. patience: validations without a better AUC, one an epoch, before it
-    ends; 0 for never. share: newest part of the log, which validates. most_valid: cases validated on at most. goal:
-    tokens is the cross-entropy of the answer, labels that of Yes against No. loss_on: answer, or all tokens as
-    released. shuffle: True learns from shuffled labels, a control. start: folder of an adapter to go on from (the
-    paper's instruction stage), or with shots=0 to be asked unchanged (what another domain taught). domain: film,
-    product, game, book, news, music, item. prompts: the wording, English and Chinese.
+    lm: the model; an hf: one to be tuned. shots: labelled cases that are learned from; with 0 the model is asked as it
+    is, or as `start` left it. balanced: as many liked as not among them. negatives: log takes what the log says was not
+    liked, drawn an item that the user never met. history: newest events shown, liked and not liked apart. examples:
+    solved cases in front of every question (in-context learning), turns of their own of which none is learned from. r:
+    rank of the LoRA, the paper's 8. alpha: its scale is alpha / r. dropout: of its inputs. targets: layers it goes to,
+    by the last word of their names; the paper's queries and values. epochs: passes over the shots at most. batch: cases
+    a step. rate: highest learning rate. patience: validations without a better AUC, one an epoch, before it ends; 0 for
+    never. share: newest part of the log, which validates. most_valid: cases validated on at most. goal: tokens is the
+    cross-entropy of the answer, labels that of Yes against No. loss_on: answer, or all tokens as released. shuffle:
+    True learns from shuffled labels, a control. start: folder of an adapter to go on from (the paper's instruction
+    stage), or with shots=0 to be asked unchanged (what another domain taught). domain: film, product, game, book, news,
+    music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel
@@ -111,7 +113,8 @@ class TALLRec:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Tune on `shots` cases; keep solved examples. Raises DataError for a log without both labels."""
-        self.key_, self.examples_ = data.catalog.key, ""
+        self.key_ = data.catalog.key
+        self.examples_: list[Solved] = []  # as items, to be written in the language of each question
         self.adapter_: dict[str, Any] | None = self._carried()
         if not self.shots and not self.examples:
             return self
@@ -169,35 +172,36 @@ class TALLRec:
         from hexarec.parts.train.kept import placed
 
         adapter = None if self.adapter_ is None else placed(self.adapter_)
+        solved = {lang: self._answered(queries.catalog, lang) for lang in dict.fromkeys(queries.lang.tolist())}
         made = []
         for i in range(len(queries)):
-            page = self.examples_ + self._history(queries, i)
-            for title in titles(queries.catalog, lists[i].items, queries.lang[i]):
-                text = page + self._text(queries.lang[i], "ask", title=title)
-                turns, own = (Turn("user", text),), int(queries.user[i])
+            lang, own = queries.lang[i], int(queries.user[i])
+            pages = self._pages(queries.catalog, lang, *liked_and_not(queries, i, self.history), lists[i].items)
+            for page in pages:
+                turns = (*solved[lang], Turn("user", page))
                 made.append(Prompt(turns=turns, adapter=adapter, sample=Sample(max_tokens=1), whose=own))
         return made
 
-    def _history(self, queries: Queries, i: int) -> str:
-        lang = queries.lang[i]
-        pages = [
-            numbered(titles(queries.catalog, items, lang)) or self._text(lang, "none")
-            for items in liked_and_not(queries, i, self.history)
-        ]
-        return self._text(lang, "history", liked=pages[0], other=pages[1])
+    def _pages(self, catalog: Catalog, lang: str, liked: Rows, other: Rows, asked: Rows) -> list[str]:
+        """One history, and the question about each of the items that are asked about."""
+        past = [numbered(titles(catalog, items, lang)) or self._text(lang, "none") for items in (liked, other)]
+        page = self._text(lang, "history", liked=past[0], other=past[1])
+        return [page + self._text(lang, "ask", title=title) for title in titles(catalog, asked, lang)]
 
     def _text(self, lang: str, piece: str, **slots: str) -> str:
         return self.prompts.text(lang, piece, **domain_words(self.domain, lang), **slots)
 
-    def _solved(self, cases: Cases) -> str:
-        """Solved cases as text, in front of every question."""
-        lang = str(cases.queries.catalog.lang)
-        yes, no = self._labels(lang)
-        return "".join(
-            self._text(
-                lang, "example", history=self._history(cases.queries, i),
-                ask=self._text(lang, "ask", title=titles(cases.queries.catalog, [int(cases.item[i])], lang)[0]),
-                answer=yes if cases.liked[i] else no,
-            )
-            for i in range(len(cases))
-        )  # fmt: skip
+    def _answered(self, catalog: Catalog, lang: str) -> tuple[Turn, ...]:
+        """The solved cases as turns: the very question that is asked, and the label that is scored."""
+        made: list[Turn] = []
+        for liked, other, item, yes in self.examples_:
+            (page,) = self._pages(catalog, lang, liked, other, [item])
+            made += [Turn("user", page), Turn("assistant", self._labels(lang)[0 if yes else 1])]
+        return tuple(made)
+
+    def _solved(self, cases: Cases) -> list[Solved]:
+        """Liked items, other items, item asked about and answer of each case."""
+        return [
+            (*(items.tolist() for items in liked_and_not(cases.queries, i, self.history)), item, liked)
+            for i, (item, liked) in enumerate(zip(cases.item.tolist(), cases.liked.tolist(), strict=True))
+        ]

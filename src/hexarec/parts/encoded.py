@@ -76,6 +76,11 @@ def item_texts(catalog: Catalog, fields: Sequence[str], start: int = 0) -> list[
     return documents(catalog, np.arange(start, len(catalog)), present_fields(catalog, fields), catalog.lang)
 
 
+def worded(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """(n,) whether a text says anything: where it does not, what an encoder gives is no likeness."""
+    return np.array([bool(text) for text in texts], bool)
+
+
 def taught(encoder: Encoder, texts: Sequence[str]) -> Encoder:
     """The encoder; one that learns from texts (the TF-IDF fallback) learns from these, as a copy."""
     if not hasattr(encoder, "fit"):

@@ -56,9 +56,18 @@ def cases_of(data: Dataset, *, negatives: Negatives = "log", past: int = 1, seed
         lacking = "no labelled cases" if not len(made) else f"only {'liked' if made.liked.all() else 'disliked'} cases"
         raise DataError(
             f"{data.name} has {lacking} to learn from",
-            hint="import ratings with a like rule, give exposures, or take negatives='drawn'",
+            hint=_mends(data, negatives),
         )
     return made
+
+
+def _mends(data: Dataset, negatives: Negatives) -> str:
+    """What gives a data set cases of both labels."""
+    if _shown(data) is not None:
+        return "its exposures of source 'log' are the cases: some need a gain above 0, some a gain of 0"
+    if negatives == "drawn":
+        return "needs liked events with an event of their user before them, and items that these users have not met"
+    return "import ratings with a like rule, give exposures, or take negatives='drawn'"
 
 
 def split_cases(
@@ -79,9 +88,13 @@ def split_cases(
 
 
 def _cases(data: Dataset, negatives: Negatives, past: int, seed: int) -> Cases:
-    if data.exposures is not None and data.exposures.source == "log":
-        return _of_exposures(data.exposures)
-    return _of_log(data, past, negatives, seed)
+    shown = _shown(data)
+    return _of_log(data, past, negatives, seed) if shown is None else _of_exposures(shown)
+
+
+def _shown(data: Dataset) -> Exposures | None:
+    """The exposures that are the cases; None where the log is."""
+    return data.exposures if data.exposures is not None and data.exposures.source == "log" else None
 
 
 def _of_exposures(shown: Exposures) -> Cases:

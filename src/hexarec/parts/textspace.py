@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Queries
 from hexarec.lm.base import Encoder
-from hexarec.parts.encoded import asked, encoded, item_texts, taught
+from hexarec.parts.encoded import asked, encoded, item_texts, taught, worded
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -21,6 +21,9 @@ Vectors = NDArray[np.float32]
 @dataclass
 class TextSpace:
     """Unit vectors (n_items, d) of a catalog, `vectors_`; new items are encoded alone.
+
+    An item without text has a zero vector: nothing is known of it. It is like no other, has no part in the whitening
+    and none in a taste, and stands below every item whose text is like what was liked.
 
     encoder: texts to vectors; one that learns does so from the catalog. fields: what of an item is read. whiten: centre
     and whiten on the catalog. dim: of the whitened vectors, None = all. decay: weight of a history item relative to the
@@ -41,8 +44,8 @@ class TextSpace:
         rows = encoded(self.encoder_, texts)
         self.mean_, self.axes_ = np.zeros(rows.shape[1], np.float32), np.eye(rows.shape[1], dtype=np.float32)
         if self.whiten:
-            self.mean_, self.axes_ = whiten(rows, catalog.alive[: len(rows)], self.dim)
-        self.vectors_ = self._placed(rows)
+            self.mean_, self.axes_ = whiten(rows, catalog.alive[: len(rows)] & worded(texts), self.dim)
+        self.vectors_ = self._placed(rows, texts)
         return self
 
     def extend(self, catalog: Catalog) -> TextSpace:
@@ -51,7 +54,7 @@ class TextSpace:
         if not texts:
             return self
         made = copy.copy(self)
-        made.vectors_ = np.concatenate([self.vectors_, self._placed(encoded(self.encoder_, texts))])
+        made.vectors_ = np.concatenate([self.vectors_, self._placed(encoded(self.encoder_, texts), texts)])
         return made
 
     def taste(self, queries: Queries, last: int) -> Vectors:
@@ -60,12 +63,13 @@ class TextSpace:
         made = unit(decayed(queries.history.where(known).last(last), self.vectors_, self.decay))
         words = [] if queries.text is None else [(i, text) for i, text in enumerate(queries.text.tolist()) if text]
         if words:
-            rows = asked(self.encoder_, [text for _, text in words])
-            made[[i for i, _ in words]] += self._placed(rows) * rows.any(axis=1, keepdims=True)
+            texts = [text for _, text in words]
+            rows = asked(self.encoder_, texts)
+            made[[i for i, _ in words]] += self._placed(rows, texts) * rows.any(axis=1, keepdims=True)
         return unit(made)
 
-    def _placed(self, rows: Vectors) -> Vectors:
-        return unit((rows - self.mean_) @ self.axes_)
+    def _placed(self, rows: Vectors, texts: Sequence[str]) -> Vectors:
+        return unit((rows - self.mean_) @ self.axes_) * worded(texts)[:, None]
 
 
 @dataclass
