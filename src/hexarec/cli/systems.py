@@ -287,7 +287,7 @@ def _over(name: str, use: str, table: Mapping[str, Any], config: Mapping[str, An
     if not slots or not found:
         raise OptionError(
             f"[bench.systems.{name}] over: {method!r} can {', '.join(stages_of(cls)) or 'nothing'}",
-            hint='over = "ease" stands with a method that can rank or control',
+            hint='over = "ease" stands with a method that can rank, control or react',
         )
     return {"pipeline": {"name": name}, "use": config.get("use", {}), **slots}
 
@@ -302,7 +302,10 @@ def _windowed(name: str, method: str, cls: type, options: dict[str, Any]) -> tup
     window = options.get("window")
     if window is None:
         return options, None
-    if not callable(getattr(cls, "rank", None)):
+    orders = callable(getattr(cls, "rank", None)) or (
+        callable(getattr(cls, "react", None)) and not callable(getattr(cls, "control", None))
+    )
+    if not orders:
         if "window" not in option_names(cls):
             raise OptionError(
                 f"[bench.systems.{name}] window: {method!r} ranks nothing and has no option of that name",

@@ -18,17 +18,18 @@ STAND_FOR: dict[str, Any] = {"Backbone": {"use": "ials", "factors": 32}}
 def over(cls: type, stage: Mapping[str, Any], found: Mapping[str, Any], window: int | None) -> dict[str, Any]:
     """The slots of a pipeline in which the stage orders, or picks from, what a retriever finds; {} if it does neither.
 
-    window: how many of the first candidates a ranker sees.
+    A simulated user orders by what it picks (`picked`). window: how many of the first candidates a ranker sees.
     """
-    slot = next((one for one in ("rank", "control") if callable(getattr(cls, one, None))), None)
+    slot = next((one for one in ("rank", "control", "react") if callable(getattr(cls, one, None))), None)
     if slot is None:
         return {}
     if slot == "control":
         return {"retrieve": [found], slot: [stage]}
+    inner = stage["use"] if str(stage["use"]).startswith("@") else stage  # inside another stage a name stands alone
+    whole, inner = (stage, inner) if slot == "rank" else ({"use": "picked", "people": inner},) * 2
     if window is None:
-        return {"retrieve": [found], slot: stage}
-    ranker = stage["use"] if str(stage["use"]).startswith("@") else stage  # inside another stage a name stands alone
-    return {"retrieve": [found], slot: {"use": "window", "ranker": ranker, "size": window}}
+        return {"retrieve": [found], "rank": whole}
+    return {"retrieve": [found], "rank": {"use": "window", "ranker": inner, "size": window}}
 
 
 def measurable(card: Card) -> bool:

@@ -21,6 +21,7 @@ COMBINATORS = {
     "window": ("hexarec.pipeline.combine:Window", "A ranker on the first candidates only"),
     "cascade": ("hexarec.pipeline.combine:Cascade", "Rankers from cheap to dear"),
     "blend": ("hexarec.pipeline.combine:Blend", "A ranker mixed with the retrieval score"),
+    "picked": ("hexarec.pipeline.picked:Picked", "What simulated users pick from a page stands first"),
 }
 MODEL_FIELDS = {"lm": shared_lm, "encoder": open_encoder}
 MODELS: dict[type, tuple[str, str, str]] = {
