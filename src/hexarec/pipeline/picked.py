@@ -15,9 +15,9 @@ from hexarec.pipeline.combine import grown
 
 @dataclass
 class Picked:
-    """The candidates of a question are one page: what its user likes comes first, then what they look at, then the rest.
+    """The candidates of a question are one page: what its user likes comes first, then what they look at.
 
-    So a method that judges lists and makes none can be measured beside those that make them.
+    The rest follows as given. So a method that judges lists and makes none is measured beside those that make them.
     """
 
     people: UserModel
