@@ -171,7 +171,7 @@ def test_impossible_numbers_are_refused(make, said):
         make()
 
 
-HELD = "from hexarec.core.alone import alone_in\nimport sys\nwith alone_in(sys.argv[1]):\n    print('in', flush=True)\n    input()"
+HELD = "from hexarec.core.lock import alone_in\nimport sys\nwith alone_in(sys.argv[1]):\n    print('in', flush=True)\n    input()"
 
 
 def test_one_process_at_a_time_measures_into_a_folder(tmp_path):

@@ -12,7 +12,7 @@ from hexarec.lm.base import Completion
 from hexarec.lm.fake import Overlap, PositionBiased, Scripted
 from hexarec.lm.garbage import Garbage
 from hexarec.lm.tiny import Tiny
-from hexarec.parts.ask import MISSING, NEEDS, Ask, Question, behind, handles_for, matches, total
+from hexarec.parts.ask import MISSING, NEEDS, Ask, Question, handles_for, in_given_order, matches, total
 from hexarec.parts.ask import Asked as Answered
 from hexarec.parts.ground import ParseReport
 
@@ -158,7 +158,7 @@ def test_in_a_list_what_was_left_out_falls_in_the_order_given_behind_all_others(
 
 
 def test_of_many_that_were_left_out_no_two_share_a_score():
-    fallen = behind(np.full(20_000, 3 * MISSING), np.ones(20_000, bool)).astype(np.float32)
+    fallen = in_given_order(np.full(20_000, 3 * MISSING), np.ones(20_000, bool)).astype(np.float32)
     assert (np.diff(fallen) < 0).all()
 
 

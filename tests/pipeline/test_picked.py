@@ -37,7 +37,14 @@ def test_what_is_liked_comes_first_then_what_is_looked_at_then_the_rest_as_given
     queries = DATA.queries([0, 1])
     given = Lists.of(DATA.catalog.key, [[4, 5, 6, 8, 9, 3], [2, 1]])
     ranked = Picked(Pickers()).fit(DATA).rank(queries, given).top_k(10)
-    assert ranked[0].items.tolist() == [9, 5, 6, 4, 8, 3]  # 9 is liked and looked at; of 3 nobody said anything
+    assert ranked[0].items.tolist() == [
+        9,
+        6,
+        5,
+        4,
+        8,
+        3,
+    ]  # 9 is liked and looked at, 6 liked; of 3 nobody said anything
     assert ranked[1].items.tolist() == [2, 1]
 
 

@@ -298,14 +298,12 @@ def _windowed(name: str, method: str, cls: type, options: dict[str, Any]) -> tup
     Raises OptionError for a window that means nothing, or is no whole number.
     """
     from hexarec.core import OptionError, option_names
+    from hexarec.eval.alone import slot_of
 
     window = options.get("window")
     if window is None:
         return options, None
-    orders = callable(getattr(cls, "rank", None)) or (
-        callable(getattr(cls, "react", None)) and not callable(getattr(cls, "control", None))
-    )
-    if not orders:
+    if slot_of(cls) not in ("rank", "react"):
         if "window" not in option_names(cls):
             raise OptionError(
                 f"[bench.systems.{name}] window: {method!r} ranks nothing and has no option of that name",

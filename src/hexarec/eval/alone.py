@@ -20,16 +20,21 @@ def over(cls: type, stage: Mapping[str, Any], found: Mapping[str, Any], window: 
 
     A simulated user orders by what it picks (`picked`). window: how many of the first candidates a ranker sees.
     """
-    slot = next((one for one in ("rank", "control", "react") if callable(getattr(cls, one, None))), None)
-    if slot is None:
+    slot = slot_of(cls)
+    if not slot:
         return {}
     if slot == "control":
         return {"retrieve": [found], slot: [stage]}
     inner = stage["use"] if str(stage["use"]).startswith("@") else stage  # inside another stage a name stands alone
-    whole, inner = (stage, inner) if slot == "rank" else ({"use": "picked", "people": inner},) * 2
-    if window is None:
-        return {"retrieve": [found], "rank": whole}
-    return {"retrieve": [found], "rank": {"use": "window", "ranker": inner, "size": window}}
+    if slot == "react":
+        stage = inner = {"use": "picked", "people": inner}
+    ranker = stage if window is None else {"use": "window", "ranker": inner, "size": window}
+    return {"retrieve": [found], "rank": ranker}
+
+
+def slot_of(cls: type) -> str:
+    """The verb by which a stage works on what a retriever finds: rank, control or react; "" for none of them."""
+    return next((one for one in ("rank", "control", "react") if callable(getattr(cls, one, None))), "")
 
 
 def measurable(card: Card) -> bool:

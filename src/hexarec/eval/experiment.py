@@ -26,8 +26,8 @@ from hexarec.core import (
     run,
     track,
 )
-from hexarec.core.alone import alone_in
 from hexarec.core.atomic import clear_parts
+from hexarec.core.lock import alone_in
 from hexarec.eval.asked import Overheard
 from hexarec.eval.cells import CELLS, Cell, CellStore
 from hexarec.eval.diff import write_questions

@@ -162,9 +162,9 @@ class Ask:
         return [tuple(rng(question.seed, *question.words, "order", r).permutation(m).tolist()) for r in range(rounds)]
 
     def for_list(self, asked: Asked) -> Scores:
-        """The scores of an answer for the list of its options, (m,); see `behind`."""
+        """The scores of an answer for the list of its options, (m,); see `in_given_order`."""
         lowest = self.merge(np.full((len(asked.by_round), 1), MISSING))
-        return behind(asked.scores, asked.scores == lowest)
+        return in_given_order(asked.scores, asked.scores == lowest)
 
     def merge(self, by_round: Scores) -> Scores:
         """Scores (m,) from rounds (r, m)."""
@@ -173,7 +173,7 @@ class Ask:
         return np.asarray(by_round.sum(0) if self.aggregate == "borda" else by_round.mean(0))
 
 
-def behind(scores: Scores, left_out: NDArray[np.bool_]) -> Scores:
+def in_given_order(scores: Scores, left_out: NDArray[np.bool_]) -> Scores:
     """The scores of one list (m,), in which those of what an answer left out fall by 1 in the order given.
 
     left_out: (m,), options of one common score below all others. Equal scores would say that any order of them is as

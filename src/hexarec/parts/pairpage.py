@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Evidence, Lists
-from hexarec.parts.ask import MISSING, behind
+from hexarec.parts.ask import MISSING, in_given_order
 from hexarec.parts.ground import ParseReport, Titles
 from hexarec.parts.paired import Pair, paired
 
@@ -60,7 +60,7 @@ def ordered_by_pairs(candidates: Lists, pages: Sequence[PairPage], read: Sequenc
                 evidence.append(Evidence("history", (int(page.past[left]),)))
             named.append([int(page.past[left]) if left >= 0 else -1, item])
         part = slice(start, int(candidates.offsets[i + 1]))
-        scores[part] = behind(scores[part], scores[part] == MISSING)
+        scores[part] = in_given_order(scores[part], scores[part] == MISSING)
         notes.append({"parse": one.report.as_note(), "pairs": named, "raw": list(one.said)})
     made = replace(candidates.with_field("why", why), evidence=tuple(evidence), notes=tuple(notes))
     return made.scored(scores, name)

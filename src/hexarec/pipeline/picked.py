@@ -40,6 +40,6 @@ class Picked:
         ready(self, queries, candidates)
         page = max(int(candidates.lengths.max(initial=0)), 1)
         shown = rollout(candidates, queries, self.people_, pages=1, per_page=page).seen.shown
-        picked = np.nan_to_num(shown.fields["liked"]) + np.nan_to_num(shown.fields["watched"])
+        picked = 2 * np.nan_to_num(shown.fields["liked"]) + np.nan_to_num(shown.fields["watched"])
         place = ragged.positions(candidates.offsets)
         return candidates.scored((picked - place / (page + 1)).astype(np.float32), "picked")
