@@ -263,6 +263,24 @@ def test_pages_in_a_browser(open_page, lang, theme):
         wide_enough(page)
 
 
+def test_a_plot_is_drawn_once_however_often_and_early_it_is_asked_for(open_page):
+    """htmx tells of a part of the page as loaded more than once, and the theme can change while a figure is fetched."""
+    page = open_page("/")
+    page.route("**/audit/figures/**", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.goto("/audit")
+    page.locator("#figure-exposure").wait_for(state="attached")
+    loaded = (
+        "() => document.body.dispatchEvent(new CustomEvent('htmx:load', {bubbles: true, detail: {elt: document.body}}))"
+    )
+    for theme in ("dark", "light", "dark"):
+        page.evaluate(loaded)
+        page.emulate_media(color_scheme=theme)
+    page.locator("#figure-exposure canvas").first.wait_for()
+    page.emulate_media(color_scheme="light")
+    page.wait_for_timeout(200)
+    assert page.locator("#figure-exposure canvas").count() == 1
+
+
 def test_an_experiment_is_read_and_stopped(open_page):
     page = open_page("/ab")
     page.get_by_role("link", name="home", exact=True).click()

@@ -204,16 +204,20 @@
     }, columns];
   }
 
+  /* A place is kept from before its figure is asked for: whoever draws it meanwhile waits for the same figure, and the
+     plot that is there goes in the step in which the next one comes, so that there is never a second. */
   async function draw(place) {
+    const own = drawn.get(place) ?? { figure: fetch(place.dataset.plot).then((told) => told.json()), plot: null };
+    drawn.set(place, own);
     try {
-      const kept = drawn.get(place);
-      const figure = kept?.figure ?? await (await fetch(place.dataset.plot)).json();
+      const figure = await own.figure;
       const uPlot = await plotting();
       if (!place.isConnected) return;
-      kept?.plot.destroy();
       const [told, columns] = options(figure, Math.max(place.clientWidth, 200));
-      drawn.set(place, { figure, plot: new uPlot(told, columns, place) });
+      own.plot?.destroy();
+      own.plot = new uPlot(told, columns, place);
     } catch {
+      drawn.delete(place);
       place.textContent = words().saidNoPlot;
     }
   }
@@ -223,7 +227,7 @@
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   const sizes = new ResizeObserver((entries) => {
-    for (const { target } of entries) drawn.get(target)?.plot.setSize({ width: Math.max(target.clientWidth, 200), height: 272 });
+    for (const { target } of entries) drawn.get(target)?.plot?.setSize({ width: Math.max(target.clientWidth, 200), height: 272 });
   });
 
   function ready(root) {
