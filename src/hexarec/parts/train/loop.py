@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hexarec.core.errors import DataError, ModelError, OptionError
@@ -238,11 +240,13 @@ def _look(tunable: T, metric: Callable[[T], float] | None, curve: Curve, best: d
 def pieces(rows: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
     """Rows in pieces of at most `most` tokens each; a longer row stands alone."""
     piece: list[int] = []
+    tokens = 0
     for row in rows:
-        if piece and sum(sizes[one] for one in piece) + sizes[row] > most:
+        if piece and tokens + sizes[row] > most:
             yield piece
-            piece = []
+            piece, tokens = [], 0
         piece.append(row)
+        tokens += sizes[row]
     if piece:
         yield piece
 
@@ -253,8 +257,14 @@ def _per_epoch(objective: Objective, plan: Plan) -> int:
 
 def _rows(objective: Objective, plan: Plan, seed: int, step: int) -> list[int]:
     epoch, at = divmod(step, _per_epoch(objective, plan))
-    order = rng(seed, "tune", epoch).permutation(len(objective.sizes))
+    order = _order(len(objective.sizes), seed, epoch)
     return [int(row) for row in np.sort(order[at * plan.batch : (at + 1) * plan.batch])]
+
+
+@lru_cache(maxsize=1)
+def _order(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch, kept until the next one: drawn anew at each step it would cost more than a small step."""
+    return rng(seed, "tune", epoch).permutation(rows)
 
 
 def _optimiser(tunable: Tuned, plan: Plan) -> torch.optim.AdamW:
