@@ -26,17 +26,15 @@ from writing import write
 from hexarec.classic import SASRec
 from hexarec.core import run
 from hexarec.data.importer import import_data
-from hexarec.data.store import open_data
 from hexarec.eval import text
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.tasks import Given, Ranking
 
 Task = Given | Ranking
-SURVEY = ("ndcg@10", "recall@10", "coverage@10", "ild_tags@10", "popularity_lift@10")
 NOTES = """# SASRec beside the other tables
 
 SASRec with cross-entropy over the whole catalog (2 blocks, width 64, early stopping on a part of the training log),
-nothing tuned, asked what the tables of NIR, Chat-REC, cold items, SPRec, gpt4rec and the survey ask; the other floors
+nothing tuned, asked what the tables of NIR, Chat-REC, cold items, SPRec and gpt4rec ask; the other floors
 stand beside it. MovieLens-1M, of which the diversity table asks 2,000 users, has it in [its own](ml1m.md), and so have
 the labelled pairs of TALLRec and CoLLM. Where pairs of books are judged, each user is seen once; in the tree's table
 nothing is learned from interactions.
@@ -75,14 +73,8 @@ def generative(data: Path) -> list[tuple[Task, int]]:
     return [(Ranking(beauty(data / "amazon_beauty_5core"), "last", metrics=BEAUTY), 40)]
 
 
-def survey(data: Path) -> list[tuple[Task, int]]:
-    """The 60 simulated users of the survey."""
-    return [(Ranking(open_data("films"), "last", max_users=60, metrics=SURVEY), 10)]
-
-
 TABLES: dict[str, Callable[[Path], list[tuple[Task, int]]]] = {
     "nir": nir, "chatrec": redial, "cold-items": new_items, "sprec": sprec, "generative": generative,
-    "survey": survey,
 }  # fmt: skip
 
 
