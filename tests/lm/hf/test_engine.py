@@ -195,6 +195,57 @@ def test_vectors_stand_where_the_slots_are(engine, llama_dir):
         engine.label([Prompt(raw=f"{SLOT}", vectors=vectors)], ["Yes", "No"])
 
 
+def of_items(user, items):
+    """One question about each item behind the same history, with vectors of user and item in the slots."""
+    rows = zip(TITLES, items, strict=False)
+    return [Prompt(raw=f"{HISTORY} {SLOT}. And {t} {SLOT}?", vectors=np.stack([user, one])) for t, one in rows]
+
+
+def counted(ask):
+    with run() as work:
+        made = ask()
+    return made, work.ledger.tokens_in
+
+
+def test_questions_of_one_user_vector_are_read_behind_it_once(llama_dir):
+    draw = np.random.default_rng(3).normal(size=(8, 64)).astype(np.float32)
+    engine = HF(str(llama_dir), dtype="float32", prefix_mb=0)
+    alone = [counted(lambda one=one: engine.label([one], ["Yes", "No"])) for one in of_items(draw[0], draw[1:4])]
+    together, tokens = counted(lambda: engine.label(of_items(draw[0], draw[1:4]), ["Yes", "No"]))
+    assert np.allclose(together, np.concatenate([made for made, _ in alone]), atol=1e-4)
+    begins = len(engine.tokens.prompt(Prompt(raw=HISTORY)))
+    assert tokens <= sum(one for _, one in alone) - 2 * begins
+    others = [*of_items(draw[0], draw[1:4]), *of_items(draw[4], draw[5:8])]
+    mixed = engine.label(others, ["Yes", "No"])
+    assert np.allclose(mixed[:3], together, atol=1e-4), "another user's vector stands behind the same history"
+    assert not np.allclose(mixed[3:], together, atol=1e-3)
+
+
+def test_a_warm_prefix_of_vectors_is_found_by_what_they_are(llama_dir):
+    draw = np.random.default_rng(4).normal(size=(3, 64)).astype(np.float32)
+    first, again, other = (
+        of_items(user, [item])[0] for user, item in zip(draw[[0, 0, 1]], draw[[1, 2, 2]], strict=True)
+    )
+    engine, cold = (HF(str(llama_dir), dtype="float32", prefix_mb=mb) for mb in (8, 0))
+    engine.label([first], ["Yes", "No"])
+    begins = len(engine.tokens.prompt(Prompt(raw=f"{HISTORY} {SLOT}"))) - 1
+    for asked, least, most in ((again, begins + 1, 10**6), (other, 0, begins)):
+        with run() as work:
+            found = engine.label([asked], ["Yes", "No"])
+        assert least <= work.ledger.tokens_cached <= most
+        assert np.allclose(found, cold.label([asked], ["Yes", "No"]), atol=1e-4)
+
+
+def test_no_number_stands_for_two_vectors(monkeypatch):
+    from hexarec.lm.hf import named
+
+    monkeypatch.setattr(named, "MOST", 2)
+    numbers, rows = named.Named(), np.eye(3, dtype=np.float32)
+    assert numbers.numbers(rows[[0, 1, 0]]) == [-1, -2, -1]
+    assert numbers.numbers(rows[[2]]) == [-3]
+    assert numbers.numbers(rows[[0, 1]]) == [-1, -4], "the one that was not asked for longest is forgotten"
+
+
 def test_a_warm_prefix_saves_tokens_and_changes_nothing(llama_dir):
     engine = HF(str(llama_dir), dtype="float32")
     cold = engine.score([Prompt.plain(HISTORY)], [TITLES])[0].logprobs

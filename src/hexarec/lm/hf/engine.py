@@ -41,6 +41,7 @@ from hexarec.lm.hf.beam import Hit, Norm
 from hexarec.lm.hf.forward import Body, Path
 from hexarec.lm.hf.head import Head
 from hexarec.lm.hf.jobs import Job, Jobs, Seen, Setting
+from hexarec.lm.hf.named import Named
 from hexarec.lm.hf.packing import groups
 from hexarec.lm.hf.prefixes import Prefixes
 from hexarec.lm.hf.tokens import Tokens
@@ -95,6 +96,7 @@ class HF(Engine):
         self.adapters = Adapters(self.base.model, self.base.fingerprint, adapters)
         self.prefixes = Prefixes(prefix_mb if path == "packed" else 0.0)
         self.worker = Worker(body, rows or ROWS.get(body.device.type, ROWS["cpu"]))
+        self.named = Named()
         self.jobs = Jobs(self.worker, self.prefixes, self.base.key)
         self._writer: Writer = Writer(self) if path == "packed" else _Unwritten(self)
 
@@ -347,7 +349,9 @@ class HF(Engine):
             with self._alone():  # loading changes modules that a forward may be using
                 adapter = self.adapters.load(name)
         past = None if adapter.past is None else self.worker.body.given(adapter.past)
-        return Setting(adapter.digest, partial(self.adapters.using, adapter), adapter.vectors, past, adapter.length)
+        lead, vectors = ([], {}) if adapter.vectors is None else self._stands_for(adapter.vectors)
+        using = partial(self.adapters.using, adapter)
+        return Setting(adapter.digest, using, lead, vectors, past, adapter.length)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -375,7 +379,15 @@ class HF(Engine):
         if len(slots) != len(prompt.vectors):
             said = f"{self.name}: the prompt has {len(slots)} slots for {len(prompt.vectors)} vectors"
             raise ModelError(said, hint="one SLOT for each vector")
-        return Job(ids, slots=slots, vectors=torch.as_tensor(prompt.vectors), mark=prompt.digest())
+        numbers, vectors = self._stands_for(torch.as_tensor(prompt.vectors))
+        for at, number in zip(slots, numbers, strict=True):
+            ids[at] = number
+        return Job(ids, vectors=vectors)
+
+    def _stands_for(self, vectors: torch.Tensor) -> tuple[list[int], dict[int, torch.Tensor]]:
+        """The tokens that stand for rows of vectors, and the rows by token."""
+        numbers = self.named.numbers(vectors.cpu().numpy())
+        return numbers, dict(zip(numbers, vectors, strict=True))
 
     def _count(self, jobs: Sequence[Job], started: float, calls: int | None = None) -> None:
         count_call(
@@ -425,17 +437,16 @@ def _merged(jobs: Sequence[Job], most: int) -> tuple[list[Job], list[list[int]]]
 
     A rest of more than `most` tokens stays a prompt: a sequence cannot be cut into several forwards.
     """
-    plain = [n for n, job in enumerate(jobs) if job.vectors is None]
-    merged, members = [], []
-    alone = [n for n, job in enumerate(jobs) if job.vectors is not None]
-    for length, own in groups([jobs[n].tokens for n in plain]):
-        long = {n for n in own if len(own) > 1 and len(jobs[plain[n]].tokens) - length > most}
-        alone += [plain[n] for n in long]
-        group = [plain[n] for n in own if n not in long]
+    merged, members, alone = [], [], []
+    for length, own in groups([job.tokens for job in jobs]):
+        long = {n for n in own if len(own) > 1 and len(jobs[n].tokens) - length > most}
+        alone += sorted(long)
+        group = [n for n in own if n not in long]
         if not group:
             continue
         rest = [jobs[n].tokens[length:] for n in group] if len(group) > 1 else []
         head = jobs[group[0]].tokens[:length] if rest else jobs[group[0]].tokens
-        merged.append(Job(head, rest))
+        vectors = {number: one for n in group for number, one in jobs[n].vectors.items()}
+        merged.append(Job(head, rest, vectors))
         members.append(group)
     return [*merged, *(jobs[n] for n in alone)], [*members, *([n] for n in alone)]

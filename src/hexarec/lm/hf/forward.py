@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,16 +27,15 @@ Path = Literal["packed", "masked"]
 class Piece:
     """One prompt of a request: `fresh` tokens that follow `prefix`, and `nodes` behind both.
 
-    depth: int32 (nodes,), a node's distance from the end of the prefix. slots: places in `fresh` that take `vectors`
-    (slots, d) instead of a token's embedding.
+    depth: int32 (nodes,), a node's distance from the end of the prefix. vectors: (d,) of each token below 0, which
+    stands in place of the embedding that it lacks.
     """
 
     prefix: Prefix
     fresh: Sequence[int] = ()
     nodes: Sequence[int] | Ints = ()
     depth: Sequence[int] | Ints = ()
-    slots: Sequence[int] = ()
-    vectors: Tensor | None = None
+    vectors: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -144,11 +143,13 @@ class Body:
         return _states(requests, laid, made.last_hidden_state[0], every)
 
     def _inputs(self, requests: Sequence[Request], laid: _Laid) -> Tensor:
-        made: Tensor = self.embed(torch.tensor(laid.ids, device=self.device))
-        pieces = [piece for request in requests for piece in request.pieces]
-        for piece, span in zip(pieces, laid.plan.spans, strict=True):
-            if piece.vectors is not None and len(piece.slots):
-                made[[span.fresh.start + at for at in piece.slots]] = piece.vectors.to(made)
+        made: Tensor = self.embed(torch.tensor(laid.ids, device=self.device).clamp(min=0))
+        slots = [at for at, token in enumerate(laid.ids) if token < 0]
+        if slots:
+            vectors = {
+                name: one for request in requests for piece in request.pieces for name, one in piece.vectors.items()
+            }
+            made[slots] = torch.stack([vectors[laid.ids[at]] for at in slots]).to(made)
         return made[None]
 
     def _mask(self, laid: _Laid) -> Tensor:

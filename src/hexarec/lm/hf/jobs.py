@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,12 +28,13 @@ PLACES = 2**23  # places of the blocks of a forward, squared: some hundred megab
 class Setting:
     """What all jobs of a call share: the adapter's digest, how it is switched on, and what it puts in front.
 
-    lead: (n, d) vectors in front of every prompt; past: keys and values in front of every prompt.
+    lead: tokens in front of every prompt, with `vectors` of those below 0; past: keys and values in front of each.
     """
 
     adapter: str = ""
     using: Callable[[], AbstractContextManager[Any]] = nullcontext
-    lead: Tensor | None = None
+    lead: Sequence[int] = ()
+    vectors: Mapping[int, Tensor] = field(default_factory=dict)
     past: Prefix | None = None
     length: int = 0
     """Positions that lead or past take."""
@@ -42,14 +42,11 @@ class Setting:
 
 @dataclass(eq=False)
 class Job:
-    """A prompt's `tokens` and the `sequences` behind it that are to be read; `slots` of the tokens take `vectors`."""
+    """A prompt's `tokens` and the `sequences` behind it that are to be read; those below 0 stand for `vectors`."""
 
     tokens: Sequence[int]
     sequences: Sequence[Sequence[int]] = ()
-    slots: Sequence[int] = ()
-    vectors: Tensor | None = None
-    mark: str = ""
-    """Stands for the vectors in the key of the warm prefix."""
+    vectors: Mapping[int, Tensor] = field(default_factory=dict)
     read: int = 0
     """Tokens that the job was answered from; filled in by the run."""
     cached: int = 0
@@ -165,7 +162,7 @@ class Jobs:
         """Whether a beginning of the prompt can be kept and is not: what the batch computes now is then found."""
         if len(job.tokens) <= ALIKE or not self._prefixes.keeps or _least(job, beside) > ALIKE:
             return False
-        found = self._prefixes.find(self.scope(job, setting), job.tokens)
+        found = self._prefixes.find(self.scope(setting), job.tokens)
         return found is None or found.length - setting.length < ALIKE
 
     def _parts(self, job: Job, number: int, setting: Setting, beside: bool) -> Iterator[_Part]:
@@ -203,19 +200,19 @@ class Jobs:
         """What stands before every prompt."""
         return self._worker.body.prefix() if setting.past is None else setting.past.head(setting.past.length)
 
-    def scope(self, job: Job, setting: Setting) -> tuple[str, ...]:
-        """Under whose name a job's prefix is kept."""
-        return self._model, setting.adapter, current().tenant, job.mark
+    def scope(self, setting: Setting) -> tuple[str, ...]:
+        """Under whose name the prefixes of a call are kept."""
+        return self._model, setting.adapter, current().tenant
 
     def _warm(self, job: Job, setting: Setting, beside: bool) -> tuple[Prefix, Sequence[int]]:
-        found = self._prefixes.find(self.scope(job, setting), job.tokens)
+        found = self._prefixes.find(self.scope(setting), job.tokens)
         if found is not None and found.length - setting.length >= _least(job, beside):
             return found, job.tokens[found.length - setting.length :]
         return self._start(setting), job.tokens
 
     def _keep(self, job: Job, prefix: Prefix, setting: Setting) -> None:
         if prefix.length == setting.length + len(job.tokens):
-            self._prefixes.keep(self.scope(job, setting), job.tokens, prefix)
+            self._prefixes.keep(self.scope(setting), job.tokens, prefix)
 
 
 def _least(job: Job, beside: bool) -> int:
@@ -285,16 +282,9 @@ def _request(batch: list[_Part], jobs: Sequence[Job], setting: Setting) -> Reque
 
 
 def _piece(part: _Part, job: Job, setting: Setting) -> Piece:
-    fresh, slots, vectors = list(part.fresh), [], None
-    if job.vectors is not None and fresh:
-        kept = [n for n, at in enumerate(job.slots) if part.at <= at < part.at + len(fresh)]
-        slots, vectors = [job.slots[n] - part.at for n in kept], job.vectors[kept]
-    if setting.lead is not None and fresh and not part.at:
-        n = len(setting.lead)
-        fresh = [fresh[0]] * n + fresh
-        slots = list(range(n)) + [at + n for at in slots]
-        vectors = setting.lead if vectors is None else torch.cat([setting.lead.to(vectors), vectors])
-    return Piece(part.prefix, fresh, part.made.tokens, part.made.depth, slots, vectors)
+    lead = setting.lead if part.fresh and not part.at else ()
+    vectors = {**job.vectors, **setting.vectors} if setting.vectors else job.vectors
+    return Piece(part.prefix, [*lead, *part.fresh], part.made.tokens, part.made.depth, vectors)
 
 
 def _wide(index: Ints, width: int) -> Ints:

@@ -1,4 +1,4 @@
-"""Prefixes kept warm between calls: keys and values by model, adapter, tenant, vectors and tokens."""
+"""Prefixes kept warm between calls: keys and values by model, adapter, tenant and tokens, vectors by their numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Kept:
 
 
 class Prefixes:
-    """Least recently used prefixes within `megabytes`. A scope (model, adapter, tenant, vectors) never sees another's.
+    """Least recently used prefixes within `megabytes`. A scope (model, adapter, tenant) never sees another's.
 
     Thread-safe.
     """
