@@ -2,8 +2,8 @@
 
 Nothing is learned from interactions (system-cold); a history stands in the question. On MovieLens latest-small
 (9,125 films) and Amazon Industrial (3,686 products): the tree with the nearest text, a language model, one who knows
-the truth and a draw as choosers, beside listing everything by text; then the tokens of a question at 1,000, 4,000 and
-9,000 films. The model's answers are kept on tape, so that an interrupted run goes on.
+the truth and a draw as choosers, beside listing everything by text; then what a question reads and finds at 1,000,
+4,000 and 9,000 films. The model's answers are kept on tape, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hexarec.parts.treepages import item_sizes
 
 METRICS = ("recall@20", "ndcg@20", "coverage@20", "ild_tags@20")
 SIZES = (1_000, 4_000, 9_000)
+WIDTHS = (5, 10, 20, 40)
 K = 20
 NOTED: dict[tuple[str, str], list[dict[str, Any]]] = {}
 NOTES = """# A catalog as a tree: system-cold retrieval
@@ -45,8 +46,9 @@ reads, and all rows 5.7; of 4,000 items 18.2 against 5.8, of 9,000 29.3 against 
 popularity; `random` is the draw.
 
 Tokens are those of the options on the pages (titles of items, labels and examples of nodes), by rough count where no
-model is asked. "everything" is what one prompt with all titles would hold. The model was asked on the whole catalogs
-only; parts of 1,000, 4,000 and 9,000 films were searched with the nearest text and with one who knows the truth.
+model is asked. "everything" is what one prompt with all titles would hold. "beam of 20" keeps 20 nodes of each level
+and 4 items of each leaf, and orders these in heats; "text alone" is a tree by k-means without genres. No width was
+chosen: all that were tried are there.
 
 Command: `python benchmarks/tree.py --data DIR --lm hf:smollm2 --out docs/results/tree`
 """
@@ -83,33 +85,36 @@ class Noted:
 
 
 def systems(encoder: Any, asked: Any, table: str, sizes: bool = False) -> dict[str, Any]:
-    """The choosers and the ways to search; only the nearest text and the one who knows where sizes are compared."""
+    """The choosers and the ways to search; where sizes are compared, the widths of the beam."""
     tree = LLMTreeRec(encoder, domain="film")
     trees = {"tree, nearest text": tree, "tree, knows the truth": tree}
-    if not sizes:
+    widths = {f"tree, nearest text, beam of {n}": variant(tree, search="beam", width=n) for n in WIDTHS}
+    if sizes:
+        alone = variant(tree, levels=())
+        widths |= {f"{name}, text alone": variant(one, levels=alone.levels) for name, one in widths.items()}
+    else:
         trees |= {
-            "tree, nearest text, beam": variant(tree, search="beam"),
             "tree, nearest text, proportional": variant(tree, search="proportional"),
             "tree, drawn": variant(tree, choose="random"),
         }
         trees |= {f"tree, nearest text, {n} a leaf": variant(tree, per_leaf=n) for n in (1, 2, 10)}
     made: dict[str, Any] = {"everything by text": FrozenEncoder(encoder, fields=tree.fields)}
-    for name, one in trees.items():
+    for name, one in (trees | widths).items():
         truth = asked.truth if "knows" in name else None
         made[name] = Noted(one, table, name, truth).of(asked.queries)
     return made
 
 
-def with_model(encoder: Any, lm: Any, asked: Any, table: str, domain: str) -> dict[str, Any]:
-    """The model as chooser, by likelihood and by letter, beside the same tree without it."""
+def with_model(encoder: Any, lm: Any, table: str, domain: str, sizes: bool = False) -> dict[str, Any]:
+    """The model as chooser, by likelihood and by letter, beside the same tree without it; of sizes by letter alone."""
     tree = LLMTreeRec(encoder, domain=domain)
     asks = variant(tree, lm=lm, choose="model", history=5, interests=False)
-    trees = {
-        "tree, nearest text": tree,
-        "tree, model by likelihood": variant(asks, backend="likelihood"),
-        "tree, model by letter": variant(asks, backend="choice"),
-        "tree, model by letter, with interests": variant(asks, backend="choice", interests=True),
-    }
+    trees = {"tree, nearest text": tree, "tree, model by letter": variant(asks, backend="choice")}
+    if not sizes:
+        trees |= {
+            "tree, model by likelihood": variant(asks, backend="likelihood"),
+            "tree, model by letter, with interests": variant(asks, backend="choice", interests=True),
+        }
     return {name: Noted(one, table, name) for name, one in trees.items()}
 
 
@@ -150,25 +155,27 @@ def main() -> None:
     asked.add_argument("--runs", type=Path, default=Path("runs/tree"), help="tapes of the model's answers")
     asked.add_argument("--encoder", default="minilm")
     asked.add_argument("--lm", default="", help="for example hf:smollm2; empty leaves the model out")
+    asked.add_argument("--only", choices=("text", "model"), help="the tables without a model, or those with one")
     asked.add_argument("--llm-users", type=int, default=60)
     asked.add_argument("--max-users", type=int, default=600)
     told = asked.parse_args()
     encoder = open_encoder(told.encoder)
     both = {"film": films(told.data), "product": industrial(told.data / "amazon_industrial")}
+    parts = [part_of(both["film"], n) for n in SIZES]
     reports: list[Report] = []
     texts: list[str] = []
-    plan = [(data, False) for data in both.values()] + [(part_of(both["film"], n), True) for n in SIZES]
-    for data, sizes in plan:
-        task = Ranking(data, split="system-cold", max_users=told.max_users, metrics=metrics_of(data))
-        table = data.name + (" (sizes)" if sizes else "")
-        _measure(task, systems(encoder, task.round(), table, sizes), table, reports, texts)
-    if told.lm:
-        for domain, data in both.items():
-            task = Ranking(data, split="system-cold", max_users=told.llm_users, metrics=metrics_of(data))
-            told.runs.mkdir(parents=True, exist_ok=True)
-            lm = Cassette(open_lm(told.lm, dtype="float32"), told.runs / f"{domain}.sqlite")
-            table = f"{data.name}, {told.lm}"
-            _measure(task, with_model(encoder, lm, task.round(), table, domain), table, reports, texts)
+    for data, sizes in [(data, False) for data in both.values()] + [(part, True) for part in parts]:
+        if told.only != "model":
+            task = Ranking(data, split="system-cold", max_users=told.max_users, metrics=metrics_of(data))
+            table = data.name + (" (sizes)" if sizes else "")
+            _measure(task, systems(encoder, task.round(), table, sizes), table, reports, texts)
+    plan = [(domain, data, False) for domain, data in both.items()] + [("film", part, True) for part in parts]
+    for domain, data, sizes in plan if told.lm and told.only != "text" else ():
+        task = Ranking(data, split="system-cold", max_users=told.llm_users, metrics=metrics_of(data))
+        told.runs.mkdir(parents=True, exist_ok=True)
+        lm = Cassette(open_lm(told.lm, dtype="float32"), told.runs / f"{domain}.sqlite")
+        table = f"{data.name}, {told.lm}"
+        _measure(task, with_model(encoder, lm, table, domain, sizes), table, reports, texts)
     write(told.out, reports, NOTES + "\n" + "\n\n".join(texts) + "\n")
 
 

@@ -357,7 +357,7 @@ class View:
         self._seen = tree.totals(permitted.astype(np.float64))
         self._children = children
         self._tree = tree
-        self.branch = tree.branch
+        self.branch, self.leaf = tree.branch, tree.leaf
 
     def children(self, node: int) -> list[int]:
         """Children with something permitted under them; none for a leaf."""

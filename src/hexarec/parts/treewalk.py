@@ -56,15 +56,20 @@ def depth_first(view: View, n: int, per_leaf: int, width: int) -> Walk:
 def beam(view: View, n: int, per_leaf: int, width: int) -> Walk:
     """Level by level, the best `width` of all children of the last level's; then `per_leaf` items of each leaf.
 
-    Source: the released code of LLMTreeRec. A level with more children than fit on a page is decided in heats. What
-    is missing to n is taken from the same leaves, in turns; branches that were dropped stay closed.
+    Source: the released code of LLMTreeRec. A level with more children than fit on a page is decided in heats, and so
+    are the items of a beam that finds more than n: the code has a question for that, which it never asks. What is
+    missing to n is taken from the same leaves, in turns; branches that were dropped stay closed.
     """
     front = [ROOT] if view.any() else []
     while any(view.children(node) for node in front):
         pool = [child for node in front for child in view.children(node) or [node]]
-        front = yield from _heats(view, pool, width)
+        front = yield from _heats(pool, width, view.branch, items=False)
     answers = (yield [_page(view, leaf) for leaf in front]) if front else []
     found = [(item, leaf) for leaf, ranked in zip(front, answers, strict=True) for item in ranked[:per_leaf]]
+    if len(found) > n:
+        leaf_of = dict(found)
+        best = yield from _heats(list(leaf_of), n, view.leaf, items=True)
+        return [(item, leaf_of[item]) for item in best]
     place = per_leaf
     while len(found) < n and any(len(ranked) > place for ranked in answers):
         found += [(ranked[place], leaf) for leaf, ranked in zip(front, answers, strict=True) if len(ranked) > place]
@@ -72,24 +77,26 @@ def beam(view: View, n: int, per_leaf: int, width: int) -> Walk:
     return found[:n]
 
 
-def _heats(view: View, pool: list[int], width: int) -> Generator[Sequence[Page], list[list[int]], list[int]]:
+def _heats(
+    pool: list[int], width: int, size: int, *, items: bool
+) -> Generator[Sequence[Page], list[list[int]], list[int]]:
     """The best `width` of the pool, or all of a smaller one; heats of a page each until one page holds the rest.
 
     Half of a heat goes on, and more where fewer than `width` would in all. A page that is smaller than `width` drops
     nothing at the end: what is left is ordered a page at a time, the first of each page before the second ones.
     """
-    size = max(view.branch, 2)
+    size = max(size, 2)
     while len(pool) > max(size, width):
-        heats = _pages(pool, size)
+        heats = _pages(pool, size, items)
         ranked = yield heats
         pool = [node for heat, n in zip(ranked, _quotas(ranked, width), strict=True) for node in heat[:n]]
-    ranked = yield _pages(pool, size)
+    ranked = yield _pages(pool, size, items)
     order = sorted((place, heat) for heat, nodes in enumerate(ranked) for place in range(len(nodes)))
     return [ranked[heat][place] for place, heat in order][:width]
 
 
-def _pages(pool: Sequence[int], size: int) -> list[Page]:
-    return [Page(ROOT, tuple(pool[start : start + size]), False) for start in range(0, len(pool), size)]
+def _pages(pool: Sequence[int], size: int, items: bool) -> list[Page]:
+    return [Page(ROOT, tuple(pool[start : start + size]), items) for start in range(0, len(pool), size)]
 
 
 def _quotas(heats: Sequence[Sequence[int]], width: int) -> list[int]:
