@@ -7,12 +7,13 @@ from hexarec.parts.treewalk import WAYS, side_by_side
 LEAF = 3
 
 
-def tree(leaves, branch):
+def tree(leaves, branch, leaf=6):
     """A root over that many leaves of three items; item 3 j and the two after it stand in node j + 1."""
     nodes = list(range(1, leaves + 1))
     items = {node: [LEAF * (node - 1) + i for i in range(LEAF)] for node in nodes}
     return SimpleNamespace(
         branch=branch,
+        leaf=leaf,
         any=lambda: True,
         children=lambda node: nodes if node == 0 else [],
         items=lambda node: items.get(node, []),
@@ -45,6 +46,23 @@ def test_a_beam_keeps_as_many_as_it_is_wide_and_no_page_is_larger_than_a_page(po
 def test_a_beam_takes_so_many_items_of_a_leaf_before_it_takes_the_rest_in_turns():
     found = walked("beam", tree(4, 4), 8, 2, 3)
     assert [item for item, _ in found] == [11, 10, 8, 7, 5, 4, 9, 6]
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 6, 20])
+def test_a_beam_that_finds_more_than_is_asked_for_orders_it_in_heats(n):
+    seen = []
+    found = walked("beam", tree(8, 4), n, LEAF, 8, seen)
+    assert len(found) == n and all(leaf == item // LEAF + 1 for item, leaf in found)
+    assert {item for item, _ in found} >= set(range(24 - min(n, 6), 24)), "the best are in no heat's lower half"
+    assert n > 6 or [item for item, _ in found] == list(range(23, 23 - n, -1))
+    heats = [page.options for page in seen if page.items and len({item // LEAF for item in page.options}) > 1]
+    assert heats and max(map(len, heats)) <= 6, "a heat is a page, as large as a leaf at most"
+
+
+def test_a_beam_that_finds_as_many_as_asked_asks_nothing_more():
+    seen = []
+    walked("beam", tree(4, 4), 8, 2, 4, seen)
+    assert all(len({item // LEAF for item in page.options}) == 1 for page in seen if page.items)
 
 
 def test_depth_first_opens_so_many_children_before_it_takes_what_opened_leaves_have_left():

@@ -6,7 +6,8 @@ Idea:    a catalog does not fit in a prompt, a page of branches does: from the r
 Differs: the tree is built from the catalog alone (the released loader adds the test users' items); leaves and pages are
          bounded by items and tokens, and what is too large is split by text; choices are closed lists, so a branch
          cannot be invented; where an answer is of no use the nearest text decides, and `degraded` says so; a search
-         that ends early goes back to branches it passed over; interests and history begin every question, so that an
+         that ends early goes back to branches it passed over; a beam that finds more than a list orders it in heats
+         (the released code never asks its question for that); interests and history begin every question, so that an
          engine reads them once; five children of a node are opened, as in the released code (the paper: the top 10).
 Cost:    one call for the interests and one a page: nodes and leaves that are opened, whatever the size of the catalog.
 Needs:   text, an encoder; with choose="model" a model that can do what the back end of the question needs.

@@ -96,7 +96,9 @@ def _heats(
 
 
 def _pages(pool: Sequence[int], size: int, items: bool) -> list[Page]:
-    return [Page(ROOT, tuple(pool[start : start + size]), items) for start in range(0, len(pool), size)]
+    """Pages of about equal size, dealt out: the pool begins with what stood high, and a heat sends half of a page on."""
+    heats = -(-len(pool) // size)
+    return [Page(ROOT, tuple(pool[first::heats]), items) for first in range(heats)]
 
 
 def _quotas(heats: Sequence[Sequence[int]], width: int) -> list[int]:
