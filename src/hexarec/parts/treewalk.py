@@ -96,7 +96,7 @@ def _heats(
 
 
 def _pages(pool: Sequence[int], size: int, items: bool) -> list[Page]:
-    """Pages of about equal size, dealt out: the pool begins with what stood high, and a heat sends half of a page on."""
+    """Pages of about one size, dealt out: a pool begins with what stood high, and a heat sends half of a page on."""
     heats = -(-len(pool) // size)
     return [Page(ROOT, tuple(pool[first::heats]), items) for first in range(heats)]
 
