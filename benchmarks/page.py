@@ -1,7 +1,8 @@
 """The page over the bundled films: time of the server for every page and its pieces, and bytes of all a page loads.
 
-A bench, a simulation and an experiment with its lists stand there, so that no page is empty. Asked one after the other
-over one connection, `--times` times each after a first one; the pipelines ask no model. About two minutes on one core.
+Two benches, a simulation and an experiment with its lists stand there, so that no page is empty. Asked one after the
+other over one connection, `--times` times each after a first one; the pipelines ask no model. About two minutes on one
+core.
 
     python benchmarks/page.py --times 50
 """
@@ -65,27 +66,30 @@ def main() -> None:
         thread.join()
 
 
-def _filled(service: Service) -> tuple[JobRow, JobRow]:
-    """Films, two pipelines, an experiment that runs, a bench and a simulation; those two jobs."""
+def _filled(service: Service) -> tuple[JobRow, JobRow, JobRow]:
+    """Films, two pipelines, an experiment that runs, two benches and a simulation; those three jobs."""
     tenant, runner = service.tenant("default"), Runner(service)
     tenant.import_data(films.load())
     tenant.fit("default", PIPELINE)
     tenant.fit("popular", OTHER)
     trials.created(tenant, "trial", {"arms": {"control": "default", "variant": "popular"}, "tau": 0.1}, time.time())
     trials.moved(tenant, "trial", "running", time.time())
-    bench = tenant.shelf.add_job("bench", {"pipeline": "default", "max_users": 100, "k": 10})
+    bench, other = (
+        tenant.shelf.add_job("bench", {"pipeline": "default", "max_users": most, "k": 10}) for most in (100, 50)
+    )
     visits = tenant.shelf.add_job("simulate", {"pipelines": "default,popular", "users": 60, "pages": 3})
     while runner.one():
         pass
-    for job in (bench, visits):
+    for job in (bench, other, visits):
         done = tenant.shelf.job(job.id)
         assert done is not None and done.state == "done", done
-    return bench, visits
+    return bench, other, visits
 
 
-def _of_jobs(bench: JobRow, visits: JobRow) -> list[str]:
+def _of_jobs(bench: JobRow, other: JobRow, visits: JobRow) -> list[str]:
     run, simulated = f"/experiments/{bench_of(bench)}", f"/simulate/{visits.id}"
-    return [run, f"{run}/users?user=u", simulated, f"{simulated}/curves", f"/jobs/{bench.id}"]
+    both = f"/experiments/compare?run={bench_of(bench)}&run={bench_of(other)}"
+    return [run, both, f"{run}/users?user=u", simulated, f"{simulated}/curves", f"/jobs/{bench.id}"]
 
 
 def _measure(client: httpx.Client, paths: Sequence[str], times: int) -> None:

@@ -1,5 +1,6 @@
 """The server under load: requests a second and latency of the classic path, overhead over a language model's endpoint,
-time from an event to a changed answer, overload, and memory over time.
+time from an event to a changed answer, from a new item to a list that has it and from a cancel to the end of a call to
+a model that hangs, overload, and memory over time.
 
 The server is a process of its own; the load generator below (asyncio, keep-alive connections, requests sent at fixed
 times whether or not answers came) runs in another on the same machine, so both share its cores.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +29,21 @@ from typing import Any
 
 import numpy as np
 
-from hexarec.core import Catalog, Dataset, IdTable, Interactions, Item, Users, rng
+from hexarec.core import (
+    Cancel,
+    CancelledError,
+    Catalog,
+    Dataset,
+    IdTable,
+    Interactions,
+    Item,
+    Users,
+    rng,
+    run,
+)
+from hexarec.lm.base import Prompt
+from hexarec.lm.endpoint import Endpoint
+from hexarec.lm.guard import Guarded
 from hexarec.serve.service import Service
 from hexarec.serve.settings import Settings
 from hexarec.serve.store.open import open_store
@@ -258,7 +275,50 @@ async def _freshness(port: int) -> dict[str, float]:
             later = (await http.post("/v1/recommend", json=ask)).json()["items"]
             assert first not in [one["item_id"] for one in later]
             taken.append(1000 * (time.perf_counter() - started))
+    return _percentiles(taken)
+
+
+def _percentiles(taken: list[float]) -> dict[str, float]:
     return {"p50 ms": round(float(np.median(taken)), 1), "p99 ms": round(float(np.percentile(taken, 99)), 1)}
+
+
+def new_items(home: Path, times: int = 50) -> dict[str, float]:
+    """Milliseconds from sending an item until a list that has it has come, from a retriever by words."""
+    import httpx
+
+    prepared(home, {"retrieve": [{"use": "frozen_encoder", "encoder": "tfidf"}]})
+    server, taken = Server(home), []
+    liked = {"history": ["item-1000"], "n": 2 * times}
+    twin = {"title": "Thing number 1000", "attributes": {"genres": ["g0"]}}
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30.0) as http:
+        http.post("/v1/recommend", json=liked).raise_for_status()
+        for i in range(times):
+            started = time.perf_counter()
+            http.put(f"/v1/items/new-{i}", json=twin).raise_for_status()
+            found = http.post("/v1/recommend", json=liked).json()["items"]
+            taken.append(1000 * (time.perf_counter() - started))
+            assert f"new-{i}" in [one["item_id"] for one in found]
+    server.stop()
+    return _percentiles(taken)
+
+
+def cancelled(times: int = 50) -> dict[str, float]:
+    """Milliseconds from a cancel to the end of a call to a model that does not answer."""
+    taken = []
+    with Stub(["time.no_first_byte"]) as stub:
+        lm = Guarded(Endpoint(f"{stub.url}#stub"))
+        for _ in range(times):
+            cancel, at = Cancel(), [0.0]
+
+            def stop(cancel: Cancel = cancel, at: list[float] = at) -> None:
+                at[0] = time.perf_counter()
+                cancel.set()
+
+            threading.Timer(0.1, stop).start()
+            with run(cancel=cancel), contextlib.suppress(CancelledError):
+                lm.generate([Prompt.user("x", max_tokens=5)])
+            taken.append(1000 * (time.perf_counter() - at[0]))
+    return _percentiles(taken)
 
 
 def over_a_model(home: Path, duration: float, seconds: float = 0.2) -> dict[str, Any]:
@@ -367,8 +427,9 @@ def main() -> None:
     told.add_argument("--seconds", type=float, default=15.0, help="of each load")
     told.add_argument("--soak", type=float, default=0.0, help="seconds of the soak; 0 leaves it out")
     told.add_argument(
-        "--only", choices=("classic", "two processes", "over a model", "cache", "soak"), help="measure this alone"
-    )
+        "--only", help="measure this alone",
+        choices=("classic", "two processes", "over a model", "cache", "new items", "cancel", "soak"),
+    )  # fmt: skip
     asked = told.parse_args()
     made = {}
     with tempfile.TemporaryDirectory() as name:
@@ -378,6 +439,8 @@ def main() -> None:
             "two processes": lambda: two_processes(folder / "two", asked.seconds),
             "over a model": lambda: over_a_model(folder / "model", asked.seconds),
             "cache": lambda: cache(folder / "cache"),
+            "new items": lambda: new_items(folder / "items"),
+            "cancel": cancelled,
         }
         if asked.soak or asked.only == "soak":
             parts["soak"] = lambda: soak(folder / "soak", asked.soak or TEN_MINUTES)

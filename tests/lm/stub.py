@@ -7,6 +7,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.hanging import LONG
+
 ODDS = [("Yes", -0.5), (" Yes", -2.0), ("No", -1.5), ("Maybe", -3.0)]
 
 
@@ -49,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         if name in RAW:
             return self.raw(RAW[name])
         if name == "hang":
-            self.server.stop.wait(20)
+            self.server.outlasted += not self.server.stop.wait(LONG)
         if name == "drip":
             return self.drip()
         if name == "flood":
@@ -122,14 +124,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def drip(self):
         self.send_response(200)
-        self.send_header("content-length", "1000")
+        self.send_header("content-length", "10000")
         self.end_headers()
         with contextlib.suppress(OSError):
-            for _ in range(100):
+            for _ in range(int(LONG / 0.05)):
                 self.wfile.write(b" ")
                 self.wfile.flush()
                 if self.server.stop.wait(0.05):
                     return
+            self.server.outlasted += 1
 
     def send(self, status, value, headers=None):
         self.raw(json.dumps(value).encode(), status, headers)
@@ -165,9 +168,10 @@ RAW = {
 
 @contextlib.contextmanager
 def serving():
-    """A running server with `url`, `asked`, `most` (requests at once) and `stop`."""
+    """A running server with `url`, `asked`, `most` (requests at once), `outlasted` (hangs and drips to their end) and
+    `stop`."""
     server = Stub(("127.0.0.1", 0), Handler)
-    server.asked, server.running, server.most = [], 0, 0
+    server.asked, server.running, server.most, server.outlasted = [], 0, 0, 0
     server.lock, server.stop = threading.Lock(), threading.Event()
     server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

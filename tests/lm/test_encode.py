@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -72,17 +70,6 @@ def test_minilm_equals_sentence_transformers(minilm):
     mine, theirs = minilm.encode(texts), other.encode(texts)
     assert (mine * theirs).sum(axis=1).min() > 0.9999
     assert other.dim == 384 and other.encode([]).shape == (0, 384)
-
-
-@pytest.mark.slow
-def test_minilm_speed(minilm, capsys):
-    texts = [f"Movie title number {n} ({1950 + n % 70}), a story about people and places" for n in range(400)]
-    started = time.monotonic()
-    minilm.encode(texts)
-    rate = len(texts) / (time.monotonic() - started)
-    with capsys.disabled():
-        print(f" minilm {rate:.0f} texts/s", end=" ")
-    assert rate > 20
 
 
 @pytest.mark.parametrize("installed", [True, False])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.hanging import Hang, cancelled_when
 
 from hexarec.core.errors import BudgetError, CancelledError, DeadlineError, ModelError, OptionError, RetryableModelError
 from hexarec.core.run import Budget, Cancel, pool, run
@@ -333,22 +334,19 @@ def test_whole_batches_of_labels_are_not_retried_beyond_the_budget():
 
 
 def test_a_hanging_engine_is_left_at_the_deadline_and_at_a_cancel():
-    gone = threading.Event()
-
     class Hanging(Overlap):
         def generate(self, prompts, within=None):
-            gone.wait(10)
+            slow()
 
-    lm, started = Guarded(Hanging()), time.monotonic()
-    with run(seconds=0.1), pytest.raises(DeadlineError):
-        lm.generate(prompts(1))
-    assert time.monotonic() - started < 1.0
-    cancel, times = Cancel(), []
-    threading.Timer(0.1, lambda: (times.append(time.monotonic()), cancel.set())).start()
-    with run(cancel=cancel), pytest.raises(CancelledError):
-        lm.generate(prompts(1))
-    assert time.monotonic() - times[0] < 0.2
-    gone.set()
+    lm = Guarded(Hanging())
+    with Hang() as slow:
+        with run(seconds=0.1), pytest.raises(DeadlineError):
+            lm.generate(prompts(1))
+        assert not slow.came_back
+    with Hang() as slow:
+        with cancelled_when(slow.met), pytest.raises(CancelledError):
+            lm.generate(prompts(1))
+        assert not slow.came_back
 
 
 def test_a_retry_that_would_come_too_late_leaves_the_failure_as_the_answer():

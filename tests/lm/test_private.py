@@ -139,6 +139,6 @@ def test_other_words_stay(text):
 @pytest.mark.parametrize("text", ["1" * 100_000, "1 " * 50_000, "a" * 100_000, "a@" * 50_000, "(1)" * 40_000, ":a" * 50_000,
                                   "1.1." * 30_000, "a." * 50_000 + "@", "\u200b1" * 50_000, "+" * 100_000, "-" * 100_000])  # fmt: skip
 def test_no_text_takes_long(text):
-    started = time.monotonic()
+    started = time.thread_time()  # of the processor: other work on the machine does not count
     redacted(text)
-    assert time.monotonic() - started < 3.0
+    assert time.thread_time() - started < 3.0, "usual: 0.06; minutes if it grew with the square"

@@ -1,6 +1,5 @@
-import time
-
 import pytest
+from tests.hanging import LONG
 
 from hexarec.core.errors import CancelledError, DeadlineError, HexarecError, ModelError, OptionError
 from hexarec.core.run import Cancel, run
@@ -67,20 +66,19 @@ def test_broken_connections_are_passing_faults(server, kind):
 
 
 @pytest.mark.parametrize("kind", ["hang", "drip"])
-def test_the_timeout_is_for_the_whole_answer(server, kind):
-    started = time.monotonic()
-    with pytest.raises(Busy):
-        post(server, kind, timeout=0.4)
-    assert time.monotonic() - started < 1.5
+def test_the_timeout_is_for_the_whole_answer(kind):
+    with serving() as server:
+        with pytest.raises(Busy):
+            post(server, kind, timeout=0.4)
+        assert not server.outlasted
 
 
-def test_the_deadline_is_sooner_than_the_timeout(server):
-    started = time.monotonic()
-    with run(seconds=0.3), pytest.raises(DeadlineError):
-        post(server, "hang")
-    assert time.monotonic() - started < 1.0
-    with run(seconds=0.3), pytest.raises(DeadlineError):
-        post(server, "drip")
+@pytest.mark.parametrize("kind", ["hang", "drip"])
+def test_the_deadline_is_sooner_than_the_timeout(kind):
+    with serving() as server:
+        with run(seconds=0.3), pytest.raises(DeadlineError):
+            post(server, kind, timeout=10 * LONG)
+        assert not server.outlasted
 
 
 def test_a_cancelled_run_stops_reading(server):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.hanging import LONG
 
 from hexarec.core.options import clear_memo
 from hexarec.data.worlds import world
@@ -123,7 +124,7 @@ def open_page(chromium, site, watched):
                 base_url=url or site, locale={"en": "en-US", "zh": "zh-CN"}[lang], color_scheme=theme,
                 viewport=viewport, has_touch=touch, reduced_motion="reduce",
             )  # fmt: skip
-            contexts[look].set_default_timeout(10_000)
+            contexts[look].set_default_timeout(1_000 * LONG)
         page = watch(contexts[look].new_page(), url or site, watched)
         page.goto(path)
         return page

@@ -49,7 +49,7 @@ def test_an_experiment_by_keyboard(open_page, watched, lang, theme, viewport):
         typed(page, field, text)
     pressed(page, "#new button.main")
     # what is wrong is said at its field, with what mends it; the first of them has the keyboard
-    assert page.evaluate("document.activeElement.id") == "name"
+    page.wait_for_function("document.activeElement.id === 'name'")  # after the page is loaded, when it is first drawn
     for field, text in (("name", "a-z"), ("share", "50")):
         assert page.locator(f"#{field}").get_attribute("aria-invalid") == "true"
         said = page.locator(f"#{page.locator(f'#{field}').get_attribute('aria-describedby')}")

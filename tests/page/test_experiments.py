@@ -308,20 +308,12 @@ def test_nothing_of_a_run_is_markup(page_client, home):
 
 @pytest.mark.parametrize("path", ["/experiments", "/experiments/run-asking", "/methods", "/methods/llmrank",
                                   "/experiments/compare?run=run-asking&run=run-near"])  # fmt: skip
-def test_pages_are_light_and_quick(page_client, path, capsys):
-    import time
-
+def test_pages_are_light(page_client, path):
     from .test_page import loaded_by
 
-    page_client.get(path)
-    began = time.perf_counter()
     answer = page_client.get(path)
-    took = time.perf_counter() - began
     whole = len(answer.content) + sum(len(page_client.get(one).content) for one in loaded_by(page_client, path))
-    with capsys.disabled():
-        print(f"\n{path}: {1000 * took:.0f} ms, {whole / 1000:.0f} kB")
     assert answer.status_code == 200 and whole < 300_000
-    assert took < 1.0  # the promise of 0.1 s is for an idle machine
 
 
 def test_values_of_many_systems_have_letters_beyond_z():

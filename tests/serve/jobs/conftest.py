@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from tests.hanging import LONG
 from tests.serve.conftest import backend_over
 
 from hexarec.serve.jobs.runner import Runner
@@ -31,7 +32,7 @@ def done(runner, tenant, kind, **args):
     return ended
 
 
-def eventually(true, seconds=15.0):
+def eventually(true, seconds=LONG):
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not (found := true()):

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,8 @@ def ray():
         pytest.skip("ray is not installed")
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, ROOT])
-    started = time.monotonic()
     try:
         with connected(2):
-            assert time.monotonic() - started < 120
             yield
     except HexarecError as error:
         pytest.skip(f"ray cannot start here: {error.message}")

@@ -6,14 +6,18 @@ import contextlib
 import json
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from hexarec.testing.stub.registry import fault
 from hexarec.testing.stub.server import Exchange, Stub
+
+SILENT = 600.0
+"""Seconds that a name server takes which does not answer."""
 
 
 @fault("connect.refused", "nobody listens on the port", "address")
@@ -42,7 +46,7 @@ def unroutable(stub: Stub) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _resolver(answer: Any) -> Iterator[str]:
+def _resolver(answer: Any, end: Callable[[], None] = lambda: None) -> Iterator[str]:
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
@@ -53,6 +57,7 @@ def _resolver(answer: Any) -> Iterator[str]:
         yield "http://model.invalid:8000/v1"
     finally:
         socket.getaddrinfo = real
+        end()
 
 
 def _unknown() -> Any:
@@ -67,13 +72,14 @@ def dns_fails(folder: Path) -> Any:
 
 @fault("connect.dns_slow", "the name server does not answer", "machine", gives="url")
 def dns_slow(folder: Path) -> Any:
-    """The resolver of this process takes 5 s, then denies the name."""
+    """The resolver of this process takes ten minutes, then denies the name; the end of the context ends it too."""
+    over = threading.Event()
 
     def slowly() -> Any:
-        time.sleep(5.0)
+        over.wait(SILENT)
         return _unknown()
 
-    return _resolver(slowly)
+    return _resolver(slowly, over.set)
 
 
 @fault("connect.bad_certificate", "the certificate is signed by nobody the client knows", "address")
