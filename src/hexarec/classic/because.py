@@ -22,6 +22,7 @@ from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, names, sound
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import titles
+from hexarec.parts.require import fields_there
 
 PROMPTS = Prompts(
     "because",
@@ -60,6 +61,7 @@ class Because:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Learn how rare each attribute value is: log(items / items with the value)."""
+        fields_there(self, data)
         self.key_ = data.catalog.key
         counts: dict[str, int] = {}
         for row in range(data.n_items):
