@@ -135,13 +135,15 @@ def told_apart(people: dict[str, Any], data: Dataset, held: Lists, rows: np.ndar
     """The 1:m table."""
     queries, truth = data.queries(rows), held.take(rows)
     lines = [
-        f"| 1 to m, {len(rows):,} users, pages of {PAGE} | m | yes | recall | false positives | precision | AUC |",
-        "|---|---|---|---|---|---|---|",
+        f"| 1:m, {len(rows):,} users, {PAGE} a page | m | yes | recall | false positives | precision | AUC | failed |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, stage in people.items():
         for m in RATIOS:
             made: Discrimination = discrimination(stage, queries, mixed(queries, truth, PAGE, m))
-            numbers = " | ".join(f"{value:.3f}" for value in asdict(made).values())
+            numbers = " | ".join(
+                f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(made).values()
+            )
             lines.append(f"| {name} | {m} | {numbers} |")
     return "\n".join(lines)
 

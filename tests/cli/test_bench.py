@@ -99,6 +99,15 @@ def test_estimate_of_a_bench_equals_what_the_bench_then_asks(bench):
     assert "40 lists from each system" in text and "- A" not in text and "reads 100 and writes 10" in text
 
 
+def test_what_to_type_next_goes_on_with_the_same_file_and_data(bench, tmp_path):
+    file = written(tmp_path, BENCH, "my bench.toml")
+    said = call("estimate", "-c", file, "--data", "world:order", "--seeds", "0,1", "--sample", 1).stderr
+    assert f"next: hexarec bench -c '{file}' --data world:order --seeds 0,1 --max-users 500 --budget-calls N" in said
+    assert f"next: hexarec fit -c '{file}' --data world:order --out model" in said
+    said = call("estimate", "-c", bench, "--max-users", 7, "--sample", 1).stderr
+    assert f"next: hexarec bench -c {bench} --max-users 7 --budget-calls N" in said
+
+
 def test_estimate_of_a_pipeline_counts_its_reasons_too(tmp_path):
     config = written(tmp_path, PIPELINE.replace('use = "because"', 'use = "because"\nlm = "@lm"'))
     made = answer("estimate", "-c", config, "--queries", 100, "--sample", 3)["systems"]["pipeline"]

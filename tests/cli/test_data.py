@@ -32,6 +32,8 @@ def test_without_out_nothing_is_stored(raw, tmp_path):
     told = answer("data", "import", raw, "--map", MAP, "--like", ">=3")
     assert told["accepted"] == 60 and told["like_rule"] == "value >= 3" and told["out"] is None
     assert sorted(tmp_path.iterdir()) == before
+    said = call("data", "import", raw, "--map", MAP, "--like", ">=3", "--strict").stderr
+    assert f"next: hexarec data import {raw} --map {MAP} --like '>=3' --strict --out FOLDER" in said
 
 
 def test_wrong_imports_name_file_and_mend(raw, tmp_path):

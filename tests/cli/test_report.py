@@ -41,7 +41,9 @@ def test_diff_of_two_systems(run):
     made = answer("diff", run, "--user", user, "-a", "rows", "-b", "oracle")
     assert made["left"] == "rows" and len(made["places"]) == 10 and len(made["liked"]) == 1
     assert made["places"][0]["right"]["liked"] and made["places"][1]["right"] is None
-    text = call("diff", run, "--user", user, "-a", "rows", "-b", "oracle", "-k", 3).stdout
+    text = call("diff", run, "--user", user, "-a", "rows", "-b", "oracle", "-k", 3)
+    assert "next: hexarec diff" in text.stderr and " -a rows -b oracle -k 3 --user " in text.stderr
+    text = text.stdout
     assert f"user {user}" in text and "* Title" in text and "rows (a)" in text
 
 

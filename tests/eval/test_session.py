@@ -6,6 +6,7 @@ from hexarec.core import ModelError, OptionError, Queries, run, variant
 from hexarec.data.worlds import world
 from hexarec.eval.experiment import Experiment
 from hexarec.eval.session import Session, discrimination, hazards, mixed, trend, visits_cost
+from hexarec.eval.simulation import Simulation
 from hexarec.eval.tasks import Given
 from hexarec.lm.base import failed
 from hexarec.lm.fake import Overlap
@@ -150,6 +151,26 @@ def test_steps_of_users_that_fail_are_counted_and_told():
     said = [one["text"] for one in notes if one["kind"] == "note"]
     assert report.rows[0].degraded == len(reasons) > 3 and f"{len(reasons)} steps of simulated users failed" in said[0]
     assert visited(TWIN).rows[0].degraded == 0
+
+
+def judged(people):
+    return discrimination(people.fit(PLACE.data), PLACE.queries, mixed(PLACE.queries, PLACE.truth, 4, 1))
+
+
+def simulated(people):
+    return Simulation(PLACE.data, people.fit(PLACE.data), 6, 1, 2, 2).visited(Popular().fit(PLACE.data), 0)
+
+
+@pytest.mark.parametrize("ask", [judged, simulated])
+def test_what_else_asks_users_counts_what_their_model_lost_and_refuses_silence(ask):
+    with pytest.raises(ModelError, match=r"none of \d+ answers of the simulated users came: cannot reach"):
+        ask(Agent4Rec(open_lm(DEAD[0]), backend=DEAD[1], taste="counted"))
+    notes, reasons = [], []
+    with run(emit=notes.append, complain=reasons.append):
+        made = ask(Agent4Rec(Half(), backend="text", taste="counted"))
+    said = [one["text"] for one in notes if one["kind"] == "note"]
+    assert made.failed == len(reasons) > 0 and f"{made.failed} steps of simulated users failed" in said[0]
+    assert ask(TWIN).failed == 0
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_users", -1), ("max_users", 0), ("pages", 0), ("per_page", -2)])

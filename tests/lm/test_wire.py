@@ -130,7 +130,7 @@ def test_names_are_split():
 def test_no_password_and_no_query_stands_in_an_error(monkeypatch):
     name = "openai:http://user:pw@127.0.0.1:9/v1?api_key=SECRET#m"
     lm, asked = open_lm(name), [Prompt.user("x")]
-    assert lm.spec == name and lm.name == "openai:http://127.0.0.1:9/v1#m"
+    assert lm.spec == "openai:http://***@127.0.0.1:9/v1?***#m" and lm.name == "openai:http://127.0.0.1:9/v1#m"
     said = [str(lm.generate(asked)[0].error)]
     for spec in (name.replace("#m", ""), name.replace("http", "ftp"), name.replace("openai", "opena")):
         with pytest.raises(OptionError) as caught:

@@ -31,8 +31,8 @@ def test_an_empty_server_says_what_fills_it(tmp_path):
 
 
 def test_models_that_pipelines_name(backend, monkeypatch):
-    config = default_config()
-    assert set(specs_of(config)) == {"gguf:smollm2", "minilm"}
+    config = {**default_config(), "explain": {"use": "because", "lm": "openai:http://user:pass5word@x/v1#m"}}
+    assert set(specs_of(default_config())) == {"gguf:smollm2", "minilm"}
     assert set(specs_of({"use": {"a": {"model": "openai:http://x#m"}}, "rank": {"lm": "@a"}})) == {"openai:http://x#m"}
     tenant = backend.service.tenant("default")
     bodies = [type("V", (), {"name": "p", "created": 0.0, "body": {"config": config}})]
@@ -41,6 +41,7 @@ def test_models_that_pipelines_name(backend, monkeypatch):
     told = {one.values["spec"]: one for one in home._models(tenant)}
     assert told["minilm"].level == "ok" and told["gguf:smollm2"].level == "bad"
     assert told["gguf:smollm2"].mend == "hexarec models install smollm2"
+    assert told["openai:http://x/v1#m"].mend == "hexarec models test openai:http://x/v1#m"
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,13 @@ def test_from_the_form_to_the_curves(page_client, backend):
     job = tenant.shelf.job(where.removeprefix("/simulate/"))
     half = {"default": {"visits": [2], "values": {one: [2.0, 4.0] for one in
             ("satisfaction", "exit_page", "like_rate", "diversity", "popularity")},
-            "said": [{"page": 2, "satisfaction": 3.0, "why": "<b>dull</b>", "memory": ["<i>note</i>"]}]}}  # fmt: skip
+            "said": [{"page": 2, "satisfaction": 3.0, "why": "<b>dull</b>", "memory": ["<i>note</i>"]}],
+            "failed": 7}}  # fmt: skip
     scratch = folder_of(tenant, job.id)
     scratch.mkdir(parents=True)
     (scratch / CURVES).write_text(json.dumps(half), "utf-8")
     text = page_client.get(f"{where}/curves").text
+    assert "default: 7 steps failed" in text
     assert "figure-satisfaction" in text and "&lt;b&gt;dull" in text and "<b>dull" not in text and "<i>note" not in text
     told = page_client.get(f"{where}/figures/satisfaction.json").json()
     assert told["places"] == [2] and told["series"][0]["values"] == [3.0]
@@ -40,6 +42,7 @@ def test_from_the_form_to_the_curves(page_client, backend):
 
     assert Runner(backend.service).one()
     text = page_client.get(f"{where}/curves").text
+    assert "steps failed" not in text
     assert "done" in text and "hx-get" not in text and "of 10" in text
     told = page_client.get(f"{where}/figures/satisfaction.json").json()
     assert told["places"][-1] == 24 and told["series"][0]["low"][-1] <= told["series"][0]["values"][-1]

@@ -146,9 +146,67 @@ def test_titles_and_years_inside_what_is_true_claim_nothing(text, row, wrong):
     ("text", "title", "named"),
     [
         ("I liked alien best.", "Alien", True), ("The aliens came.", "Alien", False), ("Talk to her.", "Her", False),
-        ("See Her tonight.", "Her", True), ("M is grim.", "M", True), ("I am grim.", "M", False),
+        ("See Her tonight.", "Her", True), ("Love to talk to her.", "Talk to Her", False),
+        ("Like Talk to Her.", "Talk to Her", True), ("M is grim.", "M", True), ("I am grim.", "M", False),
         ("因为您喜欢异形。", "异形", True), ("A (1979) film (really).", "(really)", True),
     ],
 )  # fmt: skip
 def test_a_text_names_a_title_as_whole_words_and_a_short_one_as_it_is_spelled(text, title, named):
     assert names(text, title) is named
+
+
+PLAIN = Catalog.of(
+    [
+        Item("talk", "Talk to Her", "", {"genres": ("drama",)}),
+        Item("her", "Her", "", {"genres": ("romance",)}),
+        Item("heat", "Heat", "", {"genres": ("crime",)}),
+        Item("lala", "La La Land", "", {"genres": ("music",)}),
+        Item("boot", "Das Boot", "", {"genres": ("war",)}),
+        Item("run", "Run for it", "", {"genres": ("war",)}),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("You will love to talk to her.", set()),
+        ("Her smile warms the heat of the day.", set()),
+        ("Run for it, it is a war film.", set()),
+        ("You liked Talk to Her.", {"Talk to Her"}),
+        ("Talk to Her is a war film.", {"Talk to Her"}),
+        ("It is like TALK TO HER.", {"Talk to Her"}),
+        ("You liked “talk to her” most.", {"Talk to Her"}),
+        ("Like Her, it is tender.", {"Her"}),
+        ("Better than Heat.", {"Heat"}),
+        ("So you would Run for it.", {"Run for it"}),
+        # a title that no sentence holds by chance is known in any letters
+        ("You liked la la land.", {"La La Land"}),
+        ("because das boot was fine", {"Das Boot"}),
+    ],
+)
+def test_common_words_are_a_title_only_where_they_stand_as_one(text, named):
+    claims = check(text, PLAIN, ())
+    assert {claim.text for claim in claims if claim.text in set(PLAIN.titles)} == named
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("Sarah loves crime.", {"Sarah"}),
+        ("Sarah's favourite is full of crime.", {"Sarah"}),
+        ("A film of crime. Tom and others liked it.", {"Tom"}),
+        ("Made for Sarah.", {"Sarah"}),
+        ("Ridley loves crime.", set()),
+        ("Fans love crime.", set()),
+        ("Everyone likes crime.", set()),
+        ("Movies are fun.", set()),
+        ("Crime pays.", set()),
+        ("Gripping and full of crime.", set()),
+    ],
+)
+def test_a_first_name_that_nobody_said_is_an_unsupported_claim(text, unknown):
+    catalog = Catalog.of([Item("a", "A", "With Ridley in it.", {"genres": ("crime",)})])
+    claims = check(text, catalog, (0,))
+    assert {claim.text for claim in claims if claim.verdict == "unchecked"} == unknown
+    assert sound(check(text, catalog, (0,), "I am Sarah, and my son is Tom"))

@@ -1,12 +1,15 @@
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from hexarec.classic import CLASSIC
 from hexarec.core import CapabilityError, OptionError
 from hexarec.data.worlds import world
 from hexarec.lm.fake import Double
-from hexarec.parts.require import fields_there, require, require_all
+from hexarec.methods import METHODS
+from hexarec.parts.require import FIELDS, fields_there, require, require_all
 
 
 class Labels(Double):
@@ -42,3 +45,27 @@ def test_fields_of_which_none_is_there_are_named_beside_those_that_are():
         fields_there(Reads(["nope"]), data)
     with pytest.raises(OptionError, match="profile names 'shoes', 'hat', which the user table lacks\n  -> it has"):
         fields_there(Reads(profile=("shoes", "hat")), data)
+
+
+NAMING = [
+    (card, option.name)
+    for card in (*METHODS, *CLASSIC)
+    for option in dataclasses.fields(card.load())
+    if option.name in FIELDS
+]
+
+
+@pytest.mark.parametrize(("card", "option"), NAMING, ids=[f"{card.name}.{option}" for card, option in NAMING])
+def test_every_method_refuses_fields_that_nothing_has_at_fit(card, option):
+    if card.needs & {"torch", "weights", "hidden"}:
+        pytest.importorskip("torch")
+    stage = dataclasses.replace(card.make_tiny(), **{option: ("nope",)})
+    with pytest.raises(OptionError, match=f"({option}|words).*nope") as caught:
+        stage.fit(world("cold").data)
+    assert "has " in caught.value.hint
+
+
+def test_a_first_stage_that_reads_fields_nothing_has_is_refused_as_well():
+    encoder = next(card for card in METHODS if card.name == "frozen_encoder").make_tiny()
+    with pytest.raises(OptionError, match="fields names 'nope'"):
+        dataclasses.replace(encoder, fields=("nope",)).enrich(world("cold").data)

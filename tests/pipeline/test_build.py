@@ -154,3 +154,13 @@ def test_wording_is_given_as_prompts_or_not_at_all(name, value):
 def test_prompts_are_taken_as_an_object():
     own = Prompts("mine", 1, {"a": "b"}, {"a": "c"})
     assert build("nir", {"lm": "fake:overlap", "prompts": own}).prompts is own
+
+
+@pytest.mark.parametrize("field", ["ranker", "size"])
+def test_an_error_about_an_address_tells_no_password(field):
+    address = "openai:http://user:pass5word@host/v1#m"
+    options = {"ranker": Popular(), "size": 5, field: address}
+    for name, given in (("window", options), (address, {})):
+        with pytest.raises(OptionError, match="openai:http://host/v1#m") as caught:
+            build(name, given)
+        assert "pass5word" not in str(caught.value)

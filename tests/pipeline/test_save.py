@@ -4,7 +4,7 @@ import pytest
 from hexarec.classic import EASE, ItemKNN, Popular
 from hexarec.classic.because import Because
 from hexarec.classic.lexical import Lexical
-from hexarec.core import IdTable, Item, Queries, StateError, save
+from hexarec.core import IdTable, Item, ModelError, Queries, StateError, save, state_digest
 from hexarec.core import forget as core_forget
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.frozen_encoder import FrozenEncoder
@@ -112,3 +112,23 @@ def test_scores_are_equal_to_the_last_bit_after_load(tmp_path):
     made = Pipeline((EASE(20.0),)).fit(DATA)
     again = load(save_pipeline(made, tmp_path / "p"), DATA)
     assert np.array_equal(made.retrieve(QUERIES, 9).scores, again.retrieve(QUERIES, 9).scores)
+
+
+def test_what_is_saved_holds_no_password_and_loading_asks_for_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    address = "http://user:pass5word@127.0.0.1:9/v1?api_key=SEC5RET"
+    lm, encoder = open_lm(f"openai:{address}#m"), open_encoder(f"openai:{address}#e", dim=4)
+    rank = Window(LLMRank(lm, backend="list", rounds=1), 5)
+    made = Pipeline((Popular(),), rank, (), Because(open_lm(f"openai:{address}#m", retries=0))).fit(DATA)
+    folder = save_pipeline(made, tmp_path / "p")
+    save(FrozenEncoder(encoder), tmp_path / "e")
+    for file in sorted(tmp_path.rglob("*")):
+        held = file.read_bytes() if file.is_file() else b""
+        assert b"pass5word" not in held and b"SEC5RET" not in held and b"user:" not in held, file
+    with pytest.raises(ModelError, match="of http://127.0.0.1:9/v1 is not kept in what is saved") as caught:
+        load(folder, DATA)
+    assert "OPENAI_BASE_URL" in caught.value.hint
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    again = load(folder, DATA)
+    assert again.rank_by.ranker.lm.wire._client.base_url.userinfo == b"user:pass5word"
+    assert state_digest(again) == state_digest(made)

@@ -185,6 +185,26 @@ def test_what_the_operator_allows_is_allowed():
         check_endpoints({"retrieve": [{"use": "frozen_encoder", "encoder": name}]}, ALLOWED)
 
 
+def test_what_the_operator_allows_with_a_password_is_told_and_kept_without_it():
+    private = "openai:http://user:pass5word@allowed.example/v1#m"
+    for name in (private, "openai:http://***@allowed.example/v1#m"):
+        check_endpoints({"use": {"m": {"model": name}}}, [private])
+    with pytest.raises(OptionError) as caught:
+        check_endpoints({"use": {"m": {"model": private.replace("#m", "#other")}}}, [private])
+    assert "pass5word" not in str(caught.value)
+
+
+def test_a_job_keeps_no_password(tmp_path, data):
+    private = "openai:http://user:pass5word@allowed.example/v1#m"
+    backend = backend_over(tmp_path / "home", data, endpoints=(private,))
+    config = {"retrieve": [{"use": "popular"}], "explain": {"use": "because", "lm": private}}
+    with TestClient(make_app(backend), base_url=URL) as client:
+        made = client.post("/v1/jobs", json={"kind": "fit", "args": {"config": config}})
+    assert made.status_code < 300 and "pass5word" not in made.text
+    kept = backend.service.tenant("default").shelf.job(made.json()["id"])
+    assert kept.args["config"]["explain"]["lm"] == "openai:http://***@allowed.example/v1#m"
+
+
 @pytest.mark.parametrize("place", ["path", "start", "adapter", "cache", "cassette", "base_url", "key_name", "url_name"])
 def test_places_are_the_operators(place):
     with pytest.raises(OptionError, match="may not be set"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from hexarec.classic._together import ENOUGH, Together
 from hexarec.core import Catalog, Evidence, Queries
 from hexarec.parts.attributes import value_words
 from hexarec.parts.ground import normal
@@ -23,6 +25,8 @@ class Weighs(Protocol):
     last: int
     most: int
     rarity_: dict[str, float]
+    together_: Any
+    many_: NDArray[np.bool_]
 
 
 def values_of(catalog: Catalog, row: int, fields: Sequence[str]) -> list[str]:
@@ -36,27 +40,54 @@ def values_of(catalog: Catalog, row: int, fields: Sequence[str]) -> list[str]:
     return out
 
 
+def rarities(catalog: Catalog, fields: Sequence[str]) -> dict[str, float]:
+    """log(items / items with the value) of every attribute value, by `field=value`."""
+    counts: dict[str, int] = {}
+    for row in range(len(catalog)):
+        for value in values_of(catalog, row, fields):
+            counts[value] = counts.get(value, 0) + 1
+    return {value: float(np.log(max(len(catalog), 2) / n)) for value, n in sorted(counts.items())}
+
+
 def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> list[Grounds]:
     """For each item shown to question i the history item that supports it, and up to `most` shared values.
 
-    An item is no ground for itself. Without another that was liked the one ground is popularity.
+    An item is no ground for itself. Where none shares a value, it is one that others liked as well as the shown item;
+    without such the one ground is popularity, and of an item that few liked there is none.
     """
-    part = slice(*queries.history.offsets[i : i + 2])
-    past = queries.history.item[part][queries.history.liked[part]][-how.last :].tolist()
+    past = liked_past(queries, i)[-how.last :]
     own = {row: set(values_of(queries.catalog, row, how.fields)) for row in past}
+    together = Together(getattr(how, "together_", None), past[::-1])  # one saved earlier has no table
+    met = set(liked_past(queries, i))
     return [
-        _grounds(own, past, int(item), set(values_of(queries.catalog, int(item), how.fields)), how) for item in items
+        _shares(own, past, int(item), set(values_of(queries.catalog, int(item), how.fields)), how)
+        or _liked(together, int(item), ENOUGH if int(item) in met else 1, how)
+        for item in items
     ]
 
 
-def _grounds(own: Mapping[int, set[str]], past: Sequence[int], item: int, values: set[str], how: Weighs) -> Grounds:
+def liked_past(queries: Queries, i: int) -> list[int]:
+    """What question i's user liked, oldest first."""
+    part = slice(*queries.history.offsets[i : i + 2])
+    return queries.history.item[part][queries.history.liked[part]].tolist()
+
+
+def _liked(together: Together, item: int, least: int, how: Weighs) -> Grounds:
+    """What others have to do with it. least: users, more than one where the user who asks is one of them."""
+    if (row := together.first(item, least)) >= 0:
+        return (Evidence("history", (row,)),)
+    many = getattr(how, "many_", ())
+    return (Evidence("popularity"),) if item < len(many) and many[item] else ()
+
+
+def _shares(own: Mapping[int, set[str]], past: Sequence[int], item: int, values: set[str], how: Weighs) -> Grounds:
     def rarity(value: str) -> float:
         return how.rarity_.get(value, 0.0)
 
-    others = [row for row in reversed(past) if row != item]
-    if not others:
-        return (Evidence("popularity"),)
     # newest first, so that among equals the freshest memory is named
+    others = [row for row in reversed(past) if row != item and own[row] & values]
+    if not others:
+        return ()
     support = max(others, key=lambda row: sum(map(rarity, sorted(own[row] & values))))
     shared = sorted(own[support] & values, key=lambda value: (-rarity(value), value))[: how.most]
     made = [Evidence("attribute", (support, item), value) for value in shared]
@@ -83,3 +114,12 @@ def says_shared(text: str, evidence: Grounds, catalog: Catalog, lang: str) -> bo
     shared = {normal(word) for _, *both in _shared(evidence, catalog, lang) for word in both}
     said = f" {normal(text)} "
     return any(f" {one} " in said or f" {one}s " in said or (CJK.search(one) and one in said) for one in shared)
+
+
+def first_sentence(text: str) -> str:
+    """The first full sentence of an answer, "" when it has none."""
+    line = next((line.strip().strip('"“”') for line in text.splitlines() if line.strip()), "")
+    for place, letter in enumerate(line):
+        if letter in "。！？" or (letter in ".!?" and line[place + 1 : place + 2] in ("", " ")):
+            return line[: place + 1]
+    return ""

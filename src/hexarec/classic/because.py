@@ -14,22 +14,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
-
-from hexarec.classic._evidence import Grounds, evidence_for, says_shared, shared_words, values_of
+from hexarec.classic._evidence import (
+    Grounds,
+    evidence_for,
+    first_sentence,
+    liked_past,
+    rarities,
+    says_shared,
+    shared_words,
+)
+from hexarec.classic._together import liked_by_many, liked_together
 from hexarec.core import Dataset, Desk, Lists, Queries, Reasons, Words, degrade
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, names, sound
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import titles
+from hexarec.parts.require import fields_there
 
 PROMPTS = Prompts(
     "because",
-    1,
+    2,
     en={
         "both": "Because you liked {past}: both have {shared}.",
         "liked": "Others who liked {past} also liked this.",
         "popular": "Liked by many; nothing is known of your taste yet.",
+        "others": "Liked by many others.",
+        "none": "No reason that can be checked is known for this one.",
         "reword": "Say this to the person in one short friendly sentence. Use only these facts, add nothing.\n"
         "Fact: {shown} and {past} both have {shared}. The person liked {past}.\nSentence:",
     },
@@ -37,6 +47,8 @@ PROMPTS = Prompts(
         "both": "因为您喜欢《{past}》：两者都有{shared}。",
         "liked": "喜欢《{past}》的人也喜欢这一个。",
         "popular": "很多人喜欢；目前还不了解您的喜好。",
+        "others": "很多其他人喜欢。",
+        "none": "目前没有可以核实的推荐理由。",
         "reword": "请用一句简短友好的话把下面的事实告诉用户，只用这些事实，不要添加内容。\n"
         "事实：《{shown}》与《{past}》都有{shared}。用户喜欢《{past}》。\n一句话：",
     },
@@ -59,13 +71,11 @@ class Because:
     """The wording, in English and Chinese."""
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Learn how rare each attribute value is: log(items / items with the value)."""
+        """Learn how rare each attribute value is, what was liked together, and what by many."""
+        fields_there(self, data)
         self.key_ = data.catalog.key
-        counts: dict[str, int] = {}
-        for row in range(data.n_items):
-            for value in values_of(data.catalog, row, self.fields):
-                counts[value] = counts.get(value, 0) + 1
-        self.rarity_ = {value: float(np.log(max(data.n_items, 2) / n)) for value, n in sorted(counts.items())}
+        self.rarity_ = rarities(data.catalog, self.fields)
+        self.together_, self.many_ = liked_together(data, seed), liked_by_many(data)
         return self
 
     def explain(self, queries: Queries, shown: Lists, desk: Desk) -> list[Reasons]:
@@ -81,8 +91,9 @@ class Because:
 
     def _template(self, queries: Queries, i: int, item: int, evidence: Grounds) -> Words:
         lang = queries.lang[i]
-        if evidence[0].kind != "history":
-            return Words(self.prompts.text(lang, "popular"), lang, status="template")
+        if not evidence or evidence[0].kind != "history":
+            known = "others" if liked_past(queries, i) else "popular"
+            return Words(self.prompts.text(lang, known if evidence else "none"), lang, status="template")
         past = titles(queries.catalog, evidence[0].items, lang)[0]
         shared = shared_words(evidence, queries.catalog, lang)
         text = (
@@ -114,7 +125,7 @@ class Because:
             for (i, j), answer in zip(left, self.lm.generate(prompts) if prompts and self.lm else [], strict=True):
                 fixed[i][j] = replace(fixed[i][j], answers=(*fixed[i][j].answers, answer.text))
                 lost += [answer.error or "no answer came"] if answer.finish == "error" else []
-                text = _first_sentence(answer.text) if answer.good else ""
+                text = first_sentence(answer.text) if answer.good else ""
                 claims = check(text, queries.catalog, (int(shown[i].items[j]), *found[i][j][0].items))
                 past = titles(queries.catalog, found[i][j][0].items, queries.lang[i])[0]
                 shared = says_shared(text, found[i][j], queries.catalog, queries.lang[i])
@@ -134,12 +145,3 @@ class Because:
         shared = shared_words(evidence, queries.catalog, lang)
         text = self.prompts.text(lang, "reword", shown=shown, past=past, shared=shared)
         return Prompt.user(text, seed=int(queries.seed[i]) + attempt, temperature=0.5 * attempt, max_tokens=60)
-
-
-def _first_sentence(text: str) -> str:
-    """The first full sentence of an answer, "" when it has none."""
-    line = next((line.strip().strip('"“”') for line in text.splitlines() if line.strip()), "")
-    for place, letter in enumerate(line):
-        if letter in "。！？" or (letter in ".!?" and line[place + 1 : place + 2] in ("", " ")):
-            return line[: place + 1]
-    return ""

@@ -54,7 +54,7 @@ def create(
     """Define an experiment. It takes no traffic before it is started."""
     import time
 
-    from hexarec.cli.shared import next_steps, say
+    from hexarec.cli.shared import again, next_steps, quoted, say
 
     body: dict[str, Any] = {
         "kind": "interleave" if interleave else "ab", "arms": {"control": control, "variant": variant},
@@ -68,7 +68,8 @@ def create(
         trials.created(served, name, body, time.time())
         served.shelf.audit("local", "create experiment", name)
     say(f"created {name}: control {control}, variant {variant}")
-    next_steps(f"hexarec ab start {name}")
+    same = again({"-c": config, "--home": home, "--tenant": None if tenant == "default" else tenant})
+    next_steps(f"hexarec ab start {quoted(name)}{same}")
 
 
 def _margin(words: str) -> tuple[str, float]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 LISTS = 1_000
 """Lists of a pipeline whose cost is told where nobody says how many."""
+FIRST = 500
+"""Users of a first bench, as it is proposed."""
 TaskOption = Annotated[str | None, typer.Option("--task", help="What is measured: ranking, labels or text.")]
 PairsOption = Annotated[
     str | None, typer.Option("--pairs", help="Labelled pairs of the task labels: user, history, item, label.")
@@ -42,7 +44,7 @@ def bench(
 ) -> None:
     """Measure systems beside the floors; finished work stays in the folder of the run."""
     from hexarec.cli.progress import working
-    from hexarec.cli.shared import aside, next_steps, printable, say_json, screen
+    from hexarec.cli.shared import aside, next_steps, printable, quoted, say_json, screen
     from hexarec.cli.systems import experiment_of, open_configured
     from hexarec.core import BudgetError, DeadlineError
     from hexarec.eval.diff import check_questions
@@ -69,7 +71,7 @@ def bench(
     else:
         screen().print(table(report))
     user = next(iter(experiment.round().queries.user_ids()), "ID")
-    next_steps(f"hexarec report {folder} --html", f"hexarec diff {folder} --user {user}")
+    next_steps(f"hexarec report {quoted(folder)} --html", f"hexarec diff {quoted(folder)} --user {quoted(user)}")
 
 
 def names_of(text: str | None) -> list[str]:
@@ -146,7 +148,8 @@ def estimate(
     if json_:
         say_json({"systems": {name: vars(one) for name, one in made.items()}, "notes": notes})
     else:
-        _show(made, notes)
+        bench_too = {"--task": task, "--pairs": pairs, "--only": only, "--seeds": seeds}
+        _show(made, notes, config, data, {**bench_too, "--max-users": max_users or FIRST})
 
 
 def _bench_costs(
@@ -201,9 +204,12 @@ def rate_of(text: str | None) -> tuple[float, float] | None:
     return read, written
 
 
-def _show(made: Mapping[str, Estimate], notes: list[str]) -> None:
+def _show(
+    made: Mapping[str, Estimate], notes: list[str], config: Path, data: str | None, more: Mapping[str, Any]
+) -> None:
+    """The table. more: options of the bench that goes on from here."""
     from hexarec.cli.progress import clock_text
-    from hexarec.cli.shared import next_steps, say, screen, table_of, warn
+    from hexarec.cli.shared import again, next_steps, say, screen, table_of, warn
 
     rows = [
         [
@@ -218,4 +224,5 @@ def _show(made: Mapping[str, Estimate], notes: list[str]) -> None:
         say(f"- {sentence}")
     for note in notes:
         warn(note)
-    next_steps("hexarec bench --max-users 500 --budget-calls N", "hexarec fit --out model")
+    same = again({"-c": config, "--data": data})
+    next_steps(f"hexarec bench{same}{again(more)} --budget-calls N", f"hexarec fit{same} --out model")

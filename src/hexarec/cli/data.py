@@ -35,7 +35,7 @@ def import_(
     """Read CSV, JSON lines, Parquet, MovieLens, Amazon, MIND, Steam or RecBole files, with row-level errors."""
     from hexarec.cli.hints import for_command_line
     from hexarec.cli.progress import working
-    from hexarec.cli.shared import next_steps, say, say_json, warn
+    from hexarec.cli.shared import again, next_steps, quoted, say, say_json, warn
     from hexarec.data.describe import describe
     from hexarec.data.importer import import_data
 
@@ -53,9 +53,13 @@ def import_(
         for row in made.report.rejects.head(5).iter_rows(named=True):
             warn(f"{row['_file']}:{row['_line']}: {row['column']}: {row['reason']} ({row['value']!r})")
     if out is None:
-        next_steps(f"hexarec data import {path} --out FOLDER   (nothing was stored)")
+        same = again({
+            "--format": format_, "--map": map_, "--like": like, "--name": name, "--items": items, "--users": users,
+            "--strict": strict, "--encoding": encoding,
+        })  # fmt: skip
+        next_steps(f"hexarec data import {quoted(path)}{same} --out FOLDER   (nothing was stored)")
     else:
-        next_steps(f"hexarec data check {out}", f"hexarec init --data {out}")
+        next_steps(f"hexarec data check {quoted(out)}", f"hexarec init --data {quoted(out)}")
 
 
 def mapping_of(text: str | None) -> dict[str, str]:
@@ -81,7 +85,7 @@ def check(
 ) -> None:
     """The health report: what a data set is like, what is wrong with it, and what to do."""
     from hexarec.cli.progress import working
-    from hexarec.cli.shared import next_steps, say, say_json, screen
+    from hexarec.cli.shared import next_steps, quoted, say, say_json, screen
     from hexarec.data.health import render_terminal, write_html
 
     with working():
@@ -94,7 +98,7 @@ def check(
         write_html(health, html)
         if not json_:
             say(f"written: {html}")
-    next_steps(f"hexarec init --data {source}")
+    next_steps(f"hexarec init --data {quoted(source)}")
     if strict and health.level == "bad":
         raise typer.Exit(1)
 

@@ -61,7 +61,7 @@ def diff(
     json_: Json = False,
 ) -> None:
     """Two lists of one user side by side: of two systems of a run, or of two runs."""
-    from hexarec.cli.shared import next_steps, say_json
+    from hexarec.cli.shared import again, next_steps, quoted, say_json
     from hexarec.core import DataError
     from hexarec.eval.diff import aligned, most_changed, read_run
 
@@ -80,8 +80,9 @@ def diff(
         say_json({"user": name, "left": a, "right": b, "liked": liked, "places": [asdict(row) for row in rows]})
         return
     _show(rows, (left, a), (right, b), name, liked)
-    folders = f"{run_a}{f' {run_b}' if run_b else ''}"
-    next_steps(f"hexarec diff {folders} --user {next((u for u in some if u != name), name)}")
+    folders = f"{quoted(run_a)}{f' {quoted(run_b)}' if run_b else ''}"
+    same = again({"-a": system_a, "-b": system_b, "--seed": seed, "-k": None if k == 10 else k})
+    next_steps(f"hexarec diff {folders}{same} --user {quoted(next((u for u in some if u != name), name))}")
 
 
 def _systems(left: RunLists, right: RunLists, a: str | None, b: str | None) -> tuple[str, str]:

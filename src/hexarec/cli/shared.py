@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,20 @@ def next_steps(*commands: str) -> None:
     """What to type next, on stderr, so that results can be piped."""
     for command in commands:
         aside().print(f"next: {printable(typed(command))}", style="dim", markup=False)
+
+
+def again(options: Mapping[str, Any]) -> str:
+    """Options as they are typed, for a command that goes on from this one: {"-c": file}; without those not given."""
+    made = []
+    for name, value in options.items():
+        if value is not None and value is not False and value != Path(CONFIG):
+            made.append(f" {name}" if value is True else f" {name} {quoted(value)}")
+    return "".join(made)
+
+
+def quoted(value: Any) -> str:
+    """A word of a command line, in quotes where a shell needs them."""
+    return shlex.quote(str(value))
 
 
 def typed(command: str) -> str:

@@ -49,7 +49,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write hexarec.toml: the default pipeline with its data and a bench, ready to change."""
-    from hexarec.cli.shared import next_steps, say
+    from hexarec.cli.shared import next_steps, quoted, say
     from hexarec.core import OptionError
     from hexarec.core.atomic import write_text
     from hexarec.parts.domain import known_domain
@@ -60,7 +60,7 @@ def init(
     known = domain or ("film" if data == "films" else "item")
     known_domain(known)
     say(f"written: {write_text(target, config_text(data, lm, encoder, known))}")
-    where = "" if folder == Path() else f" -c {target}"
+    where = "" if folder == Path() else f" -c {quoted(target)}"
     next_steps(f"hexarec estimate{where}", f"hexarec fit{where} --out model")
 
 
@@ -95,7 +95,7 @@ def fit(
 ) -> None:
     """Fit the pipeline of a configuration on all its data and keep it."""
     from hexarec.cli.progress import working
-    from hexarec.cli.shared import next_steps, say
+    from hexarec.cli.shared import next_steps, quoted, say
     from hexarec.cli.systems import open_configured
     from hexarec.eval.experiment import facts_of
     from hexarec.eval.opening import pipeline_of
@@ -123,7 +123,7 @@ def fit(
         say(f"  spent on models: {spent['calls']:,.0f} calls, {spent['tokens_in'] + spent['tokens_out']:,.0f} tokens")
     say(f"written: {out}")
     some = next(iter(dataset.users.ids.ids.tolist()), "ID")
-    next_steps(f"hexarec recommend {out} --user {some} --trace")
+    next_steps(f"hexarec recommend {quoted(out)} --user {quoted(some)} --trace")
 
 
 FACTS = {

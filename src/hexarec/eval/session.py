@@ -21,22 +21,19 @@ from hexarec.core import (
     UserModel,
     at_least,
     best,
-    current,
     digest,
     fitted,
     fresh,
     options_digest,
     ragged,
     rng,
-    run,
     stages_of,
 )
 from hexarec.eval.estimate import Estimate, estimate
-from hexarec.eval.silence import Heard
+from hexarec.eval.silence import heard_rollout
 from hexarec.eval.tasks import Round, answered
 from hexarec.metrics import Metric, Pairs, auc
 from hexarec.metrics.visits import MEASURES, visit_metrics
-from hexarec.parts.rollout import Rollout, rollout
 
 METRICS = tuple(MEASURES)
 Floats = NDArray[np.float64]
@@ -61,26 +58,10 @@ class SessionRound(Round):
         Failed are the recommender's stages and the steps in which a user's model said nothing of use.
         """
         shown, failed = answered(system, queries, None, self.pages * self.per_page)
-        rolled, lost = self._visits(shown, queries)
+        rolled, lost = heard_rollout(shown, queries, self.people, pages=self.pages, per_page=self.per_page)
         notes = tuple({"visit": {n: one.get(n) for n in ("page", "satisfaction")}} for one in rolled.visits)
         seen = rolled.seen.shown
         return Lists(seen.key, seen.offsets, seen.items, seen.scores, seen.fields, notes), failed + lost
-
-    def _visits(self, shown: Lists, queries: Queries) -> tuple[Rollout, int]:
-        """What came of the visits, and how often a user's model said nothing of use. Raises ModelError for silence."""
-        heard, lost, outer = Heard(), list[str](), current().complain
-
-        def complained(reason: str) -> None:
-            lost.append(reason)
-            outer(reason)
-
-        with run(complain=complained):
-            people = heard.listening(self.people)
-            rolled = rollout(shown, queries, people, pages=self.pages, per_page=self.per_page)
-        heard.check("the simulated users")
-        if lost:
-            current().emit({"kind": "note", "text": f"{len(lost)} steps of simulated users failed, first: {lost[0]}"})
-        return rolled, len(lost)
 
     def measured(self, answers: Sequence[Lists], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
         """Measures of the visits: values per user, so that systems are compared in pairs."""
@@ -210,21 +191,27 @@ def mixed(queries: Queries, truth: Lists, n: int, others: int, seed: int = 0) ->
 
 @dataclass(frozen=True)
 class Discrimination:
-    """What yes is worth. recall, false_positives: share of the likes, and of the others, that are said to suit."""
+    """What yes is worth. recall, false_positives: share of the likes, and of the others, that are said to suit.
+
+    failed: steps in which a user's model said nothing of use; what it was asked there counts as no.
+    """
 
     yes_rate: float
     recall: float
     false_positives: float
     precision: float
     auc: float
+    failed: int = 0
 
 
 def discrimination(people: UserModel, queries: Queries, page: Lists) -> Discrimination:
     """One page of items with known `gain` before each user: which are said to suit.
 
-    auc: of yes against no, pairs of one user only: 0.5 + (recall - false positives) / 2 on average.
+    auc: of yes against no, pairs of one user only: 0.5 + (recall - false positives) / 2 on average. Raises ModelError
+    when no answer of the users' model came.
     """
-    rolled: Rollout = rollout(page, queries, people, pages=1, per_page=max(int(page.lengths.max(initial=0)), 1))
+    longest = max(int(page.lengths.max(initial=0)), 1)
+    rolled, failed = heard_rollout(page, queries, people, pages=1, per_page=longest)
     kept = np.isin(ragged.segments(page.offsets), np.flatnonzero(page.lengths))
     seen = rolled.seen.shown
     if len(seen.items) != int(kept.sum()):
@@ -232,7 +219,12 @@ def discrimination(people: UserModel, queries: Queries, page: Lists) -> Discrimi
     true, yes = page.fields["gain"] > 0, np.nan_to_num(seen.fields["aligned"]) > 0
     pairs = Pairs.of(true.astype(np.float64), yes.astype(np.float64), ragged.segments(page.offsets))
     return Discrimination(
-        _share(yes, np.ones(len(yes), bool)), _share(yes, true), _share(yes, ~true), _share(true, yes), auc(pairs)
+        _share(yes, np.ones(len(yes), bool)),
+        _share(yes, true),
+        _share(yes, ~true),
+        _share(true, yes),
+        auc(pairs),
+        failed,
     )
 
 

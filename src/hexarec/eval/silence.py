@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hexarec.core import ModelError
+from hexarec.core import Lists, ModelError, Queries, UserModel, current, run
 from hexarec.eval.standins import is_lm, swapped
 from hexarec.lm.base import Completion, Constraint, Floats, Prompt, ScoreRow
+from hexarec.parts.rollout import Rollout, rollout
 
 T = TypeVar("T")
 
@@ -71,3 +72,24 @@ class Listened:
         made: list[ScoreRow] = self.lm.score(prompts, choices)
         self.heard.take([bool((~np.isnan(one.logprobs)).any()) for one in made])
         return made
+
+
+def heard_rollout(
+    shown: Lists, queries: Queries, people: UserModel, *, pages: int, per_page: int
+) -> tuple[Rollout, int]:
+    """What came of the visits, and how often a user's model said nothing of use; a note tells the first reason.
+
+    Raises ModelError when answers were asked for and none came.
+    """
+    heard, lost, outer = Heard(), list[str](), current().complain
+
+    def complained(reason: str) -> None:
+        lost.append(reason)
+        outer(reason)
+
+    with run(complain=complained):
+        rolled = rollout(shown, queries, heard.listening(people), pages=pages, per_page=per_page)
+    heard.check("the simulated users")
+    if lost:
+        current().emit({"kind": "note", "text": f"{len(lost)} steps of simulated users failed, first: {lost[0]}"})
+    return rolled, len(lost)

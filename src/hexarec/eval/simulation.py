@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import Dataset, Lists, Queries, UserModel, rng
+from hexarec.eval.silence import heard_rollout
 from hexarec.eval.tasks import answered
 from hexarec.metrics.diversity import ild_tags
 from hexarec.metrics.reference import Reference, Tags, segment_means
 from hexarec.metrics.visits import visit_metrics
-from hexarec.parts.rollout import Rollout, rollout
+from hexarec.parts.rollout import Rollout
 
 MEASURES = ("satisfaction", "exit_page", "like_rate", "diversity", "popularity")
 DEEP = 10_000
@@ -28,12 +29,14 @@ class Visited:
     values: a number a visit by measure, None where it says nothing. satisfaction: 1 to 10. exit_page: the last page
     looked at. like_rate: liked of the items looked at. diversity: mean Jaccard distance of their tags. popularity: mean
     share of items with fewer events. said: the interviews, without who was asked. who: the users
-    that those were drawn from.
+    that those were drawn from. failed: stages of the recommender that failed, and steps in which a user's model said
+    nothing of use.
     """
 
     values: Mapping[str, Sequence[float | None]]
     said: Sequence[Mapping[str, Any]]
     who: Sequence[str] = ()
+    failed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +58,14 @@ class Simulation:
         return self.data.queries(np.sort(np.array_split(rows, self.batches)[number]), seed=self.seed)
 
     def visited(self, system: Any, number: int, interviews: int = 2) -> Visited:
-        """Batch `number` before a recommender."""
+        """Batch `number` before a recommender. Raises ModelError when no answer of the users' model came."""
         queries = self.batch(number)
         if not len(queries):
             return Visited({name: [] for name in MEASURES}, ())
-        shown, _ = answered(system, queries, None, self.pages * self.per_page)
-        rolled = rollout(shown, queries, self.people, pages=self.pages, per_page=self.per_page)
+        shown, failed = answered(system, queries, None, self.pages * self.per_page)
+        rolled, lost = heard_rollout(shown, queries, self.people, pages=self.pages, per_page=self.per_page)
         who = tuple(queries.user_ids()[:interviews])
-        return Visited(self._values(rolled, queries), _said(rolled, interviews), who)
+        return Visited(self._values(rolled, queries), _said(rolled, interviews), who, failed + lost)
 
     def _values(self, rolled: Rollout, queries: Queries) -> dict[str, list[float | None]]:
         seen = rolled.seen.shown

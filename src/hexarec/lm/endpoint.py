@@ -17,7 +17,7 @@ import numpy as np
 
 from hexarec.core.errors import CapabilityError, ModelError, RetryableModelError
 from hexarec.core.run import pool
-from hexarec.lm.address import without_secrets
+from hexarec.lm.address import withheld, without_secrets
 from hexarec.lm.base import (
     Choice,
     Completion,
@@ -46,7 +46,8 @@ class Endpoint(Engine):
     list is asked for: "schema" (an enum in response_format) or "guided" (vLLM's guided_choice). `can` is what the probe
     found, or what is given here; before any probe it is text alone. `missing` counts label cells the server left out.
     `stream` asks for answers in pieces, so that a server that falls silent is noticed before the timeout's end.
-    `name` is `spec` without a password or query that the address may hold: errors and probes know the model by it.
+    `name` is without a user, password or query that the address may hold: errors and probes know the model by it. In
+    `spec`, which is saved, they read "***"; a model of such a name takes its address from the variable `url_name`.
     """
 
     gated = True
@@ -65,7 +66,7 @@ class Endpoint(Engine):
         stream: bool = False,
     ) -> None:
         url, self.model = split(model)
-        self.spec = f"openai:{model}"
+        self.spec = withheld(f"openai:{model}")
         self.name = without_secrets(self.spec)
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._workers, self._window, self._choice, self._given = workers, window, choice, can
@@ -274,7 +275,7 @@ class EndpointEncoder:
         url_name: str = "OPENAI_BASE_URL",
     ) -> None:
         url, self.model = split(model)
-        self.spec = f"openai:{model}"
+        self.spec = withheld(f"openai:{model}")
         self.name = without_secrets(self.spec)
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
         self._batch, self._workers, self._dim = batch, workers, dim

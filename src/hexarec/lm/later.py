@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from hexarec.lm.address import withheld, without_secrets
 from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, identity
 from hexarec.lm.engine import rough_count
 
@@ -18,7 +19,7 @@ class Later:
     """
 
     def __init__(self, spec: str, *, can: frozenset[str], window: int = 2048, **options: Any) -> None:
-        self.name = self.spec = spec
+        self.name, self.spec, self._asked = without_secrets(spec), withheld(spec), spec
         self.options = options
         self._can, self._window = can, window
         self._opened: LanguageModel | None = None
@@ -30,7 +31,7 @@ class Later:
 
         with self._lock:
             if self._opened is None:
-                self._opened = open_lm(self.spec, **self.options)
+                self._opened = open_lm(self._asked, **self.options)
             return self._opened
 
     @property

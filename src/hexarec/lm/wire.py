@@ -24,7 +24,7 @@ from hexarec.core.errors import (
     RetryableModelError,
 )
 from hexarec.core.run import current
-from hexarec.lm.address import without_secrets
+from hexarec.lm.address import quiet, whole, without_secrets
 from hexarec.lm.base import count_call
 from hexarec.lm.gate import apart
 from hexarec.lm.private import outgoing
@@ -66,12 +66,13 @@ class Wire:
         key_name: str = "OPENAI_API_KEY",
         url_name: str = "OPENAI_BASE_URL",
     ) -> None:
-        address = (url or os.environ.get(url_name) or "https://api.openai.com/v1").rstrip("/")
+        address = (whole(url or "", url_name) or os.environ.get(url_name) or "https://api.openai.com/v1").rstrip("/")
         if not address.startswith(("http://", "https://")):
             shown = without_secrets(f"http://{address}").removeprefix("http://")
             raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
         self.url = without_secrets(address)
         self._key_name, self._timeout = key_name, timeout
+        quiet("httpx", "openai._base_client")
         # local servers take any key, but the client insists on one
         key = os.environ.get(key_name) or "none"
         # newer clients take this type too, but do not say so

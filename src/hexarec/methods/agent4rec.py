@@ -45,6 +45,7 @@ from hexarec.parts.labelmind import LabelMind
 from hexarec.parts.personas import PROMPTS, Personas
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Scale
+from hexarec.parts.require import fields_there
 from hexarec.parts.rulemind import RuleMind
 from hexarec.parts.traits import Traits, mean_ratings, stated
 from hexarec.parts.visit import Entry, Judged, Mind, Mood, Scene, Visit, due
@@ -98,8 +99,6 @@ class Agent4Rec:
         known_domain(self.domain)
         Scale(self.low, self.high), Traits(self.tags, self.breadth)
         at_least(self, history=1, max_pages=1, recall=0, reflect=0, calibrated=0, retries=0)
-        if self.mind not in ("model", "rules") or self.backend not in NEEDS or self.taste not in ("model", "counted"):
-            raise OptionError("mind is model or rules, backend label, json or text, taste model or counted")
         if self.calibrated and (self.mind, self.backend) != ("model", "label"):
             raise OptionError("only mind='model' with backend='label' can be calibrated")
         if self.mind == "model":
@@ -120,6 +119,7 @@ class Agent4Rec:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Measure traits, keep the newest events of each user and how items read; calibrate, or learn the twin."""
+        fields_there(self, data)
         self.key_, self.seed_, self.table_ = data.catalog.key, seed, data.catalog.items
         self.means_ = mean_ratings(data, self.public)
         self.traits_ = Traits(self.tags, self.breadth).fit(data, self.means_)

@@ -194,7 +194,7 @@ class ChatRec:
         fields_there(self, data)
         self.key_, self.seed_ = data.catalog.key, seed
         self.known_ = Known(self.history, tuple(self.profile)).fit(data)
-        self.because_ = Because(fields=BECAUSE).fit(data, seed=seed)
+        self.because_ = Because(fields=[one for one in BECAUSE if one in data.catalog.attributes]).fit(data, seed=seed)
         self.space_ = None if self.encoder is None else TextSpace(self.encoder, self.fields).fit(data.catalog)
         self.ids_, self.titles_ = data.catalog.items.ids, data.catalog.titles
         return self

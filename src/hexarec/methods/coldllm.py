@@ -43,7 +43,7 @@ from hexarec.parts.funnel import Funnel
 from hexarec.parts.pointwise import shots, split_cases, yes_probabilities
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import documents, numbered, present_fields, titles
-from hexarec.parts.require import require_all
+from hexarec.parts.require import fields_there, require_all
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -114,6 +114,7 @@ class ColdLLM:
 
         Raises DataError where no item has both words and likes.
         """
+        fields_there(self, data)
         cf = fitted(self.cf, data, seed)
         self.key_, self.seed_, self.placed_ = data.catalog.key, seed, Placed.of(cf, data)
         texts = item_texts(data.catalog, self.fields)

@@ -46,7 +46,7 @@ from hexarec.parts.audience import Audience, How, Placed, likeliest, moved, newe
 from hexarec.parts.encoded import item_texts
 from hexarec.parts.itemstates import ItemStates
 from hexarec.parts.prompts import Prompts
-from hexarec.parts.require import require_all
+from hexarec.parts.require import fields_there, require_all
 
 if TYPE_CHECKING:
     from hexarec.parts.train.audience import Learned, Lessons
@@ -124,6 +124,7 @@ class FilterLLM:
 
         Raises DataError where no item has both words and likes; MissingExtraError.
         """
+        fields_there(self, data)
         try:
             from hexarec.parts.train.audience import Lessons
         except ImportError:

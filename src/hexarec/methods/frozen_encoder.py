@@ -35,6 +35,7 @@ from hexarec.core import (
 )
 from hexarec.lm.base import Encoder
 from hexarec.parts.encoded import encoded, feature_of, item_rows, item_texts, taught, worded
+from hexarec.parts.require import fields_there
 from hexarec.parts.vectors import decayed, unit, whiten
 
 Vectors = NDArray[np.float32]
@@ -76,6 +77,7 @@ class FrozenEncoder:
 
     def enrich(self, data: Dataset) -> Dataset:
         """The data set with raw (unwhitened) vectors of all items; rows already there with equal text are kept."""
+        fields_there(self, data)
         texts = item_texts(data.catalog, self.fields)
         encoder = getattr(self, "encoder_", None) or taught(self.encoder, texts)
         hashes, rows = item_rows(encoder, texts, data.features.get(self.feature))
@@ -85,6 +87,7 @@ class FrozenEncoder:
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
         """Encode the catalog (or take the vectors `enrich` left), learn the whitening, fit the id backbone."""
+        fields_there(self, data)
         self.key_ = data.catalog.key
         texts = item_texts(data.catalog, self.fields)
         self.encoder_ = taught(self.encoder, texts)

@@ -47,6 +47,7 @@ from hexarec.lm.base import Encoder
 from hexarec.metrics.lists import hits, ndcg
 from hexarec.parts import towers
 from hexarec.parts.encoded import feature_of, item_rows, item_texts, taught
+from hexarec.parts.require import fields_there
 from hexarec.parts.vectors import unit
 
 Vectors = NDArray[np.float32]
@@ -116,6 +117,7 @@ class LearnTowers:
 
         Raises DataError where no item has words, or fewer than two users like two things; MissingExtraError.
         """
+        fields_there(self, data)
         self.key_ = data.catalog.key
         counts = data.interactions.counts(data.n_items, liked=True).astype(np.float32)
         self.popular_ = counts / max(float(counts.max(initial=0.0)), 1.0)
@@ -124,8 +126,7 @@ class LearnTowers:
         held = self._held(data, seed)
         weights, self.curve_ = self._aligned(data if held is None else held.train, held, content, seed)
         self._adopt(weights, content)
-        vectors = self._vectors(data.queries())
-        self.users_ = PerUser.of(data.users.ids, vectors, np.asarray(vectors.any(axis=1)))
+        self.users_ = PerUser.of(data.users.ids, made := self._vectors(data.queries()), np.asarray(made.any(axis=1)))
         return self
 
     def _content(self, data: Dataset) -> Vectors:
@@ -221,8 +222,7 @@ class LearnTowers:
     def users(self, queries: Queries) -> Vectors:
         """(n, out) unit vectors read from the history, else what fit read of a known user, else zeros."""
         ready(self, queries)
-        made = self._vectors(queries)
-        blank = queries.history.lengths == 0
+        made, blank = self._vectors(queries), queries.history.lengths == 0
         made[blank] = self.users_.dense(queries)[0][blank]
         return made
 

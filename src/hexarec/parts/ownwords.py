@@ -31,7 +31,7 @@ class OwnWords:
         text = self.prompts.text(turn.lang, "open", condition=turn.condition, options=numbered(lines))
         answer = self.lm.generate([Prompt.user(text, max_tokens=60)])[0]
         said = clean(answer.text, OPENING) if answer.good else ""
-        claims = check(said, turn.query.catalog, rows) if said else ()
+        claims = check(said, turn.query.catalog, rows, turn.condition) if said else ()
         if said and sound(claims):
             return Words(said, turn.lang, claims=claims, answers=(answer.text,))
         return replace(fixed, answers=(answer.text,))

@@ -12,6 +12,7 @@ from typing import Any
 
 from hexarec.core import Card, OptionError, option_names
 from hexarec.core.options import check_options
+from hexarec.lm.address import without_secrets
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.open import open_encoder, shared_lm
 from hexarec.parts.prompts import Prompts
@@ -64,7 +65,7 @@ def card(name: str) -> Card:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise OptionError(f"no method {name!r}", hint=f"{hint}see hexarec methods list")
+        raise OptionError(f"no method {_written(name)}", hint=f"{hint}see hexarec methods list")
     return known[name]
 
 
@@ -143,8 +144,13 @@ def _has(thing: Any, protocol: type) -> bool:
 
 def _called(given: Any) -> str:
     """How a value was written, shortened; a table with `use` by the name in it."""
-    said = repr(given["use"] if isinstance(given, Mapping) and "use" in given else given)
+    said = _written(given["use"] if isinstance(given, Mapping) and "use" in given else given)
     return said if len(said) <= 60 else said[:57] + "..."
+
+
+def _written(given: Any) -> str:
+    """A value as it was written, without the password of an address."""
+    return without_secrets(repr(given))
 
 
 def _instead(asked: Sequence[type], given: Any) -> str:
@@ -172,9 +178,9 @@ def checked(where: str, value: Any, hint: Any, given: Any = None) -> Any:
         made = adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionError(f"{where} = {given!r}: {first['msg'].lower()}") from None
+        raise OptionError(f"{where} = {_written(given)}: {first['msg'].lower()}") from None
     if isinstance(made, float) and not math.isfinite(made):
-        raise OptionError(f"{where} = {given!r}: input should be a finite number")
+        raise OptionError(f"{where} = {_written(given)}: input should be a finite number")
     return tuple(made) if isinstance(made, list) and isinstance(value, tuple) else made
 
 
@@ -182,7 +188,7 @@ def _instance(where: str, value: Any, hint: Any, given: Any) -> Any:
     """The value, where its type is a class without a schema and it is one of its objects."""
     if not isinstance(hint, type) or isinstance(value, hint):
         return value
-    raise OptionError(f"{where} = {given!r}: input should be {hint.__name__}", hint=OBJECTS.get(hint, ""))
+    raise OptionError(f"{where} = {_written(given)}: input should be {hint.__name__}", hint=OBJECTS.get(hint, ""))
 
 
 def needs_met(names: Sequence[str], have: frozenset[str]) -> list[str]:

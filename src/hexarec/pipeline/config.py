@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from hexarec.core import OptionError
+from hexarec.lm.address import without_secrets
 from hexarec.lm.open import open_encoder, shared_lm
 from hexarec.pipeline.build import build, checked
 from hexarec.pipeline.pipeline import Pipeline
@@ -86,10 +87,12 @@ def tables_of_use(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The entries of [use] as tables; a string is a model. Raises OptionError for anything else."""
     named = config.get("use", {})
     if not isinstance(named, Mapping):
-        raise OptionError(f"[use] = {named!r} is not a table of names", hint=A_MODEL)
+        raise OptionError(f"[use] = {without_secrets(repr(named))} is not a table of names", hint=A_MODEL)
     for name, one in named.items():
         if not isinstance(one, str | Mapping):
-            raise OptionError(f"[use.{name}] is not a table but {one!r}", hint=A_MODEL.replace("lm", name))
+            raise OptionError(
+                f"[use.{name}] is not a table but {without_secrets(repr(one))}", hint=A_MODEL.replace("lm", name)
+            )
     return {name: {"model": one} if isinstance(one, str) else dict(one) for name, one in named.items()}
 
 

@@ -20,7 +20,7 @@ def test_an_experiment_from_start_to_ship(two, data):
 
     made = call("ab", "create", "home", "--control", "default", "--variant", "llm", "--share", "40", "--guard", "hides=0.1",
                 "--home", two)  # fmt: skip
-    assert "hexarec ab start home" in made.stderr
+    assert f"next: hexarec ab start home --home {two}\n" in made.stderr
     assert answer("ab", "read", "home", "--home", two)["state"] == "draft"
     backend = backend_over(two)
     with listening(backend) as url, Client(url) as client:

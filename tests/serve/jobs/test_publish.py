@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from hexarec.core import StateError
+from hexarec.core import ModelError, StateError
 from hexarec.serve.live.asks import Ask
 
 POPULAR = {"retrieve": [{"use": "popular"}]}
@@ -90,3 +90,20 @@ def test_simulated_data_stays_marked(tenant, data):
     assert tenant.data().simulated == data.simulated
     tenant.import_data(replace(data, simulated=not data.simulated))
     assert tenant.data().simulated != data.simulated
+
+
+def test_a_version_and_its_files_hold_no_password(tenant, monkeypatch):
+    address = "http://user:pass5word@127.0.0.1:9/v1"
+    config = {**POPULAR, "explain": {"use": "because", "lm": f"openai:{address}#m"}}
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ModelError, match="not kept in what is saved"):
+        tenant.fit("p", config)
+    assert tenant.shelf.get("pipeline", "p") is None, "told before anything is fitted and published"
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    body = tenant.fit("p", config).body
+    assert body["config"]["explain"]["lm"] == "openai:http://***@127.0.0.1:9/v1#m"
+    files = [file.read_bytes() for file in (tenant.folder / body["path"]).rglob("*") if file.is_file()]
+    assert files and not [held for held in files if b"pass5word" in held]
+    served = tenant.recommender("p").current.pipeline.explain_by.lm
+    assert served.lm.lm.wire._client.base_url.userinfo == b"user:pass5word"
+    assert tenant.fit("p", body["config"]).version == 2

@@ -10,6 +10,7 @@ from hexarec.classic import Popular, Random
 from hexarec.core import OptionError, run
 from hexarec.data.worlds import world
 from hexarec.eval.simulation import MEASURES, Simulation, percentiles
+from hexarec.lm.base import failed
 from hexarec.lm.fake import Overlap, Scripted
 from hexarec.methods.agent4rec import Agent4Rec
 from hexarec.parts.labelmind import LabelMind
@@ -114,6 +115,23 @@ def test_a_model_without_labels_was_told_to_be_asked_less(runner, tenant, monkey
     told = simulating.cost_of(args, tenant.data().n_users, simulating.labels_of("openai:m")).calls
     assert told / 2 <= len(pages) <= told * 2, (len(pages), told)
     assert told == 6 * (2 * 2 + 1)
+
+
+def test_steps_that_a_model_loses_are_counted_with_the_curve(runner, tenant, monkeypatch):
+    class Loses(Scripted):
+        can, asked = Scripted(str).can - {"label"}, 0
+
+        def generate(self, prompts, within=None):
+            self.asked += 1
+            made = super().generate(prompts, within)
+            return made if self.asked % 2 else [failed("the server broke down") for _ in prompts]
+
+    monkeypatch.setattr(simulating, "open_lm", lambda spec: Loses(lambda prompt: "{}"))
+    monkeypatch.setattr(simulating, "guarded", lambda lm: lm)
+    args = {"pipelines": "default", "users": 3, "pages": 2, "model": "openai:m"}
+    assert done(runner, tenant, "simulate", **args).result["curves"]["default"]["failed"] > 0
+    del args["model"]
+    assert done(runner, tenant, "simulate", **args).result["curves"]["default"]["failed"] == 0
 
 
 def test_no_more_users_are_told_than_the_data_have(data):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hexarec.core import OptionError
+from hexarec.lm.address import withheld, without_secrets
 
 MODELS = ("gguf:smollm2", "hf:smollm2", "fake:", "tiny:")
 ENCODERS = ("minilm", "tfidf", "gguf:smollm2")
@@ -50,7 +51,10 @@ def _values(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _check(value: str, local: Sequence[str], allowed: Sequence[str]) -> None:
+    allowed = [one for entry in allowed for one in dict.fromkeys((entry, withheld(entry)))]
     if value in allowed or any(value == one or (one.endswith(":") and value.startswith(one)) for one in local):
         return
-    hint = f"allowed: {', '.join([*local, *allowed])}; the operator adds others to [serve] endpoints"
-    raise OptionError(f"{value[:200]!r} is not allowed here", hint=hint)
+    hint = (
+        f"allowed: {', '.join([*local, *map(without_secrets, allowed)])}; the operator adds others to [serve] endpoints"
+    )
+    raise OptionError(f"{without_secrets(value)[:200]!r} is not allowed here", hint=hint)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hexarec.core import OptionError
+from hexarec.lm.address import withheld_in
 from hexarec.serve.backend import Follower
 from hexarec.serve.errors import ConflictError, MissingError, OverloadError
 from hexarec.serve.jobs.allowed import check_endpoints
@@ -43,7 +44,7 @@ def started(
     known.check(args)
     checked_name(args.get("pipeline", "default"), "pipeline")
     check_endpoints(args, backend.settings.endpoints)
-    job = tenant.shelf.add_job(kind, args, key=None if caller.key is None else caller.key.id)
+    job = tenant.shelf.add_job(kind, withheld_in(args), key=None if caller.key is None else caller.key.id)
     tenant.shelf.audit(caller.name, f"start job {kind}", job.id, request_id)
     return job
 

@@ -141,7 +141,7 @@ def _but_progress(emit: Emit) -> Emit:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"visits": [], "values": {name: [] for name in MEASURES}, "said": []}
+    return {"visits": [], "values": {name: [] for name in MEASURES}, "said": [], "failed": 0}
 
 
 def _add(curve: dict[str, Any], work: Simulation, system: Any, number: int, tenant: Tenant) -> None:
@@ -150,6 +150,7 @@ def _add(curve: dict[str, Any], work: Simulation, system: Any, number: int, tena
     for name in MEASURES:
         curve["values"][name] += batch.values[name]
     curve["visits"].append(len(curve["values"][MEASURES[0]]))
+    curve["failed"] = curve.get("failed", 0) + batch.failed  # a run that an older version began has no number
     curve["said"] = [*curve["said"], *marked(tenant, batch.said, batch.who)][:SAID]
 
 

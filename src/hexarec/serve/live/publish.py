@@ -13,6 +13,7 @@ import numpy as np
 
 from hexarec.core import Catalog, Dataset, StateError
 from hexarec.eval.opening import guarded, pipeline_of
+from hexarec.lm.address import withheld_in
 from hexarec.pipeline.pipeline import Pipeline
 from hexarec.pipeline.save import load, save
 from hexarec.serve.live.artefacts import described
@@ -39,10 +40,11 @@ def fitted_version(
 
     The store learns of it only afterwards, so that a stop in between leaves a directory nobody reads.
     """
-    pipeline = pipeline_of(ready).fit(data, seed=seed)
+    # what is saved holds no password, so whoever serves it must have it from elsewhere: asked for before the fit
+    pipeline = pipeline_of(withheld_in(ready)).fit(data, seed=seed)
     path = saved(pipeline, folder, name)
     return {
-        "config": {key: part for key, part in config.items() if key not in ("data", "serve", "bench")},
+        "config": {key: part for key, part in withheld_in(config).items() if key not in ("data", "serve", "bench")},
         "path": path,
         "seed": seed,
         "events": len(data.interactions),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hexarec.core.errors import HexarecError
+from hexarec.lm.address import without_secrets
 from hexarec.lm.models import REGISTRY, installed
 from hexarec.serve.live.publish import KIND
 from hexarec.serve.live.tenant import Tenant
@@ -46,7 +47,8 @@ def _data(tenant: Tenant) -> Check:
 
 def _models(tenant: Tenant) -> list[Check]:
     here, made = installed(), []
-    for spec in sorted({spec for version in tenant.documents(KIND) for spec in specs_of(version.body["config"])}):
+    named = {spec for version in tenant.documents(KIND) for spec in specs_of(version.body["config"])}
+    for spec in sorted(map(without_secrets, named)):
         name, told = spec.removeprefix("gguf:"), {"spec": spec}
         if name in REGISTRY:
             good = name in here
