@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 import hexarec
-from hexarec.core import Catalog, Dialogue, Item, Message
+from hexarec.core import Catalog, Dialogue, Item, Message, run
 from hexarec.lm.fake import Overlap
 from hexarec.methods.chatrec import PROMPTS
 from hexarec.parts.dialoguepage import DialoguePage
+from hexarec.parts.intent import by_model
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
 from hexarec.parts.promptroom import Room
@@ -127,3 +128,24 @@ def test_the_language_is_that_of_the_last_thing_said():
 )
 def test_in_a_chinese_catalog_each_turn_is_answered_in_its_own_language(said, lang):
     assert heard(*said, catalog=Catalog.of([Item("a", "春光")], lang="zh")).lang == lang
+
+
+def test_of_a_long_turn_the_model_is_told_as_much_as_there_is_room_for_and_else_the_rules_decide():
+    class Dear(Chats):
+        asked = []
+
+        def count(self, texts):
+            return np.array([len(text) for text in texts], np.int32)
+
+        def label(self, prompts, labels):
+            self.asked += [prompt.text for prompt in prompts]
+            return super().label(prompts, labels)
+
+    said = "a quiet film of ships " * 30
+    for hard, asked in ((600, 1), (60, 0)):
+        lm, told = Dear(), []
+        lm.asked, room = [], Room(lm, 50, hard)
+        with run(complain=told.append):
+            act = by_model(room, [said], ["en"])
+        assert act == (["chat"] if asked else ["recommend"]) and len(lm.asked) == asked and bool(told) == (not asked)
+        assert all(room.fits([one]) and "a quiet film" in one for one in lm.asked)

@@ -113,7 +113,8 @@ class Listener:
         query = self._query(talk, one.user, read.asked, lang, catalog)
         shown = _shown(one, catalog)
         named = read.items or tuple(shown[place] for place in pointed_at(said, len(shown)))
-        told, reset = self.people.told(self.page, one.user, query), "afresh" if read.afresh else ""
+        told = self.people.told(self.page, one.user, query)
+        reset: Reset = "afresh" if read.afresh else ""
         return LastTurn(talk, said, lang, act, query, told, one.turns, named, shown, unkept, reset)
 
     def _unkept(self, read: Said, act: Act) -> tuple[str, ...]:

@@ -36,14 +36,17 @@ class Summing:
 
     def gist(self, before: Gist, turns: Sequence[Message], lexicon: Lexicon, lang: str) -> Gist:
         """What was known before and what these turns say, in at most the tokens of a summary."""
-        made = self._by_model(before, turns, lexicon, lang) or Gist(said=telling(turns, lexicon))
+        made, why = self._by_model(before, turns, lexicon, lang)
+        if why:
+            degrade(f"the dialogue was not summed up by the model: {why}")
+            made = Gist(said=telling(turns, lexicon))
         return before.and_then(made).within(lambda one: self._tokens(one, lang) <= self.room.summary)
 
     def _tokens(self, gist: Gist, lang: str) -> int:
         return int(self.room.lm.count([gist.words(lang)])[0])
 
-    def _by_model(self, before: Gist, turns: Sequence[Message], lexicon: Lexicon, lang: str) -> Gist | None:
-        """As the model sums up the newest of them that fit in a prompt; None, and told of, where it cannot."""
+    def _by_model(self, before: Gist, turns: Sequence[Message], lexicon: Lexicon, lang: str) -> tuple[Gist, str]:
+        """As the model sums up the newest of them that fit in a prompt, and why it could not, "" where it could."""
         texts = [
             self.page.prompts.text(
                 lang, "shorten", talk=self.page.transcript(newest(turns, n), lang), summary=before.words(lang) or "-"
@@ -52,19 +55,15 @@ class Summing:
         ]
         text = first_fitting(texts, lambda one: self.room.fits([one]))
         if text is None:
-            return _lost(f"no prompt fits in {self.room.most} tokens")
+            return Gist(), f"no prompt fits in {self.room.most} tokens"
         lm = self.room.lm
         answer = lm.generate([Prompt.user(text, max_tokens=self.room.summary)], _SCHEMA if "json" in lm.can else None)[
             0
         ]
         if not answer.good:
-            return _lost(answer.error or "the model refused")
+            return Gist(), answer.error or "the model refused"
         told = read(answer.text)
-        return _lost("the answer is no JSON") if told is None else grounded(told, turns, lexicon)
-
-
-def _lost(why: str) -> None:
-    degrade(f"the dialogue was not summed up by the model: {why}")
+        return (Gist(), "the answer is no JSON") if told is None else (grounded(told, turns, lexicon), "")
 
 
 def read(answer: str) -> Gist | None:
