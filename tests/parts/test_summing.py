@@ -62,6 +62,11 @@ def test_what_nobody_said_and_a_not_that_was_dropped_change_nothing():
     ) == Gist(must_not=("恐怖",), likes=("喜剧",))
 
 
+@pytest.mark.parametrize("answer", ['{"likes": ["dragons"]}', "{}"])
+def test_where_nothing_of_the_answer_was_said_the_sentences_stand(answer):
+    assert summed(Says(answer)) == (Gist(said=telling(TURNS, WORDS)), [])
+
+
 @pytest.mark.parametrize("lm", [Says("Likes long films."), Says("[1, 2]"), Says("", "down")])
 def test_without_sets_the_sentences_stand_that_say_something(lm):
     made, told = summed(lm)

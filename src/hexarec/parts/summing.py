@@ -39,7 +39,7 @@ class Summing:
         made, why = self._by_model(before, turns, lexicon, lang)
         if why:
             degrade(f"the dialogue was not summed up by the model: {why}")
-            made = Gist(said=telling(turns, lexicon))
+        made = made or Gist(said=telling(turns, lexicon))
         return before.and_then(made).within(lambda one: self._tokens(one, lang) <= self.room.summary)
 
     def _tokens(self, gist: Gist, lang: str) -> int:
