@@ -19,8 +19,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, Self
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -44,6 +44,9 @@ from hexarec.parts.textspace import LatestSpace, TextSpace
 from hexarec.parts.topics import Topics
 from hexarec.parts.turn_candidates import Candidates, CandidateSources
 from hexarec.parts.turnprompt import TurnPrompts, rating_prompts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 PROMPTS = Prompts(
     "chatrec",
@@ -270,8 +273,9 @@ class ChatRec:
         """How far the model's order of a turn's candidates does not depend on the order they are put before it.
 
         Mean Kendall's tau between its orders of the same candidates under so many independent shuffles, in [-1, 1],
-        1 = the order of the prompt does not matter; a value for each turn that wants a list, NaN for one whose answers
-        are of no use. Raises OptionError for backend="none" and for less than two shuffles.
+        1 = the order of the prompt does not matter; a value for each turn that wants a list and has two candidates or
+        more in its prompt, NaN for one whose answers are of no use. Raises OptionError for backend="none"
+        and for less than two shuffles.
         """
         ready(self)
         if self.backend == "none" or shuffles < 2:
@@ -320,5 +324,12 @@ def spread_over(catalog: Catalog, space: TextSpace | None, share: float) -> MMR 
         return None
     if space is not None:
         return MMR.over(catalog.key, space.vectors_, share)
+    shared = _shared(catalog)
+    return None if shared is None else MMR.over(catalog.key, shared, share)
+
+
+@lru_cache(maxsize=8)
+def _shared(catalog: Catalog) -> csr_array | None:
+    """Which values of the first of `ALIKE` each item has, read once while the catalog is in use."""
     name = next((name for name in ALIKE if name in catalog.attributes), None)
-    return None if name is None else MMR.over(catalog.key, indicators(catalog, name)[0], share)
+    return None if name is None else indicators(catalog, name)[0]
