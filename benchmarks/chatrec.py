@@ -2,8 +2,9 @@
 
 Three parts. ReDial: the test turns, scored on films that the dialogue had not named (He et al. 2023, arXiv:2308.10053):
 what the text store finds from the last turn and from the whole dialogue, alone and beside a recommender, and a model's
-order of it on some turns. Ratings: MovieLens-100K, the error of ratings the model predicts. Constraints: films of our
-own, how many answers break what was refused thirty turns ago.
+order of it on some turns, with the share of answers of no use and how far the order of the prompt decides. Ratings:
+MovieLens-100K, the error of ratings the model predicts. Constraints: films of our own, how many answers break what was
+refused thirty turns ago.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from hexarec.pipeline.pipeline import Pipeline
 
 METRICS = ("recall@1", "recall@5", "recall@10", "recall@20", "ndcg@10")
 TURNS = 30
+SHUFFLES = 10
 NOTES = """# Chat-REC: dialogues, ratings, constraints
 
 ReDial test turns; the truth of a turn is what the recommender's answer named and the dialogue had not (repeated films
@@ -140,7 +142,10 @@ class Talking:
         if self.last_only:
             asked = [replace(one, turns=one.turns[-1:]) for one in asked]
         replies = self.desk_.converse(asked)
-        return Lists.of(catalog.key, [catalog.rows(list(reply.items))[:k].tolist() for reply in replies])
+        made = Lists.of(catalog.key, [catalog.rows(list(reply.items))[:k].tolist() for reply in replies])
+        return replace(
+            made, notes=tuple({key: one.notes[key] for key in ("parse",) if key in one.notes} for one in replies)
+        )
 
 
 def asked_turns(folder: Path, most: int) -> tuple[Given, list[Dialogue]]:
@@ -159,11 +164,10 @@ def asked_turns(folder: Path, most: int) -> tuple[Given, list[Dialogue]]:
     return Given(train, asked, truth, None, title, METRICS), [turn.dialogue for turn in fresh]
 
 
-def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> list[Any]:
+def redial(task: Given, dialogues: Sequence[Dialogue], lm: Any, encoder: Any, llm_turns: int) -> list[Any]:
     """The tables of the first part: turns without a model, some of them with one."""
-    task, dialogues = asked_turns(folder, most)
     free = ChatRec(
-        open_lm("fake:overlap"), encoder, gate="none", backend="none", candidates=50, shown=20, domain="film"
+        open_lm("fake:overlap"), encoder, gate="none", backend="none", candidates=50, shown=20, share=1.0, domain="film"
     )
     nothing, knn, ease = Nobody(), ItemKNN(), EASE(regularization=50.0)
     systems = {
@@ -173,6 +177,7 @@ def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> li
         "EASE of the films named": Talking(variant(free, encoder=None), ease, dialogues),
         "text store and item-kNN": Talking(free, knn, dialogues),
         "text store and EASE": Talking(free, ease, dialogues),
+        "text store and EASE, spread by MMR": Talking(variant(free, share=0.7), ease, dialogues),
     }
     with run(emit=_told):
         made = [Experiment(task, systems, k=20).run()]
@@ -184,7 +189,7 @@ def redial(folder: Path, lm: Any, encoder: Any, most: int, llm_turns: int) -> li
 def _ordered(lm: Any, encoder: Any, task: Given, dialogues: Any, n: int) -> Any:
     """A model's order of twenty candidates, on some turns."""
     rows = np.sort(rng(0, "redial").permutation(len(task.queries))[:n])
-    free = ChatRec(lm, encoder, gate="none", backend="none", candidates=20, shown=20, domain="film")
+    free = ChatRec(lm, encoder, gate="none", backend="none", candidates=20, shown=20, share=1.0, domain="film")
     ease = EASE(regularization=50.0)
     systems = {
         "text store and EASE": Talking(free, ease, dialogues),
@@ -192,8 +197,23 @@ def _ordered(lm: Any, encoder: Any, task: Given, dialogues: Any, n: int) -> Any:
         "in the model's order, letter": Talking(variant(free, backend="choice"), ease, dialogues),
     }
     title = f"ReDial, {len(rows)} of the turns, twenty candidates in the model's order"
-    some = Given(task.train, task.queries.take(rows), task.truth.take(rows), None, title, METRICS)
+    metrics = (*METRICS, "fallback_rate", "missing_rate")
+    some = Given(task.train, task.queries.take(rows), task.truth.take(rows), None, title, metrics)
     return Experiment(some, systems, k=20).run()
+
+
+def agreement(lm: Any, encoder: Any, task: Given, dialogues: Any, n: int, shuffles: int) -> str:
+    """Kendall's tau between a model's orders of the same twenty candidates, shuffled, on some turns."""
+    rows = np.sort(rng(0, "agreement").permutation(len(dialogues))[:n]).tolist()
+    stage = ChatRec(lm, encoder, gate="none", candidates=20, domain="film")
+    desk = Pipeline((EASE(regularization=50.0),), converse_by=stage).fit(task.train)
+    made = desk.converse_.agreement([dialogues[row] for row in rows], desk, shuffles)
+    low, high = bootstrap(made.values)
+    return (
+        f"### The same candidates in {shuffles} orders, {n} turns of ReDial\n\n"
+        "| back end | turns with an order | Kendall's tau between the orders |\n|---|---|---|\n"
+        f"| choice | {made.counted} | {made.value:.3f} [{low:.3f}, {high:.3f}] |"
+    )
 
 
 @dataclass
@@ -295,6 +315,7 @@ def main() -> None:
     told.add_argument("--llm-turns", type=int, default=150)
     told.add_argument("--rated", type=int, default=400, help="users whose last rating is predicted")
     told.add_argument("--dialogues", type=int, default=40)
+    told.add_argument("--shuffled", type=int, default=20, help="turns whose candidates come in ten orders")
     asked = told.parse_args()
     encoder, lm = open_encoder(asked.encoder), None
     if asked.lm:
@@ -302,7 +323,11 @@ def main() -> None:
         lm = Cassette(open_lm(asked.lm, dtype="float32"), asked.runs / "answers.sqlite")
     texts = [constraints(encoder, asked.dialogues), ratings(asked.data, lm, asked.rated)]
     print("\n\n".join(texts), flush=True)
-    reports = redial(asked.data / "redial_opendialkg_ievalm", lm, encoder, asked.turns, asked.llm_turns)
+    task, dialogues = asked_turns(asked.data / "redial_opendialkg_ievalm", asked.turns)
+    if lm is not None:
+        texts.append(agreement(lm, encoder, task, dialogues, asked.shuffled, SHUFFLES))
+        print(texts[-1], flush=True)
+    reports = redial(task, dialogues, lm, encoder, asked.llm_turns)
     write(asked.out, reports, NOTES + "\n" + "\n\n".join(texts) + "\n")
 
 

@@ -19,9 +19,10 @@ from hexarec.core import (
     save,
 )
 from hexarec.lm.base import Completion
-from hexarec.lm.fake import Double, Overlap
+from hexarec.lm.fake import Double, Overlap, PositionBiased
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.chatrec import PROMPTS, ChatRec
+from hexarec.parts.promptroom import FORMAT
 from hexarec.parts.replies import Replies
 
 FILMS = hexarec.open_data("films")
@@ -311,14 +312,181 @@ def test_the_model_gates_where_it_is_asked_to():
 def test_turns_that_no_longer_fit_are_summed_up_once():
     class Sums(Heard):
         def answer(self, prompt, within):
-            return Completion("Likes long films." if "A part of a dialogue" in prompt.text else "Well.")
+            summed = '{"likes": ["long films"], "must_not": []}'
+            return Completion(summed if "A part of a dialogue" in prompt.text else "Well.")
 
     lm = Sums()
-    replies = talk(method(lm, memory=40, summary=True), *(["I want something long and slow, with many words"] * 5))
-    assert replies[-1].state["talk"]["summary"] == "Likes long films."
-    assert "Said before: Likes long films." in lm.asked[-1]
+    replies = talk(method(lm, memory=40, summary=True), *(["I want long films and slow ones, with many words"] * 6))
+    assert replies[-1].state["talk"]["gist"] == {"likes": ["long films"]}
+    assert "Said before: likes: long films" in lm.asked[-1]
     parts = [text for text in lm.asked if "A part of a dialogue" in text]
-    assert len(parts) == len(set(parts))
+    assert 1 < len(parts) == len(set(parts))
+
+
+class Measuring(Heard):
+    """Counts a token for four letters, and notes the longest prompt of any kind."""
+
+    def count(self, texts):
+        return np.array([-(-len(text) // 4) for text in texts], np.int32)
+
+    def stream(self, prompt):
+        self.asked.append(prompt.text)
+        return super().stream(prompt)
+
+
+@pytest.mark.parametrize("options", [{}, {"wording": "model", "gate": "model"}, {"backend": "list"}, {"summary": True}])
+@pytest.mark.parametrize("hard", [1400, 700, 450])
+def test_a_needle_of_the_first_turn_holds_through_thirty_turns_of_noise_and_every_prompt_is_bounded(options, hard):
+    lm = Measuring()
+    noise = ["Tell me about long and quiet ones, of ships and the sea and storms. " * 5, "hello", "and again", "why?",
+             "would I like Alien?", "继续，说说海上的故事吧" * 20]  # fmt: skip
+    stage = method(lm, soft=min(1000, hard), hard=hard, **options)
+    replies = talk(stage, "Never show me horror or war, please.", *(noise * 5), user=USER)
+    shown = [own for reply in replies if reply.act == "recommend" for own in genres(reply)]
+    assert len(shown) > 40 and not any(own & {"horror", "war"} for own in shown)
+    sizes = lm.count(lm.asked) + FORMAT
+    assert len(sizes) > 20 and sizes.max() <= hard and sizes.max() > 0.75 * min(hard, 1000)
+    state = replies[-1].state["talk"]
+    assert state["unwanted"] == [["genres", "horror"], ["genres", "war"]]
+    assert state["left"] > 20 and sum(n for _, _, what, n in state["forgotten"] if what == "turns") >= 6
+
+
+def test_what_a_prompt_has_no_room_for_is_told():
+    told = []
+    with run(complain=told.append):
+        reply = talk(method(Measuring(), soft=250, hard=300), "a comedy", user=USER)[0]
+    assert len(reply.items) == 5
+    ((turn, why, what, n),) = reply.state["talk"]["forgotten"]
+    assert (turn, why, what) == (1, "hard", "facts") and 0 < n <= 20
+    assert f"a prompt has at most 300 tokens; left out: facts {n}" in told
+
+
+def test_candidates_without_room_are_shown_behind_those_that_were_asked_about():
+    class Dear(Measuring):
+        def count(self, texts):
+            return np.array([len(text) for text in texts], np.int32)
+
+    lm = Dear()
+    reply = talk(method(lm, soft=400, hard=400, shown=20), "a comedy", user=USER)[0]
+    assert len(reply.items) == 20 and 0 < lm.asked[-1].count("\n[") < 20
+
+
+def test_where_no_prompt_fits_nothing_is_asked_and_the_order_found_stands():
+    lm, told = Measuring(), []
+    stage = method(lm, prompts=replace(PROMPTS, en={**PROMPTS.en, "role": PROMPTS.en["role"] + "x" * 6000}))
+    with run(complain=told.append):
+        reply = talk(stage, "a comedy", user=USER)[0]
+        assert talk(stage, "hello")[0].words.text == PROMPTS.en["hello"]
+        assert talk(stage, "would I like Alien?")[0].words.text == PROMPTS.en["unrated"].format(title="Alien")
+    assert reply.items == talk(method(backend="none"), "a comedy", user=USER)[0].items and not lm.asked
+    assert reply.notes["parse"]["fallback"] == 1 and any("not asked" in one for one in told)
+
+
+def test_ratings_are_asked_for_within_the_bound():
+    lm = Measuring()
+    queries, shown = FILMS.queries([0, 1, 3]), Lists.of(FILMS.catalog.key, [[3, 4], [5], [6]])
+    made = method(lm, soft=200, hard=200).predict(queries, shown)
+    assert (lm.count(lm.asked) + FORMAT).max() <= 200 and not np.isnan(made.scores).any()
+
+
+class Subjects:
+    """Texts about boots in one direction, all others in another."""
+
+    name = spec = "subjects"
+    dim = 2
+
+    def encode(self, texts):
+        return np.array([[0, 1] if "boots" in one else [1, 0] for one in texts], np.float32)
+
+
+def test_a_new_topic_is_told_and_keeps_what_was_refused_and_wanted():
+    lm = Heard()
+    turns = ["a quiet comedy, no horror", "a film about clocks, no war", "walking boots for wet ground"]
+    replies = talk(method(lm, encoder=Subjects(), topic=0.5), *turns)
+    assert not any("something else" in one.words.text for one in replies[:2])
+    first = "This is about something else, so I leave what was said before aside. I still keep to: comedy, no horror, no war. "
+    assert replies[2].words.text.startswith(first)
+    before, after = (one.state["talk"] for one in replies[1:])
+    assert after["wanted"] == before["wanted"] and after["left"] == 4
+    assert after["unwanted"] == before["unwanted"] == [["genres", "horror"], ["genres", "war"]]
+    assert [5, "topic", "turns", 4] in after["forgotten"]
+    assert "walking boots" in lm.asked[-1] and "about clocks" not in lm.asked[-1]
+    for span, one in zip(replies[2].words.spans, replies[2].items, strict=True):
+        assert replies[2].words.text[span.start : span.stop] == FILMS.catalog[one].title
+    zh = talk(method(encoder=Subjects(), topic=0.5), "想看喜剧，不要恐怖片", "防水的 boots 登山")[1].words.text
+    assert zh.startswith("这是另一个话题，之前说过的先放在一边。仍然有效：喜剧, 不要恐怖。")
+
+
+def test_starting_over_is_told_with_the_refusals_that_it_takes_back():
+    lm = Heard()
+    replies = talk(method(lm), "a quiet drama about clocks, no horror", "start over, a comedy")
+    text = "I start over: what you said before no longer counts. No longer ruled out: horror. "
+    assert replies[1].words.text.startswith(text) and "about clocks" not in lm.asked[-1]
+    state = replies[1].state["talk"]
+    assert state["wanted"] == [["genres", "comedy"]] and state["unwanted"] == [] and state["left"] == 2
+    assert not set(replies[1].items) & set(replies[0].items), "what was shown is not shown again"
+    zh = talk(method(), "不要恐怖片", "重新开始吧，想看喜剧")[1].words.text
+    assert zh.startswith("重新开始：之前说过的不再算数。不再排除：恐怖。")
+    assert "I start over: what" in talk(method(), "start over")[0].words.text
+
+
+def test_candidates_are_not_all_alike():
+    def alike(reply):
+        own = genres(reply)
+        return np.mean([len(a & b) / len(a | b) for i, a in enumerate(own) for b in own[i + 1 :]])
+
+    def near(reply):
+        rows = FITTED.space_.vectors_[FILMS.catalog.rows(list(reply.items))]
+        return np.triu(rows @ rows.T, 1).sum()
+
+    options = {"backend": "none", "shown": 10, "candidates": 10}
+    plain, spread = (talk(method(share=share, **options), "a quiet one", user=USER)[0] for share in (1.0, 0.3))
+    assert near(spread) < near(plain) - 1.0
+    bare = [method(share=share, encoder=None, **options) for share in (1.0, 0.3)]
+    for stage in bare:
+        stage.space_ = None
+    plain, spread = (talk(stage, "a comedy", user=USER)[0] for stage in bare)
+    assert alike(spread) < alike(plain) - 0.02, "by what they share where there is no text as vectors"
+    assert spread.items[0] == plain.items[0]
+
+
+def test_how_far_the_order_of_the_prompt_decides():
+    desk, dialogues = Desk(), [Dialogue((Message("user", said),)) for said in ("a comedy", "a drama", "hello")]
+    assert method(PositionBiased(strength=1.0)).agreement(dialogues, desk).value == pytest.approx(0, abs=0.15)
+    fair = method(Overlap()).agreement([replace(one, user=USER) for one in dialogues], desk, shuffles=4)
+    assert fair.value > 0.5 and len(fair.values) == 2, "talk asks for no list"
+    assert np.isnan(method(Broken()).agreement(dialogues, desk).value)
+    for stage, shuffles in ((method(backend="none"), 10), (method(), 1)):
+        with pytest.raises(OptionError):
+            stage.agreement(dialogues, desk, shuffles)
+
+
+def test_a_reply_tells_whether_the_models_order_was_of_use():
+    good, broken, none = (
+        talk(one, "a comedy")[0].notes for one in (method(), method(Broken()), method(backend="none"))
+    )
+    assert good["parse"]["fallback"] == 0 and good["parse"]["matched"] == 20 and good["fault"] == ""
+    assert broken["parse"]["fallback"] == 1 and broken["fault"] and not none
+    assert json.loads(json.dumps(broken)) == broken
+
+
+def test_what_was_saved_before_the_bounds_loads_with_their_defaults(tmp_path):
+    import hashlib
+
+    place = save(FITTED, tmp_path / "kept")
+    nodes = json.loads((place / "nodes.json").read_text())
+    for name in ("soft", "hard", "topic", "share"):
+        assert sum(node["values"].pop(name, None) is not None for node in nodes) == 1
+    (place / "nodes.json").write_text(json.dumps(nodes))
+    about = json.loads((place / "manifest.json").read_text())
+    about["files"]["nodes.json"] = hashlib.sha256((place / "nodes.json").read_bytes()).hexdigest()
+    (place / "manifest.json").write_text(json.dumps(about))
+    back = load(place, lambda kind, spec, options: Heard() if kind == "lm" else open_encoder(spec))
+    assert (back.soft, back.hard, back.topic, back.share) == (1000, 1400, 0.1, 0.7)
+    assert talk(back, "a comedy", user=USER)[0].items == talk(FITTED, "a comedy", user=USER)[0].items
+    kept = {"talk": {"unwanted": [["genres", "horror"]], "summary": "Likes it long.", "left": 1, "read": 1}}
+    reply = back.converse([Dialogue((Message("user", "hi"), Message("user", "a comedy")), kept)], Desk())[0]
+    assert reply.state["talk"]["gist"] == {"said": ["Likes it long."]} and "Likes it long." in back.lm.asked[-1]
 
 
 class Broken(Overlap):
@@ -450,6 +618,10 @@ def replace_lm(stage, lm):
         ({"candidates": 0}, OptionError),
         ({"shown": 0}, OptionError),
         ({"memory": 0}, OptionError),
+        ({"soft": 1500}, OptionError),
+        ({"soft": 100, "hard": 150}, OptionError),
+        ({"topic": 2.0}, OptionError),
+        ({"share": -0.1}, OptionError),
         ({"low": 5, "high": 1}, OptionError),
         ({"domain": "wine"}, OptionError),
         ({"backend": "best"}, OptionError),

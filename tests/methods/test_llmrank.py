@@ -197,7 +197,7 @@ def test_an_answer_that_names_a_part_ranks_the_rest_behind_it_in_the_order_it_ca
     assert (np.diff(ranked[0].scores) < 0).all()  # equal ones are measured as any order of them
     assert ranked.notes[0]["parse"] | {"by_method": {}} == {
         "requested": 6, "matched": 2, "by_method": {}, "out_of_set": 1, "duplicates": 0, "missing": 4, "retried": 0,
-        "refused": 0, "invalid_format": 0,
+        "refused": 0, "invalid_format": 0, "fallback": 0,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hexarec.core import DataError, Lists, OptionError
-from hexarec.metrics import kendall, popularity_by_rank, position_bias, prompt_order, rank_variance
+from hexarec.metrics import kendall, mean_kendall, popularity_by_rank, position_bias, prompt_order, rank_variance
 from hexarec.metrics import position as P
 
 
@@ -70,6 +70,19 @@ def test_kendall_ends_symmetry_and_blocks(monkeypatch):
     np.testing.assert_allclose(whole, kendall(other, one).values)
     monkeypatch.setattr(P, "BUDGET", 20)
     np.testing.assert_array_equal(whole, kendall(one, other).values)
+
+
+def test_mean_kendall_is_over_all_pairs_of_runs_that_share_items():
+    runs = [
+        Lists.of("c", [[1, 2, 3], [4, 5], [6]]),
+        Lists.of("c", [[3, 2, 1], [4, 5], [7]]),
+        Lists.of("c", [[1, 2, 3], [], [6]]),
+    ]
+    made = mean_kendall(runs)
+    assert made.values[:2].tolist() == pytest.approx([(-1 + 1 - 1) / 3, 1.0]) and np.isnan(made.values[2])
+    assert made.value == pytest.approx((-1 / 3 + 1) / 2)
+    with pytest.raises(OptionError):
+        mean_kendall(runs[:1])
 
 
 def test_rank_variance():

@@ -11,7 +11,7 @@ from hexarec.metrics import words as W
 
 RAW = [
     {"requested": 10, "matched": 7, "out_of_set": 2, "duplicates": 1, "missing": 3, "retried": 1},
-    {"requested": 10, "matched": 0, "missing": 10, "refused": 1},
+    {"requested": 10, "matched": 0, "missing": 10, "refused": 1, "fallback": 1},
     {"requested": 5, "matched": 5, "retried": 2, "invalid_format": 1},
     {"requested": 5, "matched": 5},
 ]
@@ -27,6 +27,7 @@ def test_by_hand():
             "refusal_rate": 1 / 4,
             "format_error_rate": 1 / 4,
             "retried_rate": 2 / 4,
+            "fallback_rate": 1 / 4,
         }
     )
     for one in made.values():

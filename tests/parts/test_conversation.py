@@ -9,8 +9,10 @@ from hexarec.parts.conversation import Conversation
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
+from hexarec.parts.promptroom import Room
 from hexarec.parts.ratings import Rater, Scale
 from hexarec.parts.turn_candidates import Candidates
+from hexarec.parts.turnprompt import TurnPrompts
 
 FILMS = hexarec.open_data("films")
 CATALOG, USER = FILMS.catalog, FILMS.users.ids.ids[3]
@@ -39,13 +41,13 @@ class Opens(Overlap):
 
 
 def turns(*said, before=()):
-    listener = Listener(Overlap(), PAGE, PEOPLE, "rules", 600, False)
+    listener = Listener(Room(Overlap()), PAGE, PEOPLE, "rules")
     return listener.hear([Dialogue((*before, Message("user", one)), {}, USER) for one in said], CATALOG)
 
 
 def conversation():
     lm = Opens()
-    return Conversation(lm, PAGE, Rater(lm, "label", Scale(1, 5), PROMPTS), Why(), Desk())
+    return Conversation(TurnPrompts(Room(lm), PAGE), Rater(lm, "label", Scale(1, 5), PROMPTS), Why(), Desk())
 
 
 def reply(said, before=()):

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 
 import hexarec
-from hexarec.core import Catalog, Dialogue, Item, Message
-from hexarec.lm.base import Completion
+from hexarec.core import Catalog, Dialogue, Item, Message, run
 from hexarec.lm.fake import Overlap
 from hexarec.methods.chatrec import PROMPTS
 from hexarec.parts.dialoguepage import DialoguePage
+from hexarec.parts.intent import by_model
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
+from hexarec.parts.promptroom import Room
+from hexarec.parts.topics import Topics
 
 FILMS = hexarec.open_data("films")
 CATALOG, USER = FILMS.catalog, FILMS.users.ids.ids[3]
@@ -23,13 +25,10 @@ class Chats(Overlap):
     def label(self, prompts, labels):
         return np.tile(np.log(np.array([0.1, 0.1, 0.1, 0.7], np.float32)), (len(prompts), 1))
 
-    def answer(self, prompt, within):
-        return Completion("Likes it long.")
 
-
-def heard(*said, gate="rules", memory=600, summary=False, user=None, catalog=CATALOG, state=None):
+def heard(*said, gate="rules", user=None, catalog=CATALOG, state=None, topics=None):
     turns = tuple(Message("user", one) if isinstance(one, str) else one for one in said)
-    listener = Listener(Chats(), PAGE, PEOPLE, gate, memory, summary)
+    listener = Listener(Room(Chats()), PAGE, PEOPLE, gate, topics or Topics())
     return listener.hear([Dialogue(turns, state or {}, user)], catalog)[0]
 
 
@@ -64,15 +63,52 @@ def test_in_a_second_domain_the_person_is_told_of_and_no_event_is_asked_with():
     assert len(turn.query.history.item) == 0
     past = [event.item for event in PEOPLE.known.events(USER, PEOPLE.ids)]
     for row in CATALOG.rows(past):
-        assert str(CATALOG.titles[row]) in turn.condition
+        assert any(line.startswith(str(CATALOG.titles[row])) for line in turn.told.past)
 
 
-def test_what_no_longer_fits_is_counted_and_summed_up_where_that_is_asked_for():
-    long = ["I want something long and slow, with many words in it"] * 4
-    plain, summed = heard(*long, memory=30), heard(*long, memory=30, summary=True)
-    assert plain.talk.left == summed.talk.left > 0 and plain.talk.summary == ""
-    assert summed.talk.summary == "Likes it long." and "Said before: Likes it long." in summed.condition
-    assert heard(*long, memory=30, state={"talk": {"left": 99}}).talk.left == 3
+class Subjects:
+    """Texts about films in one direction, all others in another; "?" is nothing."""
+
+    name = spec = "subjects"
+    dim = 2
+
+    def encode(self, texts):
+        return np.array([[0, 0] if "?" in one else [1, 0] if "film" in one else [0, 1] for one in texts], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("said", "reset"),
+    [
+        (["a quiet film", "a film about clocks"], ""),
+        (["a quiet film", "walking boots for wet ground"], "topic"),
+        (["walking boots", "a quiet film", "boots for wet ground"], ""),
+        (["a quiet film", "more please"], ""),
+        (["a quiet film", "no horror, no boots"], ""),
+        (["a quiet film", "why?"], ""),
+        (["hello", "walking boots for wet ground"], ""),
+        (["walking boots for wet ground"], ""),
+        (["a quiet film", "boots for wet ground?"], ""),
+        (["a quiet film", "start over, boots for wet ground"], "afresh"),
+    ],
+)
+def test_a_turn_unlike_all_that_was_asked_for_begins_a_new_topic(said, reset):
+    assert heard(*said, topics=Topics(Subjects(), 0.5)).reset == reset
+    assert heard(*said, topics=Topics(Subjects(), -1.0)).reset in ("", "afresh")
+    assert heard(*said, topics=Topics(None, 0.5)).reset in ("", "afresh")
+
+
+def test_what_was_talked_about_before_a_new_topic_is_talked_about_no_more():
+    said = ["a quiet film", "boots for wet ground", "a film about clocks"]
+    assert heard(*said, topics=Topics(Subjects(), 0.5)).reset == ""
+    assert heard(*said, topics=Topics(Subjects(), 0.5), state={"talk": {"left": 1, "read": 2}}).reset == "topic"
+
+
+def test_an_encoder_that_learns_from_the_catalog_judges_no_topics():
+    class Learns(Subjects):
+        def fit(self, texts):
+            return self
+
+    assert heard("a quiet film", "walking boots", topics=Topics(Learns(), 0.5)).reset == ""
 
 
 def test_the_language_is_that_of_the_last_thing_said():
@@ -92,3 +128,24 @@ def test_the_language_is_that_of_the_last_thing_said():
 )
 def test_in_a_chinese_catalog_each_turn_is_answered_in_its_own_language(said, lang):
     assert heard(*said, catalog=Catalog.of([Item("a", "春光")], lang="zh")).lang == lang
+
+
+def test_of_a_long_turn_the_model_is_told_as_much_as_there_is_room_for_and_else_the_rules_decide():
+    class Dear(Chats):
+        asked = []
+
+        def count(self, texts):
+            return np.array([len(text) for text in texts], np.int32)
+
+        def label(self, prompts, labels):
+            self.asked += [prompt.text for prompt in prompts]
+            return super().label(prompts, labels)
+
+    said = "a quiet film of ships " * 30
+    for hard, asked in ((600, 1), (60, 0)):
+        lm, told = Dear(), []
+        lm.asked, room = [], Room(lm, 50, hard)
+        with run(complain=told.append):
+            act = by_model(room, [said], ["en"])
+        assert act == (["chat"] if asked else ["recommend"]) and len(lm.asked) == asked and bool(told) == (not asked)
+        assert all(room.fits([one]) and "a quiet film" in one for one in lm.asked)

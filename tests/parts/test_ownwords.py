@@ -7,6 +7,8 @@ from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, Listener
 from hexarec.parts.ownwords import OwnWords
+from hexarec.parts.promptroom import Room
+from hexarec.parts.turnprompt import TurnPrompts
 
 FILMS = hexarec.open_data("films")
 CATALOG = FILMS.catalog
@@ -16,7 +18,7 @@ FIXED = Words("Here:", status="template")
 
 
 def turn(said):
-    listener = Listener(Overlap(), PAGE, PEOPLE, "rules", 600, False)
+    listener = Listener(Room(Overlap()), PAGE, PEOPLE, "rules")
     return listener.hear([Dialogue((Message("user", said),))], CATALOG)[0]
 
 
@@ -39,13 +41,13 @@ class Says(Double):
 
 
 def opening(text):
-    return OwnWords(Says(text), PROMPTS).opening(turn("a comedy"), [3], PAGE.lines(CATALOG, [3], "en"), FIXED)
+    return OwnWords(TurnPrompts(Room(Says(text)), PAGE)).opening(turn("a comedy"), [3], FIXED)[1]
 
 
 def talk(lm, said="hello"):
     events, told = [], []
     with run(emit=events.append, complain=told.append):
-        words = OwnWords(lm, PROMPTS).talk(turn(said), 4, FIXED)
+        words = OwnWords(TurnPrompts(Room(lm), PAGE)).talk(turn(said), 4, FIXED)[1]
     return words, [event for event in events if event["kind"] == "words"], told
 
 

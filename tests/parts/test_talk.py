@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import hexarec
 from hexarec.core import Message, Queries
+from hexarec.parts.gist import Gist
 from hexarec.parts.intent import by_rules
 from hexarec.parts.said import lexicon_of
-from hexarec.parts.talk import MOST, Talk, fitting, heard
+from hexarec.parts.talk import LOG, MOST, Talk, heard
 
 CATALOG = hexarec.open_data("films").catalog
 WORDS = lexicon_of(CATALOG)
@@ -54,6 +56,50 @@ def test_starting_over_forgets_all_but_what_was_shown():
     ]
     talk = heard(Talk(), turns, WORDS, CATALOG)
     assert talk.unwanted == () and talk.liked == () and talk.shown == ("f1001",)
+    assert talk.revoked == (("genres", "horror"),) and talk.left == 2
+    lost = {(why, what): n for _, why, what, n in talk.forgotten}
+    assert lost == {("afresh", "liked"): 1, ("afresh", "unwanted"): 1, ("afresh", "turns"): 2}
+    assert heard(talk, turns, WORDS, CATALOG) == talk, "reading it again changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "unwanted"),
+    [
+        ("start over, a comedy please", ["comedy"], []),
+        ("重新开始，想看喜剧，不要战争", ["comedy"], ["war"]),
+        ("forget everything I said", [], []),
+        ("从头开始吧", [], []),
+        ("OK, let's start all over. A comedy", ["comedy"], []),
+        ("Reset.", [], []),
+        ("please reset, a comedy", ["comedy"], []),
+        ("那就从头再来，想看喜剧", ["comedy"], []),
+        ("a comedy about people who start over", ["comedy"], ["horror"]),
+        ("a comedy, built from scratch", ["comedy"], ["horror"]),
+        ("重新开始的喜剧", ["comedy"], ["horror"]),
+        ("reset buttons and a comedy", ["comedy"], ["horror"]),
+        ("please don't start over", [], ["horror"]),
+        ("不要重新开始", [], ["horror"]),
+        ("从头到尾都好看的喜剧", ["comedy"], ["horror"]),
+        ("no reset please, a comedy", ["comedy"], ["horror"]),
+    ],
+)
+def test_who_starts_over_says_so_and_goes_on_from_there(said, wanted, unwanted):
+    talk = after("no horror", said)
+    assert [value for _, value in talk.wanted] == wanted and [value for _, value in talk.unwanted] == unwanted
+
+
+def test_refusals_are_never_pushed_out_and_what_has_no_place_is_accounted_for():
+    many = tuple(("keywords", str(n)) for n in range(MOST))
+    talk = after("no horror", talk=Talk(unwanted=many))
+    assert talk.unwanted == many and talk.forgotten == ((0, "full", "unwanted", 1),)
+
+
+def test_turns_that_left_stay_out_and_the_account_is_bounded():
+    talk = Talk(read=9).leaving(4, "soft").leaving(2, "soft").leaving(6, "hard")
+    assert talk.left == 6 and talk.forgotten == ((9, "soft", "turns", 4), (9, "hard", "turns", 2))
+    for n in range(2 * LOG):
+        talk = talk.losing("hard", {"facts": n + 1})
+    assert len(talk.forgotten) == LOG and talk.forgotten[-1] == (9, "hard", "facts", 2 * LOG)
 
 
 def test_a_client_that_sends_the_newest_turns_alone_is_heard():
@@ -94,11 +140,14 @@ def test_questions_about_an_item_are_not_a_liking():
 
 def test_the_state_survives_json_and_odd_states_are_empty():
     talk = after("I loved Spirited Away, no horror, a comedy from the 90s")
+    talk = replace(talk, gist=Gist(likes=("quiet",))).leaving(1, "soft").lacking(["gore"])
     assert Talk.parse(json.loads(json.dumps(talk.as_json()))) == talk
+    assert Talk.parse({"talk": {"summary": "Likes it long."}}).gist == Gist(said=("Likes it long.",)), "as it was kept"
     for odd in (
         {},
         {"talk": 3},
         {"talk": {"liked": 5, "wanted": [["a"], [1, 2]], "years": "x", "read": -1, "summary": 4}},
+        {"talk": {"gist": [1], "revoked": 3, "forgotten": [[1, 2, 3, 4], 5, ["x"]]}},
     ):
         assert Talk.parse(odd) == Talk()
 
@@ -123,14 +172,6 @@ def test_filters_hold_in_a_question():
 def test_refusals_are_not_searched_for():
     talk = after("no horror, a comedy")
     assert talk.need("something") == "something comedy"
-
-
-def test_only_the_newest_turns_that_fit_are_kept_and_the_last_always():
-    turns = [Message("user", "x " * 10) for _ in range(5)]
-    count = lambda texts: np.array([len(text.split()) for text in texts])  # noqa: E731
-    assert fitting(turns, 25, count) == 3
-    assert fitting(turns, 1, count) == 4
-    assert fitting(turns, 100, count) == 0 and fitting([], 5, count) == 0
 
 
 def test_what_a_turn_wants():

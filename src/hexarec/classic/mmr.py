@@ -63,6 +63,13 @@ class MMR:
             self.table_ = unit(np.where(found.mask[:, None], found.rows - middle, 0.0))
         return self
 
+    @classmethod
+    def over(cls, key: str, table: csr_array | Floats, share: float) -> MMR:
+        """The stage for a catalog of this key over a row for each item: a unit vector, or ones for its values."""
+        made = cls(share=share, by="feature" if isinstance(table, np.ndarray) else "attribute")
+        made.key_, made.table_, made.values_ = key, table, []
+        return made
+
     def extend(self, catalog: Catalog) -> MMR:
         """The stage for a grown catalog: by attribute new items are read, else they are similar to none."""
         same_lineage(self.key_, catalog.key)

@@ -83,12 +83,16 @@ class Dialogue:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer in a dialogue: words, items by catalog id, the act (ask, recommend, explain, chat, end), new state."""
+    """One answer in a dialogue: words, items by catalog id, the act (ask, recommend, explain, chat, end), new state.
+
+    notes: an account of how it came to be, JSON, as in `Lists.notes`: `parse` is the report of a model's answer.
+    """
 
     words: Words
     items: tuple[str, ...] = ()
     act: str = "chat"
     state: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ Idea:    profile, rated history, dialogue and the recommender's candidates becom
 Differs: wishes, refusals and titles are read by rules over the catalog's words and kept as slots, so that no turn drops
          out of a window; refusals are filters and never part of what is searched for; the order of the candidates is a
          closed list (`parts.ask`), so that no item can be invented; a reason is a sentence about history and
-         attributes that exist; the model's own words are shown where every claim in them stands in the catalog.
+         attributes that exist; the model's own words are shown where every claim in them stands in the catalog;
+         prompts are bounded in tokens, parts leaving in a fixed order.
 Cost:    a turn: one label for the gate, one closed list, with wording="model" one short answer; a rating is one label.
 Needs:   text, an encoder, a model with what gate, backend, wording and rating ask of it.
 """
@@ -17,28 +18,39 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Literal, Self
 
-from hexarec.classic import Because
+import numpy as np
+
+from hexarec.classic import MMR, Because
 from hexarec.core import Catalog, Dataset, Desk, Dialogue, Lists, OptionError, Queries, Reply, ready, same_lineage
 from hexarec.lm.base import Encoder, LanguageModel
+from hexarec.metrics import Measured
 from hexarec.parts.ask import Ask, Backend
+from hexarec.parts.attributes import indicators
+from hexarec.parts.biascurves import order_agreement
 from hexarec.parts.conversation import Conversation
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.domain import known_domain
 from hexarec.parts.known import Known
 from hexarec.parts.lastturn import Acquaintance, LastTurn, Listener
+from hexarec.parts.promptroom import Room
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Rater, Scale
 from hexarec.parts.require import fields_there, require
 from hexarec.parts.textspace import LatestSpace, TextSpace
+from hexarec.parts.topics import Topics
 from hexarec.parts.turn_candidates import Candidates, CandidateSources
+from hexarec.parts.turnprompt import TurnPrompts, rating_prompts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 PROMPTS = Prompts(
     "chatrec",
-    1,
+    2,
     en={
         "role": "You help a person choose {noun}.\n",
         "profile": "About the person: {profile}.\n",
@@ -66,8 +78,9 @@ PROMPTS = Prompts(
         "chat": "{condition}Answer the person in one or two short friendly sentences. Suggest nothing, name no titles.",
         "open": "{condition}You will show these:\n{options}\nSay one short friendly sentence in front of the list. Use "
         "only these facts and name no other titles.",
-        "shorten": "A part of a dialogue:\n{talk}\nWhat was known before: {summary}\nSay in at most three short "
-        "sentences what the person likes, dislikes, wants and does not want. Keep names, numbers and negations.",
+        "shorten": "A part of a dialogue:\n{talk}\nWhat was known before: {summary}\nWhat does the person like, "
+        "dislike, want and not want? Keep names, numbers and negations, in the person's own words. Answer with JSON "
+        'only: {{"likes": [], "dislikes": [], "must": [], "must_not": [], "open_question": []}}.',
         "yes": "Yes",
         "no": "No",
         "here": "Here is what I would suggest:",
@@ -103,8 +116,9 @@ PROMPTS = Prompts(
         "rate": "{condition}用户会给它打几分？最低 {low} 分，最高 {high} 分。\n[A] {title}\n只回答数字。",
         "chat": "{condition}请用一两句简短友好的话回答用户。不要推荐，也不要提到任何标题。",
         "open": "{condition}你将展示：\n{options}\n请在列表前说一句简短友好的话。只用这些事实，不要提到其他标题。",
-        "shorten": "一段对话：\n{talk}\n之前已知：{summary}\n请用至多三句短句说明用户喜欢什么、不喜欢什么、想要什么、"
-        "不要什么。保留名称、数字和否定。",
+        "shorten": "一段对话：\n{talk}\n之前已知：{summary}\n用户喜欢什么、不喜欢什么、想要什么、不要什么？"
+        "保留名称、数字和否定，用用户自己的话。只输出 JSON："
+        '{{"likes": [], "dislikes": [], "must": [], "must_not": [], "open_question": []}}。',
         "yes": "是",
         "no": "否",
         "here": "我的推荐：",
@@ -120,6 +134,7 @@ PROMPTS = Prompts(
 )
 FACTS = ("year", "genres", "categories", "brand", "director")
 BECAUSE = ("director", "brand", "keywords", "genres", "categories")
+ALIKE = ("genres", "categories", "keywords", "brand")  # what two items share, where there are no texts as vectors
 
 
 @dataclass
@@ -132,9 +147,12 @@ class ChatRec:
     are put before it. shown: items of an answer. history: newest events of a user in the prompt. profile: user
     attributes in the prompt, where there are any. facts: item attributes beside a title. wording: template, or model
     for an opening sentence of its own. rating: label takes the mean over the scale's numbers, text reads a number. low:
-    lowest rating. high: highest. memory: tokens of the dialogue in a prompt; older turns live on in the slots. summary:
-    let the model sum up turns that no longer fit. retries: of lists without any candidate. fields: what of an item is
-    encoded. domain: film, product, game, book, news, music, item. prompts: the wording, English and Chinese.
+    lowest rating. high: highest. memory: tokens of the dialogue in a prompt; older turns live on in the slots. soft:
+    tokens of a prompt beyond which older turns leave it, too. hard: tokens that no prompt exceeds. summary: let the
+    model sum up turns that leave. topic: cosine to all that was asked for before, below which a turn begins a new
+    topic; -1 = never. share: weight of relevance, 0 to 1, against likeness among the candidates; 1 = as they were
+    fused. retries: of lists without any candidate. fields: what of an item is encoded. domain: film, product, game,
+    book, news, music, item. prompts: the wording, English and Chinese.
     """
 
     lm: LanguageModel
@@ -151,7 +169,11 @@ class ChatRec:
     low: int = 1
     high: int = 5
     memory: int = 600
+    soft: int = 1000
+    hard: int = 1400
     summary: bool = False
+    topic: float = 0.1
+    share: float = 0.7
     retries: int = 1
     fields: Sequence[str] = ("title", "genres", "categories", "keywords", "text")
     domain: str = "item"
@@ -162,8 +184,11 @@ class ChatRec:
         if self.gate not in ("model", "rules", "none") or self.wording not in ("template", "model"):
             raise OptionError("gate is model, rules or none, wording template or model")
         self._rater.check()
-        if min(self.candidates, self.shown, self.history, self.memory) < 1 or self.retries < 0:
-            raise OptionError("candidates, shown, history and memory are at least 1, retries at least 0")
+        self._room.check()
+        if min(self.candidates, self.shown, self.history) < 1 or self.retries < 0:
+            raise OptionError("candidates, shown and history are at least 1, retries at least 0")
+        if not -1.0 <= self.topic <= 1.0 or not 0.0 <= self.share <= 1.0:
+            raise OptionError(f"topic is {self.topic}, share is {self.share}", hint="-1 to 1; 0 to 1")
         if self.backend != "none":
             self._ask.check(self.lm)
         if self.gate == "model":
@@ -176,6 +201,14 @@ class ChatRec:
     @property
     def _page(self) -> DialoguePage:
         return DialoguePage(self.prompts, self.domain, self.history, tuple(self.facts))
+
+    @property
+    def _room(self) -> Room:
+        return Room(self.lm, self.soft, self.hard, self.memory)
+
+    @property
+    def _prompts(self) -> TurnPrompts:
+        return TurnPrompts(self._room, self._page, self.summary)
 
     @property
     def _ask(self) -> Ask:
@@ -209,12 +242,16 @@ class ChatRec:
     def predict(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates with the expected rating as score, float32 within the scale, highest first; NaN = none."""
         ready(self, queries, candidates)
-        prompts = []
+        prompts, room = [], []
         for i in range(len(queries)):
-            before = self._page.person(queries, i, self.known_.profile(queries.user_ids()[i]))
+            told = self._page.known(queries, i, self.known_.profile(queries.user_ids()[i]))
             lines = self._page.lines(queries.catalog, candidates[i].items, queries.lang[i])
-            prompts += self._rater.prompts_for(before, lines, queries.lang[i], int(queries.user[i]))
-        return candidates.scored(self._rater.values(prompts), "chatrec")
+            made = rating_prompts(self._rater, self._prompts, told, lines, queries.lang[i], int(queries.user[i]))
+            prompts += made
+            room += [bool(made)] * len(lines)
+        values = np.full(len(room), np.nan)
+        values[np.array(room, bool)] = self._rater.values(prompts)
+        return candidates.scored(values, "chatrec")
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates by expected rating."""
@@ -227,24 +264,72 @@ class ChatRec:
         desk. Words are also emitted as events as they come (see `parts.ownwords`).
         """
         ready(self)
-        people = Acquaintance(self.known_, self.key_, self.ids_, self.titles_)
-        listener = Listener(self.lm, self._page, people, self.gate, self.memory, self.summary, self.encoder is not None)
-        conversation = Conversation(self.lm, self._page, self._rater, self.because_, desk)
-        turns = listener.hear(dialogues, desk.catalog)
+        turns = self._heard(dialogues, desk)
+        conversation = Conversation(self._prompts, self._rater, self.because_, desk)
         wanting = [turn for turn in turns if turn.act == "recommend"]
         return conversation.replies(turns, self._recommended(wanting, conversation) if wanting else [])
 
+    def agreement(self, dialogues: Sequence[Dialogue], desk: Desk, shuffles: int = 10) -> Measured:
+        """How far the model's order of a turn's candidates does not depend on the order they are put before it.
+
+        Mean Kendall's tau between its orders of the same candidates under so many independent shuffles, in [-1, 1],
+        1 = the order of the prompt does not matter; a value for each turn that wants a list and has two candidates or
+        more in its prompt, NaN for one whose answers are of no use. Raises OptionError for backend="none"
+        and for less than two shuffles.
+        """
+        ready(self)
+        if self.backend == "none" or shuffles < 2:
+            raise OptionError(
+                "agreement compares orders of a model", hint="a backend other than none, 2 shuffles or more"
+            )
+        wanting = [turn for turn in self._heard(dialogues, desk) if turn.act == "recommend"]
+        asking = [one.asking(self._prompts, self._ask, self.seed_) for one in self._found(wanting, desk)]
+        questions = [one.question for one in asking if one.question is not None and len(one.question.options) > 1]
+        return order_agreement(replace(self._ask, rounds=shuffles), self.lm, questions)
+
+    def _heard(self, dialogues: Sequence[Dialogue], desk: Desk) -> list[LastTurn]:
+        """The last turns, those about something else without the talk before them."""
+        people = Acquaintance(self.known_, self.key_, self.ids_, self.titles_)
+        topics = Topics(self.encoder, self.topic)
+        listener = Listener(self._room, self._page, people, self.gate, topics, self.encoder is not None)
+        return [self._prompts.begun(turn) for turn in listener.hear(dialogues, desk.catalog)]
+
+    def _space(self, desk: Desk) -> TextSpace | None:
+        return self.space_ if desk.catalog.key == self.key_ else self._second.of(desk.catalog, self.encoder)
+
+    def _found(self, turns: Sequence[LastTurn], desk: Desk) -> list[Candidates]:
+        """Candidates of recommender and store, not all alike."""
+        space = self._space(desk)
+        spread = spread_over(desk.catalog, space, self.share)
+        sources = CandidateSources(desk, space, self.candidates, self.history, spread)
+        return [sources.candidates(turn) for turn in turns]
+
     def _recommended(self, turns: Sequence[LastTurn], conversation: Conversation) -> list[Reply]:
-        """Candidates of recommender and store, in the model's order, with reasons."""
-        desk = conversation.desk
-        space = self.space_ if desk.catalog.key == self.key_ else self._second.of(desk.catalog, self.encoder)
-        sources = CandidateSources(desk, space, self.candidates, self.history)
-        ranked = self._ordered([sources.candidates(turn) for turn in turns])
+        """Candidates in the model's order, with reasons."""
+        ranked = self._ordered(self._found(turns, conversation.desk))
         return [conversation.listed(one, self.shown, own_words=self.wording == "model") for one in ranked]
 
     def _ordered(self, found: Sequence[Candidates]) -> list[Candidates]:
-        """As the model orders them."""
+        """As the model orders them; one that it is not asked about as it was found."""
         if self.backend == "none":
             return list(found)
-        asked = self._ask(self.lm, [one.question(self._page, self.seed_) for one in found])
-        return [one.ordered(answer, "chatrec") for one, answer in zip(found, asked, strict=True)]
+        asking = [one.asking(self._prompts, self._ask, self.seed_) for one in found]
+        asked = iter(self._ask(self.lm, [one.question for one in asking if one.question is not None]))
+        return [one.ordered(None if one.question is None else next(asked), "chatrec") for one in asking]
+
+
+def spread_over(catalog: Catalog, space: TextSpace | None, share: float) -> MMR | None:
+    """MMR over text vectors where there is a store, else over the first of `ALIKE` there is; None = neither."""
+    if share == 1.0:
+        return None
+    if space is not None:
+        return MMR.over(catalog.key, space.vectors_, share)
+    shared = _shared(catalog)
+    return None if shared is None else MMR.over(catalog.key, shared, share)
+
+
+@lru_cache(maxsize=8)
+def _shared(catalog: Catalog) -> csr_array | None:
+    """Which values of the first of `ALIKE` each item has, read once while the catalog is in use."""
+    name = next((name for name in ALIKE if name in catalog.attributes), None)
+    return None if name is None else indicators(catalog, name)[0]

@@ -195,7 +195,7 @@ class LLMRank:
 
 def _note(asked: Asked, items: NDArray[np.int32]) -> dict[str, Any]:
     return {
-        "parse": asked.report.as_note(),
+        "parse": {**asked.report.as_note(), "fallback": int(asked.report.matched == 0)},
         "orders": [[int(items[place]) for place in order] for order in asked.orders],
         "rounds": [
             [float(row[place]) for place in order] for row, order in zip(asked.by_round, asked.orders, strict=True)

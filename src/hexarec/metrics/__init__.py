@@ -10,7 +10,15 @@ from hexarec.metrics.lists import Hits, average_precision, hit, hits, mrr, ndcg,
 from hexarec.metrics.names import TABLE, Measured, Metric, Spec, mean, parse
 from hexarec.metrics.offpolicy import Logged, estimate, logged_of
 from hexarec.metrics.offpolicy_lists import estimate_lists
-from hexarec.metrics.position import Curve, kendall, popularity_by_rank, position_bias, prompt_order, rank_variance
+from hexarec.metrics.position import (
+    Curve,
+    kendall,
+    mean_kendall,
+    popularity_by_rank,
+    position_bias,
+    prompt_order,
+    rank_variance,
+)
 from hexarec.metrics.reference import Reference, Tags
 from hexarec.metrics.runs import (
     avg_popularity,
@@ -47,8 +55,8 @@ __all__ = [
     "coverage", "credit", "dgu", "div_ratio", "ece", "effect", "entropy", "estimate", "estimate_lists", "evaluate",
     "gini", "group_exposure", "group_shifts", "guardrail", "hit", "hits", "holm", "ild", "ild_tags", "interleave",
     "interval_of", "item_classes", "kendall", "label_metrics", "log_loss", "logged_of", "mcnemar", "mean",
-    "measure", "mgu", "mrr", "ndcg", "novelty", "or_ratio", "pair_mask", "paired", "paired_draws", "parse",
-    "popularity_by_rank", "popularity_lift", "position_bias", "precision", "preference", "prompt_order",
+    "mean_kendall", "measure", "mgu", "mrr", "ndcg", "novelty", "or_ratio", "pair_mask", "paired", "paired_draws",
+    "parse", "popularity_by_rank", "popularity_lift", "position_bias", "precision", "preference", "prompt_order",
     "rank_variance", "ratio", "recall", "recall_capped", "sample_ratio", "slice_of", "uauc", "unexpectedness",
     "user_draws", "user_gap", "validity", "weighted_auc", "word_metrics",
 ]  # fmt: skip

@@ -108,6 +108,7 @@ TABLE: dict[str, Spec] = {
     "refusal_rate": _ERROR,
     "format_error_rate": _ERROR,
     "retried_rate": _ERROR,
+    "fallback_rate": _ERROR,
 }
 
 

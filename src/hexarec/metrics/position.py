@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,20 @@ def kendall(one: Lists, other: Lists) -> Measured:
         place[found.row[flat] - low, np.arange(flat.start, flat.stop) - offsets[found.row[flat]]] = theirs[flat]
         values[low:high] = _tau(place)
     return Measured.mean(values)
+
+
+def mean_kendall(runs: Sequence[Lists]) -> Measured:
+    """Mean Kendall's tau over all pairs of several rankings of the same questions, in [-1, 1], 1 = all the same order.
+
+    A pair without two common items does not count; NaN for a question without any that does. Raises OptionError for
+    less than two rankings.
+    """
+    if len(runs) < 2:
+        raise OptionError(f"agreement needs at least two rankings, not {len(runs)}")
+    pairs = [kendall(one, other).values for one, other in combinations(runs, 2)]
+    taus = np.array(pairs, np.float64)
+    counted = np.count_nonzero(~np.isnan(taus), axis=0)
+    return Measured.mean(np.where(counted > 0, np.nansum(taus, axis=0) / np.maximum(counted, 1), np.nan))
 
 
 def _tau(place: Floats) -> Floats:

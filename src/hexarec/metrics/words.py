@@ -1,9 +1,9 @@
 """Validity of what a language model answered, from parse reports: how often it invents, repeats, omits or refuses.
 
 A report is a mapping of counts for one request: `requested` (items asked for), `matched`, `out_of_set` (named but not
-among the candidates), `duplicates`, `missing` (asked for but not given), `retried`, `refused`, `invalid_format`;
-a count that is absent is 0. Every rate divides by ALL requests, also those that were refused or gave nothing: item
-rates by all items asked for, request rates by the number of reports. Lower is better everywhere.
+among the candidates), `duplicates`, `missing` (asked for but not given), `retried`, `refused`, `invalid_format`,
+`fallback` (of no use); a count that is absent is 0. Every rate divides by ALL requests, also those that were refused
+or gave nothing: item rates by all items asked for, request rates by the number of reports. Lower is better everywhere.
 Names where they exist: RecLM-eval (RecAI).
 """
 
@@ -75,10 +75,15 @@ def retried_rate(reports: Sequence[Report]) -> Measured:
     return _per_request(reports, "retried")
 
 
+def fallback_rate(reports: Sequence[Report]) -> Measured:
+    """Requests whose answer was of no use, so that the order given stood / requests; in [0, 1]."""
+    return _per_request(reports, "fallback")
+
+
 MEASURES = {
     "candidate_error_rate": candidate_error_rate, "duplicate_error_rate": duplicate_error_rate,
     "missing_rate": missing_rate, "refusal_rate": refusal_rate, "format_error_rate": format_error_rate,
-    "retried_rate": retried_rate,
+    "retried_rate": retried_rate, "fallback_rate": fallback_rate,
 }  # fmt: skip
 
 

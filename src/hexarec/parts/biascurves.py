@@ -1,6 +1,6 @@
 """What a place in the prompt, popularity and the length of the history do to a ranker that asks a model.
 
-Source: Hou et al. 2023, arXiv:2305.08845, figures 3a, 3c and 3d.
+Source: Hou et al. 2023, arXiv:2305.08845, figures 3a, 3c and 3d; the agreement of orders is ours.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import Lists, Queries, Ranker, ragged, variant
-from hexarec.metrics import popularity_by_rank
+from hexarec.core import Lists, OptionError, Queries, Ranker, ragged, rng, variant
+from hexarec.lm.base import LanguageModel
+from hexarec.metrics import Measured, mean_kendall, popularity_by_rank
+from hexarec.parts.ask import MISSING, Ask, Asked, Question
 
 
 def position_sweep(
@@ -67,3 +69,41 @@ def history_curve(
     ranker: with the option `history`.
     """
     return {n: popularity_curve(variant(ranker, history=n).rank(queries, candidates), counts, 1)[0] for n in lengths}
+
+
+def shuffle_agreement(
+    ranker: Ranker, queries: Queries, candidates: Lists, shuffles: int = 10, *, seed: int = 0
+) -> Measured:
+    """Mean Kendall's tau between a ranker's orders of the same candidates, given in so many independent orders.
+
+    In [-1, 1], 1 = the order of the prompt does not matter; a value for each list. ranker: with the options `shuffle`
+    and `rounds`; it shows what it is given as it is given. Raises OptionError for less than two shuffles.
+    """
+    if shuffles < 2:
+        raise OptionError(f"orders agree with each other, {shuffles} is too few", hint="take at least 2 shuffles")
+    fixed = variant(ranker, shuffle=False, rounds=1)
+    given = [
+        candidates.at(
+            ragged.order_within(candidates.offsets, rng(seed, "shuffle", n).random(len(candidates.items))),
+            candidates.offsets,
+        )
+        for n in range(shuffles)
+    ]
+    return mean_kendall([fixed.rank(queries, one) for one in given])
+
+
+def order_agreement(ask: Ask, lm: LanguageModel, questions: Sequence[Question]) -> Measured:
+    """The same for closed lists: tau between the rounds of each question, every one an order of its own.
+
+    (n,); a round of no use does not count, and less than two leave NaN. What a round leaves out stands behind the rest
+    in the order of the options. A back end that shows one option at a time has no order that could matter: 1.
+    """
+    asked = ask(lm, questions)
+    orders = [Lists.of("", [_round(one, n) for one in asked]) for n in range(ask.rounds)]
+    return mean_kendall(orders)
+
+
+def _round(asked: Asked, n: int) -> list[int]:
+    """The order of one round; none where it values all options alike, or none of them."""
+    row = np.nan_to_num(asked.by_round[n % len(asked.by_round)], nan=MISSING)
+    return [] if (row == row[0]).all() else np.argsort(-row, kind="stable").tolist()

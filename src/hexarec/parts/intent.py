@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from hexarec.core import degrade
-from hexarec.lm.base import LanguageModel, Prompt
+from hexarec.lm.base import Prompt
 from hexarec.lm.cassette import keeping
+from hexarec.parts.promptroom import Amount, Room, first_fitting, steps
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean
 from hexarec.parts.usable import of_rows, row_of_use
@@ -54,19 +55,23 @@ def by_rules(turn: str) -> Act:
     return "chat" if not turn.strip() or _TALK.match(turn) else "recommend"
 
 
-def by_model(lm: LanguageModel, turns: Sequence[str], langs: Sequence[str], wording: Prompts = PROMPTS) -> list[Act]:
-    """The act as the model labels it; by the rules, and told of, where it gives no label."""
-    prompts = [
-        Prompt.user(wording.text(lang, "ask", turn=clean(turn, 400)), max_tokens=1)
-        for turn, lang in zip(turns, langs, strict=True)
-    ]
-    if not prompts:
-        return []
-    with keeping(of_rows(row_of_use)):
-        rows = lm.label(prompts, HANDLES)
+def by_model(room: Room, turns: Sequence[str], langs: Sequence[str], wording: Prompts = PROMPTS) -> list[Act]:
+    """The act as the model labels it; by the rules, and told of, where it gives no label or has no room for a turn."""
+    texts = [_question(room, turn, lang, wording) for turn, lang in zip(turns, langs, strict=True)]
+    asked = [place for place, text in enumerate(texts) if text]
+    rows = np.full((len(turns), len(HANDLES)), np.nan)
+    if asked:
+        with keeping(of_rows(row_of_use)):
+            rows[asked] = room.lm.label([Prompt.user(texts[place], max_tokens=1) for place in asked], HANDLES)
     lost = [place for place, row in enumerate(rows) if not row_of_use(row)]
     if lost:
         degrade(f"{len(lost)} of {len(turns)} turns: the model gave no label for what they want")
     return [
         by_rules(turn) if place in lost else ACTS[int(np.nanargmax(rows[place]))] for place, turn in enumerate(turns)
     ]
+
+
+def _question(room: Room, turn: str, lang: str, wording: Prompts) -> str:
+    """The question about a turn, with as many of its letters as there is room for; "" for none."""
+    texts = [wording.text(lang, "ask", turn=clean(turn, one.letters)) for one in steps(Amount())]
+    return first_fitting(texts, lambda text: room.fits([text])) or ""

@@ -13,8 +13,8 @@ from hexarec.core import ModelError, Words, current, degrade
 from hexarec.lm.base import LanguageModel, Prompt
 from hexarec.parts.facts import check, sound
 from hexarec.parts.lastturn import LastTurn
-from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean, numbered
+from hexarec.parts.turnprompt import Composed, TurnPrompts
 
 OPENING, TALK = 240, 800  # characters of an opening sentence and of talk
 
@@ -23,36 +23,53 @@ OPENING, TALK = 240, 800  # characters of an opening sentence and of talk
 class OwnWords:
     """Words of a model, from the pieces open and chat; fixed sentences stand where they are of no use."""
 
-    lm: LanguageModel
-    prompts: Prompts
+    prompts: TurnPrompts
 
-    def opening(self, turn: LastTurn, rows: Sequence[int], lines: Sequence[str], fixed: Words) -> Words:
+    @property
+    def lm(self) -> LanguageModel:
+        """The model."""
+        return self.prompts.room.lm
+
+    def opening(self, turn: LastTurn, rows: Sequence[int], fixed: Words) -> tuple[LastTurn, Words]:
         """The sentence in front of a list of items; the model's where all that it claims is true of them."""
-        text = self.prompts.text(turn.lang, "open", condition=turn.condition, options=numbered(lines))
-        answer = self.lm.generate([Prompt.user(text, max_tokens=60)])[0]
+
+        def texts(condition: str, lines: Sequence[str]) -> list[str]:
+            return [self._text(turn, "open", condition=condition, options=numbered(lines))]
+
+        made = self.prompts.composed(turn, rows, texts)
+        if not made.fits:
+            return made.turn, fixed
+        answer = self.lm.generate([Prompt.user(texts(made.condition, made.lines)[0], max_tokens=60)])[0]
         said = clean(answer.text, OPENING) if answer.good else ""
         claims = check(said, turn.query.catalog, rows, turn.condition) if said else ()
         if said and sound(claims):
-            return Words(said, turn.lang, claims=claims, answers=(answer.text,))
-        return replace(fixed, answers=(answer.text,))
+            return made.turn, Words(said, turn.lang, claims=claims, answers=(answer.text,))
+        return made.turn, replace(fixed, answers=(answer.text,))
 
-    def talk(self, turn: LastTurn, place: int, fixed: Words) -> Words:
+    def talk(self, turn: LastTurn, place: int, fixed: Words) -> tuple[LastTurn, Words]:
         """Talk, emitted piece by piece; the fixed sentence for a model that writes no text, or nothing said."""
         words = fixed
         if "text" in self.lm.can and turn.said.strip():
-            prompt = Prompt.user(self.prompts.text(turn.lang, "chat", condition=turn.condition), max_tokens=80)
-            pieces = []
-            try:
-                for piece in self.lm.stream(prompt):
-                    pieces.append(piece)
-                    emit(place, piece)
-            except ModelError as error:
-                degrade(f"the model did not answer: {error.message}")
-            said = clean("".join(pieces), TALK)
-            words = Words(said, turn.lang, answers=("".join(pieces),)) if said else words
+            made = self.prompts.composed(turn, (), lambda condition, _: [self._text(turn, "chat", condition=condition)])
+            turn, words = made.turn, self._talked(made, place, fixed) if made.fits else fixed
         if not words.answers:
             emit(place, words.text)
-        return words
+        return turn, words
+
+    def _talked(self, made: Composed, place: int, fixed: Words) -> Words:
+        prompt = Prompt.user(self._text(made.turn, "chat", condition=made.condition), max_tokens=80)
+        pieces: list[str] = []
+        try:
+            for piece in self.lm.stream(prompt):
+                pieces.append(piece)
+                emit(place, piece)
+        except ModelError as error:
+            degrade(f"the model did not answer: {error.message}")
+        said = clean("".join(pieces), TALK)
+        return Words(said, made.turn.lang, answers=("".join(pieces),)) if said else fixed
+
+    def _text(self, turn: LastTurn, piece: str, **slots: str) -> str:
+        return self.prompts.page.prompts.text(turn.lang, piece, **slots)
 
 
 def emit(place: int, text: str, *, listed: bool = False) -> None:

@@ -7,28 +7,31 @@ thirtieth. The state is JSON by catalog id; it travels with the dialogue, and no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hexarec.core import Catalog, Filter, Message
+from hexarec.parts.gist import Gist
 from hexarec.parts.intent import by_rules
 from hexarec.parts.said import Lexicon, Said, Value
 
-MOST = 200  # ids or values of a slot, the oldest go first
+MOST = 200  # ids or values of a slot, the oldest go first; of refusals the newest, since an old one is to hold
+LOG = 50  # entries about what was forgotten, the oldest go first
 _SENTENCE = re.compile(r"(?<=[.!?。！？\n])")
-Count = Callable[[Sequence[str]], NDArray[np.integer]]
+Lost = tuple[int, str, str, int]
+"""What was forgotten: after how many turns, why (soft, hard, topic, afresh, full), what, and how much of it."""
 
 
 @dataclass(frozen=True)
 class Talk:
     """The slots. Items by id, newest last; wanted and unwanted are attribute values; years (first, last), 0 = open.
 
-    read: turns that were read already. summary: what the left-out turns said, in a model's words. unkept: wishes and
-    refusals for which the catalog had no word.
+    read: turns that were read already. left: turns at the beginning that stand in no prompt any more. gist: what
+    they said, summed up. unkept: wishes and refusals for which the catalog had no word. revoked: refusals
+    that the last start over took back. forgotten: an account of what prompts and slots lost.
     """
 
     liked: tuple[str, ...] = ()
@@ -40,8 +43,10 @@ class Talk:
     years: tuple[int, int] = (0, 0)
     read: int = 0
     left: int = 0
-    summary: str = ""
+    gist: Gist = Gist()
     unkept: tuple[str, ...] = ()
+    revoked: tuple[Value, ...] = ()
+    forgotten: tuple[Lost, ...] = ()
 
     @classmethod
     def parse(cls, state: Mapping[str, Any]) -> Talk:
@@ -50,7 +55,6 @@ class Talk:
         if not isinstance(own, Mapping):
             return cls()
         first, last = (_number(one) for one in (list(_listed(own.get("years"))) + [0, 0])[:2])
-        summary = own.get("summary")
         return cls(
             _texts(own.get("liked")),
             _texts(own.get("disliked")),
@@ -61,33 +65,58 @@ class Talk:
             (first, last),
             _number(own.get("read")),
             _number(own.get("left")),
-            summary if isinstance(summary, str) else "",
+            Gist.parse(own.get("gist", own.get("summary"))),
             _texts(own.get("unkept")),
+            _values(own.get("revoked")),
+            _losses(own.get("forgotten")),
         )
 
     def as_json(self) -> dict[str, Any]:
         """The state that `parse` reads."""
         made = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-        made["wanted"], made["unwanted"] = ([list(one) for one in own] for own in (self.wanted, self.unwanted))
+        for name in ("wanted", "unwanted", "revoked", "forgotten"):
+            made[name] = [list(one) for one in getattr(self, name)]
+        made["gist"] = self.gist.as_json()
         return {"talk": made}
 
     def after(self, said: Said, catalog: Catalog) -> Talk:
-        """The slots after one turn of the user: a new refusal leaves the wishes, a new wish the refusals."""
+        """The slots after one turn of the user: a new refusal leaves the wishes, a new wish the refusals.
+
+        A refusal goes only where it is taken back; what "start over" takes back stands in `revoked`.
+        """
         if said.afresh:
-            return Talk(read=self.read, left=self.left, shown=self.shown)
+            return self._afresh().after(replace(said, afresh=False), catalog)
         liked, disliked, seen = (
             catalog.ids(np.array(rows, np.int64)) for rows in (said.liked, said.disliked, said.seen)
         )
         kept = [value for value in self.wanted if not (said.anew and said.wanted and value[0] in _fields(said.wanted))]
-        return replace(
+        refused = [one for one in dict.fromkeys((*self.unwanted, *said.unwanted)) if one not in said.wanted]
+        made = replace(
             self,
             liked=_merged(self.liked, liked, gone=disliked),
             disliked=_merged(self.disliked, disliked, gone=liked),
             seen=_merged(self.seen, seen),
             wanted=_merged(kept, said.wanted, gone=said.unwanted),
-            unwanted=_merged(self.unwanted, said.unwanted, gone=said.wanted),
+            unwanted=tuple(refused[:MOST]),
             years=said.years if said.years != (0, 0) else self.years,
         )
+        return made.losing("full", {"unwanted": len(refused) - MOST})
+
+    def _afresh(self) -> Talk:
+        """No slots but what was shown."""
+        made = Talk(read=self.read, left=self.left, shown=self.shown, forgotten=self.forgotten)
+        lost = {name: len(getattr(self, name)) for name in ("liked", "disliked", "seen", "wanted", "unwanted")}
+        return replace(made, revoked=self.unwanted or self.revoked).losing("afresh", lost)
+
+    def losing(self, why: str, lost: Mapping[str, int]) -> Talk:
+        """The slots with an account of what is lost now, see `Lost`."""
+        new = [(self.read, why, what, n) for what, n in lost.items() if n > 0]
+        return replace(self, forgotten=(*self.forgotten, *new)[-LOG:]) if new else self
+
+    def leaving(self, left: int, why: str) -> Talk:
+        """The slots with this many turns at the beginning left out of prompts from now on; those out stay out."""
+        made = self.losing(why, {"turns": left - self.left})
+        return replace(made, left=max(left, self.left))
 
     def lacking(self, unkept: Sequence[str]) -> Talk:
         """The slots with what the catalog has no word for."""
@@ -126,9 +155,13 @@ def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catal
     fewer than were read, and reading twice changes nothing.
     """
     last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
-    for turn in turns[min(talk.read, max(last - 1, 0)) :]:
-        if turn.role == "user" and (said := without_questions(turn.text)):
-            talk = talk.after(lexicon.read(said), catalog)
+    first = min(talk.read, max(last - 1, 0))
+    talk = replace(talk, left=min(talk.left, max(len(turns) - 1, 0)))  # the newest turns alone may come
+    for place, turn in enumerate(turns[first:], first):
+        if turn.role == "user" and (text := without_questions(turn.text)):
+            said = lexicon.read(text)
+            talk = talk.after(said, catalog)
+            talk = talk.leaving(place, "afresh") if said.afresh else talk
         talk = replace(talk, shown=_merged(talk.shown, turn.items if turn.role == "assistant" else ()))
     return replace(talk, read=len(turns))
 
@@ -136,17 +169,6 @@ def heard(talk: Talk, turns: Sequence[Message], lexicon: Lexicon, catalog: Catal
 def without_questions(text: str) -> str:
     """A turn without the sentences that ask about an item: who asks says nothing of liking it."""
     return "".join(one for one in _SENTENCE.split(text) if by_rules(one) not in ("explain", "rate"))
-
-
-def fitting(turns: Sequence[Message], room: int, count: Count) -> int:
-    """How many turns at the beginning do not fit in `room` tokens; the last turn always does."""
-    sizes = np.asarray(count([turn.text for turn in turns]), np.int64) if turns else np.zeros(0, np.int64)
-    total = 0
-    for place in range(len(turns) - 1, -1, -1):
-        total += int(sizes[place])
-        if total > room and place < len(turns) - 1:
-            return place + 1
-    return 0
 
 
 def _merged(old: Sequence[Any], new: Sequence[Any], gone: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -178,6 +200,15 @@ def _values(value: Any) -> tuple[Value, ...]:
     return tuple((one[0], one[1]) for one in pairs if len(one) == 2 and all(isinstance(part, str) for part in one))[
         -MOST:
     ]
+
+
+def _losses(value: Any) -> tuple[Lost, ...]:
+    """Entries of another form are left out."""
+    made: list[Lost] = []
+    for one in (list(_listed(entry)) for entry in _listed(value)):
+        if len(one) == 4 and all(isinstance(part, str) for part in one[1:3]):
+            made.append((_number(one[0]), one[1], one[2], _number(one[3])))
+    return tuple(made[-LOG:])
 
 
 def _number(value: Any) -> int:
