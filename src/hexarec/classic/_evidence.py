@@ -69,7 +69,7 @@ def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> 
 def liked_past(queries: Queries, i: int) -> list[int]:
     """What question i's user liked, oldest first."""
     part = slice(*queries.history.offsets[i : i + 2])
-    return queries.history.item[part][queries.history.liked[part]].tolist()
+    return [int(item) for item in queries.history.item[part][queries.history.liked[part]]]
 
 
 def _liked(together: Together, item: int, least: int, how: Weighs) -> Grounds:

@@ -41,7 +41,7 @@ class OwnWords:
             return made.turn, fixed
         answer = self.lm.generate([Prompt.user(texts(made.condition, made.lines)[0], max_tokens=60)])[0]
         said = clean(answer.text, OPENING) if answer.good else ""
-        claims = check(said, turn.query.catalog, rows, turn.condition) if said else ()
+        claims = check(said, turn.query.catalog, rows, made.condition) if said else ()
         if said and sound(claims):
             return made.turn, Words(said, turn.lang, claims=claims, answers=(answer.text,))
         return made.turn, replace(fixed, answers=(answer.text,))
