@@ -27,7 +27,8 @@ from hexarec.serve.settings import Settings
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, config(home="home", stop_seconds=10 * LONG))  # what holds a stop up makes `stop` fail
+    # what holds a stop up makes `stop` fail; a job that nobody works on is followed until the server ends
+    written(tmp_path, config(home="home", stop_seconds=10 * LONG, background=False))
     return tmp_path
 
 
@@ -100,6 +101,7 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     end = time.monotonic() + LONG
     while len(acknowledged) < 100 and time.monotonic() < end:
         time.sleep(0.05)
+    assert follower.is_alive()
     stop(process, folder)  # the open stream of a job does not hold it up
     over.set()
     for one in [*threads, follower]:
