@@ -76,7 +76,7 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
 
     def load(number):
         users, count = data.users.ids.ids, 0
-        with httpx.Client(base_url=url, timeout=20) as http:
+        with httpx.Client(base_url=url, timeout=LONG) as http:
             while not over.is_set():
                 count += 1
                 id = f"{number}-{count}"
@@ -105,7 +105,7 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     stop(process, folder)  # the open stream of a job does not hold it up
     over.set()
     for one in [*threads, follower]:
-        one.join(20)
+        one.join(LONG)
         assert not one.is_alive()
     assert not wrong and listed[0] > 50 and len(acknowledged) >= 100
     with sqlite3.connect(folder / "home" / "store.sqlite") as store:
