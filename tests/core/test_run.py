@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.hanging import LONG
 
 from hexarec.core import (
     Budget,
@@ -175,15 +176,15 @@ def test_who_sets_aside_waits_for_what_others_may_give_back():
         def other():
             with held(1, 80):
                 inside.set()
-                leave.wait(5)
+                leave.wait(LONG)
 
         thread = threading.Thread(target=contextvars.copy_context().run, args=(other,))
         thread.start()
-        inside.wait(5)
+        inside.wait(LONG)
         threading.Timer(0.05, leave.set).start()
         with held(1, 80):
             assert leave.is_set()
-        thread.join(5)
+        thread.join(LONG)
 
 
 def test_a_hold_inside_a_hold_is_paid_from_it_and_not_waited_for():

@@ -168,7 +168,7 @@ def test_equal_requests_of_two_threads_are_asked_once():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(LONG)
     assert len(answers) == 8 and inner.asked == 5
 
 
@@ -197,9 +197,9 @@ def test_a_thread_whose_neighbour_failed_asks_itself():
 
     thread = threading.Thread(target=first)
     thread.start()
-    started.wait(5)
+    started.wait(LONG)
     assert tape.generate(prompts(1))[0].good
-    thread.join(5)
+    thread.join(LONG)
     assert len(failures) == 1
 
 
@@ -303,7 +303,7 @@ def test_any_interleaving_of_two_equal_requests_is_one_call(mode, fate, lag, two
         def generate(self, prompts, within=None):
             self.asked += 1
             arrived.set()
-            release.wait(5)
+            release.wait(LONG)
             if fate == "raises":
                 raise RetryableModelError("down")
             return [Completion("x") if fate == "good" else Completion("", "error", error="no")] * len(prompts)
@@ -320,14 +320,14 @@ def test_any_interleaving_of_two_equal_requests_is_one_call(mode, fate, lag, two
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in ("one", "two" if two_tenants else "one")]
     threads[0].start()
-    arrived.wait(5)
+    arrived.wait(LONG)
     threads[1].start()
     while tape.hits + tape.misses < 2:
         time.sleep(0.001)
     time.sleep(lag)
     release.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(LONG)
     assert inner.asked == (2 if two_tenants else 1) and len(heard) == 2 and heard[0] == heard[1]
 
 

@@ -1,7 +1,7 @@
 import threading
 
 import pytest
-from tests.hanging import Hang, cancelled_when
+from tests.hanging import LONG, Hang, cancelled_when
 
 from hexarec.core.errors import CancelledError, DeadlineError, ModelError, RetryableModelError
 from hexarec.core.run import current, pool, run
@@ -82,7 +82,7 @@ def test_a_call_without_limits_runs_in_its_own_thread():
 
 
 def test_a_call_with_limits_gives_its_value_its_error_and_sees_its_run():
-    with run(seconds=5, tenant="t"):
+    with run(seconds=LONG, tenant="t"):
         assert stoppable(lambda: current().tenant, "x") == "t"
         with pytest.raises(ValueError, match="ours"):
             stoppable(lambda: (_ for _ in ()).throw(ValueError("ours")), "x")
@@ -107,7 +107,7 @@ def test_a_machine_without_threads_asks_where_it_stands(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", none)
-    with run(seconds=5):
+    with run(seconds=LONG):
         assert stoppable(threading.get_ident, "x") == threading.get_ident()
 
 
@@ -121,7 +121,7 @@ def test_pieces_are_made_in_one_context_whoever_asks_for_them():
     for _ in range(4):
         thread = threading.Thread(target=lambda: heard.append(next(made, None)))
         thread.start()
-        thread.join(5)
+        thread.join(LONG)
         assert current().tenant == ""
     assert heard == ["inside"] * 3 + [None]
 

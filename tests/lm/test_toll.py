@@ -2,6 +2,7 @@ import threading
 
 import numpy as np
 import pytest
+from tests.hanging import LONG
 
 from hexarec.core.errors import DeadlineError
 from hexarec.core.run import Budget, run
@@ -37,7 +38,7 @@ def test_the_largest_ratio_is_kept_each_text_by_itself():
 
 
 def other_budget(met):
-    with run(seconds=1, budget=Budget(tokens=1)), alone():
+    with run(seconds=LONG / 2, budget=Budget(tokens=1)), alone():
         met.append(True)
 
 
@@ -49,7 +50,7 @@ def test_one_at_a_time_is_alone_under_a_budget_and_nested_runs_share_it():
         with alone():
             thread = threading.Thread(target=other_budget, args=(met,))
             thread.start()
-            thread.join(2)
+            thread.join(LONG)
         assert met, "another budget has a turn of its own"
         with alone():
             pass

@@ -108,7 +108,7 @@ def test_a_name_that_does_not_resolve_is_a_fault_of_the_connection(monkeypatch):
 
     monkeypatch.setattr(watched.socket, "getaddrinfo", fails)
     with pytest.raises(Busy, match="cannot reach.*not known"):
-        Wire("http://none.invalid/v1", timeout=1).post("/chat/completions", BODY)
+        Wire("http://none.invalid/v1", timeout=LONG).post("/chat/completions", BODY)
 
 
 def test_a_stream_reads_no_more_than_allowed_and_notices_a_cancel():
@@ -116,7 +116,7 @@ def test_a_stream_reads_no_more_than_allowed_and_notices_a_cancel():
     with (
         listener(lambda connection: connection.sendall(b"x" * 1000)) as port,
         run(cancel=cancel),
-        watching(time.monotonic() + 5, 100),
+        watching(time.monotonic() + LONG, 100),
     ):
         stream = Backend().connect_tcp("127.0.0.1", port)
         with pytest.raises(TooLong):
@@ -130,7 +130,7 @@ def test_a_stream_reads_no_more_than_allowed_and_notices_a_cancel():
 
 def test_a_closed_port_is_a_connect_error():
     with pytest.raises(httpcore.ConnectError):
-        Backend().connect_tcp("127.0.0.1", 9, timeout=1)
+        Backend().connect_tcp("127.0.0.1", 9, timeout=LONG)
 
 
 def test_a_proxy_of_the_environment_is_still_used(monkeypatch):
@@ -143,5 +143,5 @@ def test_a_proxy_of_the_environment_is_still_used(monkeypatch):
 
     with listener(proxy) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
-        assert Wire("http://model.invalid/v1", timeout=2).post("/chat/completions", BODY) == {"choices": [{}]}
+        assert Wire("http://model.invalid/v1", timeout=LONG).post("/chat/completions", BODY) == {"choices": [{}]}
     assert seen[0].startswith(b"POST http://model.invalid/v1/chat/completions")

@@ -20,7 +20,7 @@ def body(model):
     return {"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 5}
 
 
-def post(server, model, timeout=5.0):
+def post(server, model, timeout=LONG):
     return Wire(server.url, timeout=timeout).post("/chat/completions", body(model))
 
 
@@ -96,7 +96,7 @@ def test_floods_are_not_read_to_the_end(server):
 
 def test_nobody_listening_is_a_passing_fault():
     with pytest.raises(Busy, match="cannot reach"):
-        Wire("http://127.0.0.1:9/v1", timeout=2).post("/chat/completions", body("ok"))
+        Wire("http://127.0.0.1:9/v1", timeout=LONG).post("/chat/completions", body("ok"))
 
 
 def test_the_key_and_address_come_from_named_variables(server, monkeypatch):

@@ -377,7 +377,7 @@ def test_one_too_many_is_refused_by_the_connection_and_may_ask_again():
     app = Starlette(routes=[Route("/{rest}", slow, methods=["GET", "POST"])], lifespan=life)
     with behind_the_door(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         with ThreadPoolExecutor(2) as pool:
-            inside = [pool.submit(httpx.get, f"http://127.0.0.1:{port}/held", timeout=10) for _ in range(2)]
+            inside = [pool.submit(httpx.get, f"http://127.0.0.1:{port}/held", timeout=LONG) for _ in range(2)]
             while httpx.get(f"http://127.0.0.1:{port}/look").status_code == 200:
                 time.sleep(0.01)  # until both are inside
             before = len(refused)
@@ -391,7 +391,7 @@ def test_one_too_many_is_refused_by_the_connection_and_may_ask_again():
             assert client.get("/any", headers={"connection": "close"}).status_code == 503
             assert len(refused) == before + 4
             asks = b"GET /any HTTP/1.1\r\nhost: x\r\n\r\n" * 3
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as piped:  # several without waiting
+            with socket.create_connection(("127.0.0.1", port), timeout=LONG) as piped:  # several without waiting
                 piped.sendall(asks)
                 got = b""
                 while got.count(b"HTTP/1.1 503") < 3:

@@ -27,7 +27,8 @@ from hexarec.serve.settings import Settings
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, config(home="home", stop_seconds=10 * LONG))  # what holds a stop up makes `stop` fail
+    # what holds a stop up makes `stop` fail; a job that nobody works on is followed until the server ends
+    written(tmp_path, config(home="home", stop_seconds=10 * LONG, background=False))
     return tmp_path
 
 
@@ -75,7 +76,7 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
 
     def load(number):
         users, count = data.users.ids.ids, 0
-        with httpx.Client(base_url=url, timeout=20) as http:
+        with httpx.Client(base_url=url, timeout=LONG) as http:
             while not over.is_set():
                 count += 1
                 id = f"{number}-{count}"
@@ -100,10 +101,11 @@ def test_the_first_start_imports_and_fits_and_a_stop_under_load_loses_nothing(fo
     end = time.monotonic() + LONG
     while len(acknowledged) < 100 and time.monotonic() < end:
         time.sleep(0.05)
+    assert follower.is_alive()
     stop(process, folder)  # the open stream of a job does not hold it up
     over.set()
     for one in [*threads, follower]:
-        one.join(20)
+        one.join(LONG)
         assert not one.is_alive()
     assert not wrong and listed[0] > 50 and len(acknowledged) >= 100
     with sqlite3.connect(folder / "home" / "store.sqlite") as store:

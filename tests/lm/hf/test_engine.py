@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 import torch
-from tests.hanging import Hang, cancelled_when
+from tests.hanging import LONG, Hang, cancelled_when
 from transformers import AutoModelForCausalLM
 
 from hexarec.core import Cancel, run
@@ -517,7 +517,7 @@ def test_an_adapter_that_is_loaded_waits_for_no_forward_to_be_asked_for(llama_di
         thread = threading.Thread(target=ask)
         thread.start()
         stop.set()
-        thread.join(5.0)
+        thread.join(LONG)
         assert ended == [True] and not thread.is_alive()
     other = str(tunable.save(tmp_path / "two"))
     stop, ended = Cancel(), []
@@ -526,7 +526,7 @@ def test_an_adapter_that_is_loaded_waits_for_no_forward_to_be_asked_for(llama_di
         thread = threading.Thread(target=ask)
         thread.start()
         stop.set()
-        thread.join(5.0)
+        thread.join(LONG)
         assert ended == [True]
 
 
