@@ -229,10 +229,14 @@ class Blend:
         right = ragged.member(
             row * wide + candidates.items, ragged.segments(cut.truth.offsets) * wide + cut.truth.items
         )
-        useful = np.unique(row[right])
-        # where nothing true is among the candidates every weight scores 0: asking would only cost
+        useful = self._useful(row[right], len(cut.queries))
         picked = np.sort(rng(seed, "blend").permutation(useful)[: self.sample])
         return cut.queries.take(picked), cut.truth.take(picked), candidates.take(picked)
+
+    def _useful(self, right: NDArray[Any], n: int) -> NDArray[Any]:
+        """The questions to ask among n. right: question of each true candidate."""
+        # where nothing true is among the candidates every weight scores 0: asking would only cost
+        return np.unique(right)
 
     def _choose(self, candidates: Lists, ranked: Lists, truth: Lists) -> None:
         scores = {w: ndcg(hits(self._mixed(candidates, ranked, w), truth, 10), 10) for w in self.grid}
