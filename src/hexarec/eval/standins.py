@@ -192,4 +192,5 @@ class WordsEncoder:
         for row, text in zip(rows, texts, strict=True):
             for word in _WORD.findall(text.casefold()):
                 row[zlib.crc32(word.encode()) % self.dim] += 1.0
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+        made: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+        return made

@@ -24,10 +24,13 @@ from hexarec.core import (
     holdout,
     ragged,
     rng,
+    track,
 )
 from hexarec.metrics.lists import hits, ndcg
 
 S = TypeVar("S")
+ASKED_AT_ONCE = 10
+"""Validation questions between two looks at deadline and cancel, and two words on how far it is."""
 
 
 def grown(stage: S, catalog: Catalog) -> S:
@@ -217,7 +220,9 @@ class Blend:
         queries, truth, candidates = self._validation(cut, seed)
         self.asked_ = len(queries)
         if len(queries):
-            ranked = fitted(self.ranker, cut.train, seed).rank(queries, candidates)
+            ranker = fitted(self.ranker, cut.train, seed)
+            parts = track(list(queries.blocks(ASKED_AT_ONCE)), "ask validation users")
+            ranked = Lists.join([ranker.rank(part, candidates.take(place)) for place, part in parts])
             self._choose(candidates, ranked, truth)
         return self
 
