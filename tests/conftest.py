@@ -14,8 +14,11 @@ os.environ.pop("COLUMNS", None)  # workers of pytest-xdist set it; tables of res
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from hexarec.core import aside  # noqa: E402
 from hexarec.core.options import clear_memo  # noqa: E402
 from hexarec.parts.encoded import forget_encoded  # noqa: E402
+
+aside.write = lambda text: None  # what long work says belongs to no test's output
 
 settings.register_profile(
     "hexarec", deadline=None, derandomize=True, max_examples=50, database=None,

@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from hexarec.cli import progress
-from hexarec.cli.progress import _Bars, _Lines, clock_text, line, working
+from hexarec.cli.progress import _Bars, _Lines, clock_text, working
 from hexarec.core import BudgetError, DeadlineError, current, degrade, track
+from hexarec.core.aside import line
 
 
 def event(label="work", done=1, total=10, seconds=3.0, **more):

@@ -9,13 +9,17 @@ import pytest
 from hexarec.classic import EASE, Popular
 from hexarec.classic.because import Because
 from hexarec.core import CapabilityError, run
+from hexarec.core.options import clear_memo
+from hexarec.data import films
 from hexarec.data.worlds import world
 from hexarec.eval.estimate import estimate
 from hexarec.eval.tasks import answered
 from hexarec.lm.fake import Overlap
 from hexarec.lm.guard import Guarded
+from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.frozen_encoder import FrozenEncoder
 from hexarec.methods.llmrank import LLMRank
+from hexarec.methods.llmtreerec import LLMTreeRec
 from hexarec.pipeline.combine import Blend, Window
 from hexarec.pipeline.pipeline import Pipeline
 
@@ -134,3 +138,34 @@ class Labels:
 
         self.lm.label([Prompt.user("A or B?")], ("A", "B"))
         return candidates
+
+
+def asked_to_fit(system, data):
+    clear_memo()
+    with run() as work:
+        system.fit(data)
+    clear_memo()
+    return work.ledger.calls
+
+
+def test_fitting_over_text_is_counted_at_its_most_and_says_so():
+    """Which validation questions hold an answer, vectors decide that a dry run does not compute."""
+    data = films.load()
+    text = FrozenEncoder(open_encoder("tfidf"))
+    ranker = LLMRank(open_lm("fake:overlap"), backend="pointwise", rounds=1)
+    system = Pipeline((text,), Blend(ranker, text, window=5, sample=40), depth=10)
+    told = estimate(system, data, 1, sample=1)
+    assert 0 < asked_to_fit(system, data) <= told.fit_calls == 40 * 5
+    assert "taken to validate on as many questions as it may" in " ".join(told.assumptions)
+    plain = Pipeline((Popular(),), Blend(ranker, Popular(), window=5, sample=40), depth=10)
+    told = estimate(plain, data, 1, sample=1)
+    assert told.fit_calls == asked_to_fit(plain, data) and "as it may" not in " ".join(told.assumptions)
+
+
+def test_names_of_groups_are_counted_with_some_to_spare_and_it_is_said():
+    data = films.load()
+    tree = LLMTreeRec(open_encoder("tfidf"), open_lm("fake:overlap"), naming="model", levels=())
+    told = estimate(tree, data, 1, sample=1)
+    real = asked_to_fit(tree, data)
+    assert real <= told.fit_calls < 2 * real
+    assert "calls are counted in case there are more of them" in " ".join(told.assumptions)

@@ -6,8 +6,10 @@ from hypothesis import given as having
 from hypothesis import strategies as st
 
 from hexarec.classic import Popular
-from hexarec.core import Lists, OptionError, fuse, ragged
-from hexarec.pipeline.combine import Blend, Cascade, Fuse, Window, stacked, z_scores
+from hexarec.core import Lists, OptionError, fuse, ragged, run
+from hexarec.core.options import clear_memo
+from hexarec.pipeline import combine
+from hexarec.pipeline.combine import ASKED_AT_ONCE, Blend, Cascade, Fuse, Window, stacked, z_scores
 from hexarec.testing import strategies
 
 from .makers import DATA, QUERIES, Fixed, Oracle, given, rows_of
@@ -166,3 +168,15 @@ def test_what_a_blend_validates_with_was_fitted_before_the_cut():
 def test_a_blend_without_a_log_gives_the_ranker_no_weight():
     empty = DATA.with_log(DATA.interactions.where(np.zeros(len(DATA.interactions), bool)))
     assert Blend(Fixed(), Popular()).fit(empty).weight_ == 0.0
+
+
+def test_validation_tells_how_far_it_is_and_asks_the_same_in_parts(monkeypatch):
+    events = []
+    with run(emit=events.append):
+        parts = Blend(Oracle(), Popular(), window=20, share=0.3).fit(DATA)
+    told = [one["done"] for one in events if one.get("label") == "ask validation users"]
+    assert told == list(range(len(told))) and len(told) == 1 + -(-parts.asked_ // ASKED_AT_ONCE) > 2
+    monkeypatch.setattr(combine, "ASKED_AT_ONCE", 10_000)
+    clear_memo()
+    whole = Blend(Oracle(), Popular(), window=20, share=0.3).fit(DATA)
+    assert (parts.curve_, parts.weight_) == (whole.curve_, whole.weight_)

@@ -69,7 +69,8 @@ def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> 
 def liked_past(queries: Queries, i: int) -> list[int]:
     """What question i's user liked, oldest first."""
     part = slice(*queries.history.offsets[i : i + 2])
-    return [int(item) for item in queries.history.item[part][queries.history.liked[part]]]
+    liked: list[int] = queries.history.item[part][queries.history.liked[part]].tolist()
+    return liked
 
 
 def _liked(together: Together, item: int, least: int, how: Weighs) -> Grounds:

@@ -79,22 +79,14 @@ class _Lines:
             self._said[label] = now
             if finished:
                 del self._said[label]
+        from hexarec.core.aside import line
+
         self.console.print(line(event), markup=False)
 
 
 def note(console: Console, event: dict[str, Any]) -> None:
     """Something that happened on the way and that who waits should know."""
     console.print(f"! {printable(str(event['text']))}", style="yellow", markup=False)
-
-
-def line(event: dict[str, Any]) -> str:
-    """One event as a sentence: how much of what, and how long it will take."""
-    unit = f" {event['unit']}" if event.get("unit") else ""
-    total, done, seconds = event["total"], event["done"], float(event["seconds"])
-    text = f"{event['label']}: {done:g}{f'/{total:g}' if total else ''}{unit}, {seconds:.0f} s"
-    if total and 0 < done < total:
-        text += f", about {seconds / done * (total - done):.0f} s left"
-    return text
 
 
 class _Bars:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hexarec.core.aside import Aside
 from hexarec.core.errors import BudgetError, CancelledError, DeadlineError
 
 T = TypeVar("T")
@@ -157,11 +158,11 @@ class Run:
 
 
 _CURRENT: contextvars.ContextVar[Run] = contextvars.ContextVar("hexarec_run")
-_DEFAULT = Run()
+_DEFAULT = Run(emit=Aside())
 
 
 def current() -> Run:
-    """The run this code works for; a run without limits when none was opened."""
+    """The run this code works for; a run without limits, which tells long work on stderr, when none was opened."""
     return _CURRENT.get(_DEFAULT)
 
 

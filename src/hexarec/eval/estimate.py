@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hexarec.core import Dataset, Lists, Queries, rng, variant
+from hexarec.core import Dataset, Lists, Queries, option_names, rng, variant
 from hexarec.core.lists import BLOCK
 from hexarec.core.options import clear_memo, stages_inside
-from hexarec.eval.standins import Meter, Rate, Tally, swapped
+from hexarec.eval.standins import Meter, Rate, Tally, WordsEncoder, swapped
 from hexarec.eval.tasks import Round, answered
 from hexarec.pipeline.combine import Blend
 from hexarec.pipeline.pipeline import Pipeline
@@ -79,6 +80,7 @@ def estimate(
     clear_memo()  # the dry run sets blend weights on what it fits: nothing of it may be shared
     meter = Meter()
     dry = swapped(system, meter.stand_in, keep=False)
+    most = _asking_all(dry)
     if isinstance(dry, Pipeline):
         dry = variant(dry, strict=True, **({} if explain else {"explain_by": None}))
     started = time.perf_counter()
@@ -102,7 +104,7 @@ def estimate(
         total, n_queries, _memory(data, n_queries),
         (sum(tally.calls for tally in fitting.values()), fit_seconds + _seconds(fitting, tokens_per_second)),
         fit_seconds + n_queries * each + _seconds(total, tokens_per_second),
-        _assumptions(total, tokens_per_second, len(rows), n_queries, weighed),
+        _assumptions(total, tokens_per_second, len(rows), n_queries, weighed, most),
     )  # fmt: skip
 
 
@@ -130,6 +132,26 @@ def _answer(ready: Any, queries: Queries, candidates: Lists | None, k: int, expl
         ready.recommend(queries, k)
     else:
         answered(ready, queries, candidates, k)
+
+
+class _AtMost(Blend):
+    """A blend that validates on as many questions as it may: which of them hold an answer, vectors decide."""
+
+    def _useful(self, right: NDArray[Any], n: int) -> NDArray[Any]:
+        return np.arange(n)
+
+
+def _asking_all(dry: Any) -> bool:
+    """Let every blend of the copy whose source reads texts by an encoder ask its most; whether there was one."""
+    blends = [one for one in stages_inside(dry) if type(one) is Blend and _by_encoder(one.source)]
+    for one in blends:
+        one.__class__ = _AtMost  # a copy made for this run alone: it keeps its place and its options
+    return bool(blends)
+
+
+def _by_encoder(source: Any) -> bool:
+    held = [getattr(one, name) for one in stages_inside(source) for name in option_names(one)]
+    return any(isinstance(one, WordsEncoder) for one in held)
 
 
 def _with_weight(ready: Any) -> bool:
@@ -164,7 +186,9 @@ def _memory(data: Dataset, n: int) -> float:
     return peak + 2 * 4e-6 * min(n, BLOCK) * data.n_items
 
 
-def _assumptions(total: Mapping[str, Tally], given: Rates, played: int, n: int, weighed: bool) -> tuple[str, ...]:
+def _assumptions(
+    total: Mapping[str, Tally], given: Rates, played: int, n: int, weighed: bool, most: bool
+) -> tuple[str, ...]:
     said = [f"{played} of {n:,} questions were played through; the others are taken to be like them."]
     lms = {name: tally for name, tally in total.items() if tally.kind.startswith("lm:")}
     if lms:
@@ -172,6 +196,13 @@ def _assumptions(total: Mapping[str, Tally], given: Rates, played: int, n: int, 
             "Tokens are guessed from the text; every answer is as long as its limit, nothing is asked twice, and no "
             "prefix is read for free: an upper bound."
         )
+    if spare := sum(tally.spare for tally in lms.values()):
+        said.append(
+            f"Into how many groups an encoder puts items is not known here: {spare:,.0f} calls are counted in case "
+            "there are more of them."
+        )
+    if most:
+        said.append("A blend over what an encoder finds is taken to validate on as many questions as it may.")
     for name, tally in lms.items():
         read, written = _rate(tally, given)
         how = "a guess for this engine" if given is None else "as given"

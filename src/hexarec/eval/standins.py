@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ T = TypeVar("T")
 Rate = tuple[float, float]
 STATE_WIDTH = 576  # length of a hidden state that nobody computes
 _NUMBERS = itertools.count()
+_WORD = re.compile(r"\w{3,}|[\u3400-\u9fff]")
 
 
 def is_lm(value: Any) -> bool:
@@ -71,12 +74,15 @@ class Tally:
     tokens_out: float = 0.0
     texts: float = 0.0
     prices: Rate = (0.0, 0.0)
+    spare: float = 0.0
+    """Calls among `calls` that are counted in case there are more of something than in the dry run."""
 
     def plus(self, other: Tally, times: float) -> Tally:
         """This and `times` the other."""
         return Tally(
             self.kind, self.calls + times * other.calls, self.tokens_in + times * other.tokens_in,
             self.tokens_out + times * other.tokens_out, self.texts + times * other.texts, self.prices,
+            self.spare + times * other.spare,
         )  # fmt: skip
 
 
@@ -91,13 +97,13 @@ class Meter:
         name = str(getattr(model, "spec", "") or model.name)
         kind = ("lm:" if is_lm(model) else "encoder:") + name.partition(":")[0]
         tally = self.tallies.setdefault(name, Tally(kind, prices=getattr(model, "_prices", (0.0, 0.0))))
-        return _CountingAs(model, tally) if is_lm(model) else _ZeroEncoder(model, tally)
+        return _CountingAs(model, tally) if is_lm(model) else WordsEncoder(model, tally)
 
     def taken(self) -> dict[str, Tally]:
         """What was counted since the last look."""
         out = {name: copy.copy(tally) for name, tally in self.tallies.items()}
         for tally in self.tallies.values():
-            tally.calls = tally.tokens_in = tally.tokens_out = tally.texts = 0.0
+            tally.calls = tally.tokens_in = tally.tokens_out = tally.texts = tally.spare = 0.0
         return out
 
 
@@ -159,6 +165,11 @@ class _CountingAs(Counting):
         self.need("weights")
         self._metered(lambda: super(_CountingAs, self).count_tuning(prompts, passes))
 
+    def count_spare(self, prompts: Sequence[Prompt]) -> None:
+        """Counted prompts that may be asked as well: how many there are, vectors decide that nobody computed."""
+        self.generate(prompts)
+        self._tally.spare += len(prompts)
+
     def hidden(self, prompts: Sequence[Prompt], layer: int = -1, pool: str = "mean") -> Floats:
         """Zeros; the prompts are counted as read."""
         self.need("hidden")
@@ -166,14 +177,20 @@ class _CountingAs(Counting):
         return np.zeros((len(prompts), STATE_WIDTH), np.float32)
 
 
-class _ZeroEncoder:
-    """Zeros for every text, and a count of the texts."""
+class WordsEncoder:
+    """In the place of an encoder: texts with words in common are alike, so that groups and candidates are as many as
+    they would be. Counts the texts."""
 
     def __init__(self, model: Any, tally: Tally) -> None:
         self.name, self.spec = model.name, f"dry:{next(_NUMBERS)}"
         self.dim, self._tally = int(model.dim), tally
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, dim) zeros."""
+        """(n, dim) unit rows: each word a direction drawn by its hash; zeros without words."""
         self._tally.texts += len(texts)
-        return np.zeros((len(texts), self.dim), np.float32)
+        rows = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in _WORD.findall(text.casefold()):
+                row[zlib.crc32(word.encode()) % self.dim] += 1.0
+        made: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+        return made

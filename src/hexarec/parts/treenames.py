@@ -10,6 +10,7 @@ from hexarec.parts.prompts import Prompts
 from hexarec.parts.render import clean, numbered, titles
 
 LABEL = 60  # characters
+SPARE = 4  # one name in so many more is counted where the groups are guessed
 
 
 def name_groups(
@@ -24,7 +25,10 @@ def name_groups(
     words = domain_words(domain, catalog.lang)
     shown = [numbered(titles(catalog, members[node][members[node] >= 0], catalog.lang)) for node in groups]
     texts = [prompts.text(catalog.lang, "name", members=one, **words) for one in shown]
-    answers = lm.generate([Prompt.user(text, max_tokens=16) for text in texts]) if texts else []
+    asked = [Prompt.user(text, max_tokens=16) for text in texts]
+    if hasattr(lm, "count_spare"):  # a dry run, whose vectors, and so whose groups, are not those of the encoder
+        lm.count_spare(asked[: -(-len(asked) // SPARE)])
+    answers = lm.generate(asked) if texts else []
     names = [clean(answer.text, LABEL) if answer.good else "" for answer in answers]
     for node, name in zip(groups, names, strict=True):
         tree.labels_[node] = name or tree.labels_[node]

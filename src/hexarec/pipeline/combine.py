@@ -24,10 +24,13 @@ from hexarec.core import (
     holdout,
     ragged,
     rng,
+    track,
 )
 from hexarec.metrics.lists import hits, ndcg
 
 S = TypeVar("S")
+ASKED_AT_ONCE = 10
+"""Validation questions between two looks at deadline and cancel, and two words on how far it is."""
 
 
 def grown(stage: S, catalog: Catalog) -> S:
@@ -217,7 +220,9 @@ class Blend:
         queries, truth, candidates = self._validation(cut, seed)
         self.asked_ = len(queries)
         if len(queries):
-            ranked = fitted(self.ranker, cut.train, seed).rank(queries, candidates)
+            ranker = fitted(self.ranker, cut.train, seed)
+            parts = track(list(queries.blocks(ASKED_AT_ONCE)), "ask validation users")
+            ranked = Lists.join([ranker.rank(part, candidates.take(place)) for place, part in parts])
             self._choose(candidates, ranked, truth)
         return self
 
@@ -229,10 +234,14 @@ class Blend:
         right = ragged.member(
             row * wide + candidates.items, ragged.segments(cut.truth.offsets) * wide + cut.truth.items
         )
-        useful = np.unique(row[right])
-        # where nothing true is among the candidates every weight scores 0: asking would only cost
+        useful = self._useful(row[right], len(cut.queries))
         picked = np.sort(rng(seed, "blend").permutation(useful)[: self.sample])
         return cut.queries.take(picked), cut.truth.take(picked), candidates.take(picked)
+
+    def _useful(self, right: NDArray[Any], n: int) -> NDArray[Any]:
+        """The questions to ask among n. right: question of each true candidate."""
+        # where nothing true is among the candidates every weight scores 0: asking would only cost
+        return np.unique(right)
 
     def _choose(self, candidates: Lists, ranked: Lists, truth: Lists) -> None:
         scores = {w: ndcg(hits(self._mixed(candidates, ranked, w), truth, 10), 10) for w in self.grid}
