@@ -40,8 +40,8 @@ class Says(Double):
             raise self.then
 
 
-def opening(text):
-    return OwnWords(TurnPrompts(Room(Says(text)), PAGE)).opening(turn("a comedy"), [3], FIXED)[1]
+def opening(text, said="a comedy"):
+    return OwnWords(TurnPrompts(Room(Says(text)), PAGE)).opening(turn(said), [3], FIXED)[1]
 
 
 def talk(lm, said="hello"):
@@ -57,6 +57,12 @@ def test_an_opening_is_shown_where_every_claim_holds():
     made = opening("All of it was made in 1801.")
     assert (made.text, made.status, made.answers) == ("Here:", "template", ("All of it was made in 1801.",))
     assert opening("").text == "Here:"
+
+
+def test_an_opening_may_name_whom_the_dialogue_named_and_nobody_else():
+    sentence = "Sarah will like this."
+    assert opening(sentence).text == "Here:"
+    assert opening(sentence, "something for Sarah and me").text == sentence
 
 
 def test_talk_comes_in_pieces_and_is_kept_as_a_whole():
