@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import openai
@@ -77,7 +78,14 @@ class Wire:
         key = os.environ.get(key_name) or "none"
         # newer clients take this type too, but do not say so
         http: Any = _http()
-        self._client = openai.OpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
+        base, _, query = address.partition("?")  # the client would put its paths behind the query
+        self._client = openai.OpenAI(
+            base_url=base,
+            default_query=dict(parse_qsl(query, keep_blank_values=True)),
+            api_key=key,
+            max_retries=0,
+            http_client=http,
+        )
 
     def post(self, path: str, body: dict[str, Any], worst: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """Post JSON and return the JSON object that comes back.
