@@ -24,6 +24,7 @@ from hexarec.core.errors import (
     OptionError,
     RetryableModelError,
 )
+from hexarec.core.ids import digest
 from hexarec.core.run import current
 from hexarec.lm.address import quiet, whole, without_secrets
 from hexarec.lm.base import count_call
@@ -72,6 +73,8 @@ class Wire:
             shown = without_secrets(f"http://{address}").removeprefix("http://")
             raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
         self.url = without_secrets(address)
+        self.mark = digest(address)
+        """Tells addresses apart that read alike without their secrets; for memory alone, never saved or shown."""
         self._key_name, self._timeout = key_name, timeout
         quiet("httpx", "openai._base_client")
         # local servers take any key, but the client insists on one
