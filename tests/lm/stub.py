@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if name == "slow":
             time.sleep(0.1)
-        if self.path.endswith("/embeddings"):
+        if self.path.partition("?")[0].endswith("/embeddings"):
             return self.send(200, self.embeddings(body))
         return self.stream(body) if body.get("stream") else self.send(200, self.completion(body))
 

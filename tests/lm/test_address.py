@@ -48,9 +48,21 @@ def test_a_withheld_model_reaches_its_server_with_the_password_of_the_environmen
     assert late.wire._client.base_url.userinfo == b"user:pw"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_query_of_an_address_goes_with_every_request_behind_its_path(stream):
+    with serving() as server:
+        lm = open_lm(f"openai:{server.url}?api_key=a%2Bb&version=#ok", stream=stream)
+        assert lm.generate([Prompt.user("x")])[0].finish != "error"
+        open_encoder(f"openai:{server.url}/?api_key=a%2Bb#e", dim=3).encode(["x"])
+    assert [path for path, *_ in server.asked] == [
+        "/v1/chat/completions?api_key=a%2Bb&version=",
+        "/v1/embeddings?api_key=a%2Bb",
+    ]
+
+
 def test_the_libraries_under_a_client_log_no_password(caplog):
     with serving() as server, caplog.at_level(logging.DEBUG):
-        address = server.url.replace("http://", "http://user:hidden@")
+        address = server.url.replace("http://", "http://user:hidden@") + "?key=hidden"
         assert open_lm(f"openai:{address}#ok").generate([Prompt.user("x")])[0].finish != "error"
         assert Wire(address).url == server.url
     assert any(server.url in one.getMessage() for one in caplog.records)

@@ -64,7 +64,7 @@ FITTED = ChatRec(Heard(), open_encoder("tfidf"), domain="film").fit(FILMS)
 
 def method(lm=None, **options):
     made = replace(FITTED, lm=lm or Heard(), **options)
-    for name in ("key_", "seed_", "known_", "because_", "space_", "ids_", "titles_"):
+    for name in ("key_", "seed_", "known_", "met_", "because_", "space_", "ids_", "titles_"):
         setattr(made, name, getattr(FITTED, name))
     return made
 
@@ -445,7 +445,7 @@ def test_candidates_are_not_all_alike():
     bare = [method(share=share, encoder=None, **options) for share in (1.0, 0.3)]
     for stage in bare:
         stage.space_ = None
-    plain, spread = (talk(stage, "a comedy", user=USER)[0] for stage in bare)
+    plain, spread = (talk(stage, "a comedy")[0] for stage in bare)
     assert alike(spread) < alike(plain) - 0.02, "by what they share where there is no text as vectors"
     assert spread.items[0] == plain.items[0]
 
@@ -601,6 +601,19 @@ def test_it_forgets_and_comes_back(tmp_path):
     back = load(tmp_path / "kept", lambda kind, spec, options: Heard() if kind == "lm" else open_encoder(spec))
     ours, theirs = (talk(one, "a comedy, no war", user=USER)[0] for one in (FITTED, back))
     assert ours.items == theirs.items and ours.words.text == theirs.words.text
+
+
+def test_what_a_user_met_is_not_shown_again_however_long_ago():
+    from hexarec.core import forget
+
+    most = int(np.diff(FILMS.interactions.offsets).argmax())
+    met = set(FILMS.catalog.ids(FILMS.interactions.item[slice(*FILMS.interactions.offsets[most : most + 2])]))
+    assert len(met) > 5 * FITTED.history
+    ask = {"user": FILMS.users.ids.ids[most]}
+    shown = talk(method(backend="none", candidates=100, shown=100), "something", **ask)[0].items
+    assert len(shown) > 20 and not met & set(shown)
+    erased = replace_lm(forget(FITTED, [ask["user"]]), Heard())
+    assert met & set(talk(erased, "something", **ask)[0].items), "of one who was erased nothing is known"
 
 
 def replace_lm(stage, lm):

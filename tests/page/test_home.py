@@ -41,7 +41,9 @@ def test_models_that_pipelines_name(backend, monkeypatch):
     told = {one.values["spec"]: one for one in home._models(tenant)}
     assert told["minilm"].level == "ok" and told["gguf:smollm2"].level == "bad"
     assert told["gguf:smollm2"].mend == "hexarec models install smollm2"
-    assert told["openai:http://x/v1#m"].mend == "hexarec models test openai:http://x/v1#m"
+    assert told["openai:http://x/v1#m"].mend == "hexarec models test 'openai:http://***@x/v1#m'"
+    bodies[0].body["config"] = {"use": {"a": {"model": "openai:http://x/v1#m"}}}
+    assert home._models(tenant)[0].mend == "hexarec models test openai:http://x/v1#m"
 
 
 @pytest.mark.parametrize(

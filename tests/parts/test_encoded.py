@@ -88,3 +88,15 @@ def test_a_long_work_is_cut_into_chunks_and_can_be_cancelled_between_them():
         with pytest.raises(CancelledError):
             encoded(encoder, texts)
     assert len(encoder.asked) == CHUNK
+
+
+def test_servers_whose_addresses_differ_in_what_their_names_withhold_share_no_rows(monkeypatch):
+    from hexarec.lm.endpoint import EndpointEncoder
+
+    monkeypatch.setattr(EndpointEncoder, "encode", lambda self, texts: np.full((len(texts), 1), self.value, np.float32))
+    for value, deployment in ((1.0, "a"), (2.0, "b"), (1.0, "a")):
+        one = EndpointEncoder(f"http://host/v1?deployment={deployment}#m", dim=1)
+        one.value = value
+        assert encoded(one, ["x"]).tolist() == [[value]] and one.mark not in repr((one.spec, one.name))
+    one.value = 9.0
+    assert encoded(one, ["x"]).tolist() == [[1.0]], "the same address knows its rows again"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hexarec.core import OptionError
+from hexarec.core import ModelError, OptionError
+from hexarec.core.errors import MissingExtraError
 from hexarec.lm.fake import Overlap
 from hexarec.parts.promptroom import FORMAT, Amount, Room, first_fitting, steps
 
@@ -57,7 +58,7 @@ def test_the_format_of_a_real_engine_is_within_what_is_kept_for_it():
 
     try:
         lm = open_lm("gguf:smollm2")
-    except Exception as error:
+    except (MissingExtraError, ModelError) as error:
         pytest.skip(f"no model: {error}")
     text = "你好 and good day, " * 20
     made = lm.generate([Prompt.user(text, max_tokens=1)])[0]

@@ -62,6 +62,15 @@ def test_starting_over_forgets_all_but_what_was_shown():
     assert heard(talk, turns, WORDS, CATALOG) == talk, "reading it again changes nothing"
 
 
+def test_what_a_start_over_refuses_itself_was_not_taken_back():
+    turns = [Message("user", "no horror"), Message("assistant", "Here."), Message("user", "start over, no war")]
+    talk = heard(Talk(), turns, WORDS, CATALOG)
+    assert (talk.unwanted, talk.revoked) == ((("genres", "war"),), (("genres", "horror"),))
+    assert heard(talk, turns, WORDS, CATALOG) == talk, "reading it again changes nothing"
+    talk = after("start over", talk=after("a comedy", talk=talk))
+    assert talk.revoked == (("genres", "war"),), "what an earlier start over took back is not told again"
+
+
 @pytest.mark.parametrize(
     ("said", "wanted", "unwanted"),
     [

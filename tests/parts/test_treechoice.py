@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from hexarec.data.worlds import world
 from hexarec.lm.engine import rough_count
 from hexarec.lm.open import open_encoder
 from hexarec.methods.llmtreerec import PROMPTS
-from hexarec.parts.itemtree import ROOT, ItemTree, Material
+from hexarec.parts.itemtree import NOWHERE, ROOT, ItemTree, Material
 from hexarec.parts.textspace import TextSpace
 from hexarec.parts.treechoice import drawn_worth, knowing, page_question
 from hexarec.parts.treepages import MEMBERS, TreePages, item_sizes
@@ -45,10 +47,23 @@ def test_draws_are_for_the_question_and_the_page_alone():
     assert (both[0] != drawn_worth(batch_of(seed=4), [(0, page)], "x")[0]).any()
 
 
-@pytest.mark.parametrize(("items", "heading"), [(True, "of one branch"), (False, "Branches of a catalog")])
-def test_a_page_is_a_closed_list_behind_the_condition(items, heading):
+@pytest.mark.parametrize(
+    ("node", "items", "heading"),
+    [(ROOT, True, "of one branch"), (NOWHERE, True, "of several branches"), (ROOT, False, "Branches of a catalog")],
+)
+def test_a_page_is_a_closed_list_behind_the_condition(node, items, heading):
     options = (1, 2, 3)
-    asked = page_question(batch_of(), (1, Page(ROOT, options, items)), PAGES, PROMPTS, "film")
+    asked = page_question(batch_of(), (1, Page(node, options, items)), PAGES, PROMPTS, "film")
     text = asked.wording.choice("OPTIONS")
     assert text.startswith("c") and heading in text and len(asked.options) == 3
     assert (asked.seed, asked.whose) == (int(QUERIES.seed[1]) + 3, int(QUERIES.user[1]))
+
+
+def test_wording_of_an_older_version_still_makes_every_page():
+    old = replace(PROMPTS, en=without(PROMPTS.en, "leaves"), zh=without(PROMPTS.zh, "leaves"))
+    asked = page_question(batch_of(), (1, Page(NOWHERE, (1, 2), True)), PAGES, old, "film")
+    assert "of one branch" in asked.wording.choice("OPTIONS")
+
+
+def without(pieces, name):
+    return {key: text for key, text in pieces.items() if key != name}

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hexarec.parts.itemtree import NOWHERE
 from hexarec.parts.treewalk import WAYS, side_by_side
 
 LEAF = 3
@@ -57,6 +58,8 @@ def test_a_beam_that_finds_more_than_is_asked_for_orders_it_in_heats(n):
     assert n > 6 or [item for item, _ in found] == list(range(23, 23 - n, -1))
     heats = [page.options for page in seen if page.items and len({item // LEAF for item in page.options}) > 1]
     assert heats and max(map(len, heats)) <= 6, "a heat is a page, as large as a leaf at most"
+    several = [page for page in seen if page.items and page.node == NOWHERE]
+    assert {page.options for page in several} >= set(heats), "and is told from the items of one leaf"
 
 
 def test_a_beam_that_finds_as_many_as_asked_asks_nothing_more():

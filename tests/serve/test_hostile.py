@@ -192,6 +192,9 @@ def test_what_the_operator_allows_with_a_password_is_told_and_kept_without_it():
     with pytest.raises(OptionError) as caught:
         check_endpoints({"use": {"m": {"model": private.replace("#m", "#other")}}}, [private])
     assert "pass5word" not in str(caught.value)
+    assert caught.value.hint.count("allowed.example") == 1, "told once, as it may be written"
+    told = next(one for one in caught.value.hint.removeprefix("allowed: ").split(", ") if "allowed.example" in one)
+    check_endpoints({"use": {"m": {"model": told.partition(";")[0]}}}, [private])
 
 
 def test_a_job_keeps_no_password(tmp_path, data):

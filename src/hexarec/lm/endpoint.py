@@ -278,6 +278,7 @@ class EndpointEncoder:
         self.spec = withheld(f"openai:{model}")
         self.name = without_secrets(self.spec)
         self.wire = Wire(url, timeout=timeout, key_name=key_name, url_name=url_name)
+        self.mark = self.wire.mark
         self._batch, self._workers, self._dim = batch, workers, dim
 
     @property

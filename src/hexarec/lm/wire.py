@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import openai
@@ -23,6 +24,7 @@ from hexarec.core.errors import (
     OptionError,
     RetryableModelError,
 )
+from hexarec.core.ids import digest
 from hexarec.core.run import current
 from hexarec.lm.address import quiet, whole, without_secrets
 from hexarec.lm.base import count_call
@@ -71,13 +73,22 @@ class Wire:
             shown = without_secrets(f"http://{address}").removeprefix("http://")
             raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
         self.url = without_secrets(address)
+        self.mark = digest(address)
+        """Tells addresses apart that read alike without their secrets; for memory alone, never saved or shown."""
         self._key_name, self._timeout = key_name, timeout
         quiet("httpx", "openai._base_client")
         # local servers take any key, but the client insists on one
         key = os.environ.get(key_name) or "none"
         # newer clients take this type too, but do not say so
         http: Any = _http()
-        self._client = openai.OpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
+        base, _, query = address.partition("?")  # the client would put its paths behind the query
+        self._client = openai.OpenAI(
+            base_url=base,
+            default_query=dict(parse_qsl(query, keep_blank_values=True)),
+            api_key=key,
+            max_retries=0,
+            http_client=http,
+        )
 
     def post(self, path: str, body: dict[str, Any], worst: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """Post JSON and return the JSON object that comes back.

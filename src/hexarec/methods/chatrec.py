@@ -34,7 +34,7 @@ from hexarec.parts.biascurves import order_agreement
 from hexarec.parts.conversation import Conversation
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.domain import known_domain
-from hexarec.parts.known import Known
+from hexarec.parts.known import Known, met_items
 from hexarec.parts.lastturn import Acquaintance, LastTurn, Listener
 from hexarec.parts.promptroom import Room
 from hexarec.parts.prompts import Prompts
@@ -223,10 +223,11 @@ class ChatRec:
         return LatestSpace(self.fields)  # the store of a second domain
 
     def fit(self, data: Dataset, *, seed: int = 0) -> Self:
-        """Encode the catalog, keep the newest events of each user, learn how rare attribute values are."""
+        """Encode the catalog, keep the newest events of each user and what they met, learn what gives reasons."""
         fields_there(self, data)
         self.key_, self.seed_ = data.catalog.key, seed
         self.known_ = Known(self.history, tuple(self.profile)).fit(data)
+        self.met_ = met_items(data)
         self.because_ = Because(fields=[one for one in BECAUSE if one in data.catalog.attributes]).fit(data, seed=seed)
         self.space_ = None if self.encoder is None else TextSpace(self.encoder, self.fields).fit(data.catalog)
         self.ids_, self.titles_ = data.catalog.items.ids, data.catalog.titles
@@ -289,7 +290,8 @@ class ChatRec:
 
     def _heard(self, dialogues: Sequence[Dialogue], desk: Desk) -> list[LastTurn]:
         """The last turns, those about something else without the talk before them."""
-        people = Acquaintance(self.known_, self.key_, self.ids_, self.titles_)
+        met = getattr(self, "met_", None)  # one saved earlier knows the newest events alone
+        people = Acquaintance(self.known_, self.key_, self.ids_, self.titles_, met)
         topics = Topics(self.encoder, self.topic)
         listener = Listener(self._room, self._page, people, self.gate, topics, self.encoder is not None)
         return [self._prompts.begun(turn) for turn in listener.hear(dialogues, desk.catalog)]

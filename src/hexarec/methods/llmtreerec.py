@@ -42,7 +42,7 @@ from hexarec.parts.treewalk import WAYS
 
 PROMPTS = Prompts(
     "llmtreerec",
-    1,
+    2,
     en={
         "history": "{noun} I have {verb}, oldest first:\n{history}\n",
         "nothing": "Nothing is known yet of what I have {verb}.\n",
@@ -52,6 +52,7 @@ PROMPTS = Prompts(
         "told": "My interests: {interests}\n",
         "node": "Branches of a catalog of {noun}, with examples:",
         "leaf": "{noun} of one branch of a catalog:",
+        "leaves": "{noun} of several branches of a catalog:",
         "choice": "{condition}{heading}\n{options}\nWhich one fits my interests best? Answer with its letter only.",
         "list": "{condition}{heading}\n{options}\nRank these {n} by how well they fit my interests. Answer with the "
         "ranking only, one per line: order number, letter or number in brackets, name. Use all of them and no others.",
@@ -74,6 +75,7 @@ PROMPTS = Prompts(
         "told": "我的兴趣：{interests}\n",
         "node": "{noun}目录的分支（附有例子）：",
         "leaf": "目录中一个分支的{noun}：",
+        "leaves": "目录中几个分支的{noun}：",
         "choice": "{condition}{heading}\n{options}\n哪一个最符合我的兴趣？只回答它的字母。",
         "list": "{condition}{heading}\n{options}\n请按符合我兴趣的程度为这 {n} 个排序。只输出排序结果："
         "每行一个，写出序号、方括号中的字母或数字以及名称。所有的都要排序，不要写列表之外的内容。",

@@ -31,7 +31,8 @@ def encoded(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     """
     if hasattr(encoder, "fit"):
         return _fresh(encoder, list(texts))
-    keys = [(current().tenant, encoder.spec, encoder.name, digest(text)) for text in texts]  # a name tells its dtype
+    which = f"{encoder.spec} {getattr(encoder, 'mark', '')}"  # an address may tell models apart by what its spec lacks
+    keys = [(current().tenant, which, encoder.name, digest(text)) for text in texts]  # a name tells its dtype
     with _LOCK:
         have = {key: _KNOWN[key] for key in keys if key in _KNOWN}
     wanted = {key: text for key, text in zip(keys, texts, strict=True) if key not in have}

@@ -62,3 +62,19 @@ class Known:
         codes = np.asarray(self.traits_.values)[row].tolist()
         pairs = zip(self.names_, codes, self.values_, strict=True)
         return ", ".join(f"{name}: {clean(values[code - 1], 40)}" for name, code, values in pairs if code)
+
+
+def met_items(data: Dataset) -> PerUser:
+    """Which items each user has any event of: csr float32 (n_users, n_items) of ones."""
+    met = data.interactions.matrix(data.n_items, liked=False)
+    met.data[:] = 1.0
+    return PerUser.of(data.users.ids, met)
+
+
+def met_by(table: PerUser, user: str | None) -> NDArray[np.int64]:
+    """The rows of what a user met; none of one who is not known."""
+    row = -1 if user is None else int(table.users.rows([user])[0])
+    if row < 0 or not table.known[row]:
+        return np.zeros(0, np.int64)
+    values: Any = table.values
+    return np.asarray(values.indices[values.indptr[row] : values.indptr[row + 1]], np.int64)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from hexarec.core import Catalog, Dialogue, Event, Message, Queries, degrade
+from hexarec.core import Catalog, Dialogue, Event, Message, PerUser, Queries, degrade
 from hexarec.parts.dialoguepage import DialoguePage, Told, rated
 from hexarec.parts.intent import Act, by_model, by_rules
-from hexarec.parts.known import Known
+from hexarec.parts.known import Known, met_by
 from hexarec.parts.promptroom import Room
 from hexarec.parts.said import CJK, Lexicon, Said, lexicon_of, pointed_at
 from hexarec.parts.talk import Talk, heard, without_questions
@@ -55,16 +55,27 @@ class LastTurn:
 
 @dataclass(frozen=True)
 class Acquaintance:
-    """What is known of users: `known`, with ids and titles by row of the catalog with lineage `key`."""
+    """What is known of users: `known`, with ids and titles by row of the catalog with lineage `key`.
+
+    items: all that each user met, also before the newest events; None = nothing beyond these.
+    """
 
     known: Known
     key: str
     ids: NDArray[Any]
     titles: NDArray[Any]
+    items: PerUser | None = None
 
     def events(self, user: str | None, catalog: Catalog) -> list[Event]:
         """A user's events, oldest first, where the catalog is the one they are of; none in another."""
         return self.known.events(user, self.ids) if catalog.key == self.key else []
+
+    def met(self, user: str | None, catalog: Catalog) -> list[str]:
+        """Ids of what a user met, where the catalog is the one they are of; none in another."""
+        if self.items is None or catalog.key != self.key:
+            return []
+        made: list[str] = self.ids[met_by(self.items, user)].tolist()
+        return made
 
     def told(self, page: DialoguePage, user: str | None, query: Queries) -> Told:
         """Profile and history in words; a second domain is told of the first one's history."""
@@ -137,7 +148,8 @@ class Listener:
         past = self.people.events(user, catalog)
         past += [Event(user or "", one, LATER + place, kind) for place, (kind, one) in enumerate(spoken)]
         past = [event for event in past if event.item in catalog.items]
-        hidden = [one for one in (*(event.item for event in past), *talk.excluded()) if one in catalog.items]
+        met = (*(event.item for event in past), *self.people.met(user, catalog), *talk.excluded())
+        hidden = [one for one in met if one in catalog.items]
         return Queries.one(
             catalog,
             user=user,

@@ -11,9 +11,10 @@ from typing import Any
 from hexarec.core import Message, degrade
 from hexarec.lm.base import JsonSchema, Prompt
 from hexarec.parts.dialoguepage import DialoguePage, newest
-from hexarec.parts.gist import SETS, Gist
+from hexarec.parts.gist import LETTERS, SETS, Gist
 from hexarec.parts.ground import normal
 from hexarec.parts.promptroom import Room, first_fitting
+from hexarec.parts.render import clean
 from hexarec.parts.said import Lexicon
 
 ASKED = ("likes", "dislikes", "must", "must_not", "open_question")
@@ -37,9 +38,10 @@ class Summing:
     def gist(self, before: Gist, turns: Sequence[Message], lexicon: Lexicon, lang: str) -> Gist:
         """What was known before and what these turns say, in at most the tokens of a summary."""
         made, why = self._by_model(before, turns, lexicon, lang)
+        if not made and (said := telling(turns, lexicon)):
+            made, why = Gist(said=said), why or "nothing in the answer was said"
         if why:
             degrade(f"the dialogue was not summed up by the model: {why}")
-        made = made or Gist(said=telling(turns, lexicon))
         return before.and_then(made).within(lambda one: self._tokens(one, lang) <= self.room.summary)
 
     def _tokens(self, gist: Gist, lang: str) -> int:
@@ -99,11 +101,11 @@ def _stands(entry: str, text: str) -> bool:
 
 
 def telling(turns: Sequence[Message], lexicon: Lexicon) -> tuple[str, ...]:
-    """The person's sentences that say something of likes, wishes, refusals or years, as they stand."""
+    """The person's sentences that say something of likes, wishes, refusals or years, as entries of a `Gist`."""
     made = []
     for turn in turns:
         for one in _SENTENCE.split(turn.text) if turn.role == "user" else ():
             said = lexicon.read(one)
             if said.items or said.wanted or said.unwanted or said.unkept or said.free or said.years != (0, 0):
-                made.append(" ".join(one.split()))
+                made.append(clean(one, LETTERS))
     return tuple(dict.fromkeys(made))

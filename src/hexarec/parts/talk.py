@@ -31,7 +31,7 @@ class Talk:
 
     read: turns that were read already. left: turns at the beginning that stand in no prompt any more. gist: what
     they said, summed up. unkept: wishes and refusals for which the catalog had no word. revoked: refusals
-    that the last start over took back. forgotten: an account of what prompts and slots lost.
+    that the last turn took back, where it starts over. forgotten: an account of what prompts and slots lost.
     """
 
     liked: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Talk:
         A refusal goes only where it is taken back; what "start over" takes back stands in `revoked`.
         """
         if said.afresh:
-            return self._afresh().after(replace(said, afresh=False), catalog)
+            return self._afresh(replace(said, afresh=False), catalog)
         liked, disliked, seen = (
             catalog.ids(np.array(rows, np.int64)) for rows in (said.liked, said.disliked, said.seen)
         )
@@ -99,14 +99,19 @@ class Talk:
             wanted=_merged(kept, said.wanted, gone=said.unwanted),
             unwanted=tuple(refused[:MOST]),
             years=said.years if said.years != (0, 0) else self.years,
+            revoked=(),
         )
         return made.losing("full", {"unwanted": len(refused) - MOST})
 
-    def _afresh(self) -> Talk:
-        """No slots but what was shown."""
-        made = Talk(read=self.read, left=self.left, shown=self.shown, forgotten=self.forgotten)
-        lost = {name: len(getattr(self, name)) for name in ("liked", "disliked", "seen", "wanted", "unwanted")}
-        return replace(made, revoked=self.unwanted or self.revoked).losing("afresh", lost)
+    def _afresh(self, said: Said, catalog: Catalog) -> Talk:
+        """No slots but what was shown and what is said now; the same turn read twice takes back the same."""
+        made = Talk(read=self.read, left=self.left, shown=self.shown, forgotten=self.forgotten).after(said, catalog)
+        lost = {
+            name: len(set(getattr(self, name)) - set(getattr(made, name)))
+            for name in ("liked", "disliked", "seen", "wanted", "unwanted")
+        }
+        taken = _merged(self.revoked, self.unwanted, gone=made.unwanted)
+        return replace(made, revoked=taken).losing("afresh", lost)
 
     def losing(self, why: str, lost: Mapping[str, int]) -> Talk:
         """The slots with an account of what is lost now, see `Lost`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hexarec.core import Lists, digest, rng
 from hexarec.parts.ask import Question
 from hexarec.parts.domain import domain_words
-from hexarec.parts.itemtree import ItemTree
+from hexarec.parts.itemtree import NOWHERE, ItemTree
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.treepages import TreePages
 from hexarec.parts.treesearch import Batch, Opened, Worth
@@ -19,11 +19,14 @@ from hexarec.parts.worded import Worded
 
 
 def page_question(batch: Batch, opened: Opened, pages: TreePages, prompts: Prompts, domain: str) -> Question:
-    """The closed list of a page, for a model. prompts: the pieces of `parts.worded`, with heading: node or leaf."""
+    """The closed list of a page, for a model. prompts: the pieces of `parts.worded`, with node, leaf and leaves."""
     i, page = opened
     lang, condition = batch.queries.lang[i], batch.conditions[i]
     words = domain_words(domain, lang)
-    words |= {"heading": prompts.text(lang, "leaf" if page.items else "node", **words)}
+    heading = "leaf" if page.items else "node"
+    if page.node == NOWHERE and "leaves" in prompts.en:  # wording of an older version has one for all items
+        heading = "leaves"
+    words |= {"heading": prompts.text(lang, heading, **words)}
     options = tuple(pages.options(page, batch.queries.catalog, lang, batch.permitted[i]))
     wording, drawn = Worded(prompts, lang, words, condition), (digest(condition, options),)
     return Question(wording, options, drawn, batch.seeds[i], int(batch.queries.user[i]))

@@ -10,14 +10,17 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from hexarec.core import current
-from hexarec.parts.itemtree import ROOT, View
+from hexarec.parts.itemtree import NOWHERE, ROOT, View
 
 Found = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Page:
-    """One closed list: nodes, or the items of the leaf `node`. With one option or none there is nothing to ask."""
+    """One closed list: nodes, or the items of the leaf `node`, of several leaves where that is NOWHERE.
+
+    With one option or none there is nothing to ask.
+    """
 
     node: int
     options: tuple[int, ...]
@@ -97,8 +100,8 @@ def _heats(
 
 def _pages(pool: Sequence[int], size: int, items: bool) -> list[Page]:
     """Pages of about one size, dealt out: a pool begins with what stood high, and a heat sends half of a page on."""
-    heats = -(-len(pool) // size)
-    return [Page(ROOT, tuple(pool[first::heats]), items) for first in range(heats)]
+    heats, above = -(-len(pool) // size), NOWHERE if items else ROOT
+    return [Page(above, tuple(pool[first::heats]), items) for first in range(heats)]
 
 
 def _quotas(heats: Sequence[Sequence[int]], width: int) -> list[int]:

@@ -54,7 +54,6 @@ def _check(value: str, local: Sequence[str], allowed: Sequence[str]) -> None:
     allowed = [one for entry in allowed for one in dict.fromkeys((entry, withheld(entry)))]
     if value in allowed or any(value == one or (one.endswith(":") and value.startswith(one)) for one in local):
         return
-    hint = (
-        f"allowed: {', '.join([*local, *map(without_secrets, allowed)])}; the operator adds others to [serve] endpoints"
-    )
+    known = dict.fromkeys((*local, *map(withheld, allowed)))  # as they may be written by who knows no password
+    hint = f"allowed: {', '.join(known)}; the operator adds others to [serve] endpoints"
     raise OptionError(f"{without_secrets(value)[:200]!r} is not allowed here", hint=hint)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hexarec.core.errors import HexarecError
-from hexarec.lm.address import without_secrets
+from hexarec.lm.address import withheld, without_secrets
 from hexarec.lm.models import REGISTRY, installed
 from hexarec.serve.live.publish import KIND
 from hexarec.serve.live.tenant import Tenant
@@ -48,17 +49,22 @@ def _data(tenant: Tenant) -> Check:
 def _models(tenant: Tenant) -> list[Check]:
     here, made = installed(), []
     named = {spec for version in tenant.documents(KIND) for spec in specs_of(version.body["config"])}
-    for spec in sorted(map(without_secrets, named)):
-        name, told = spec.removeprefix("gguf:"), {"spec": spec}
+    for spec in sorted(set(map(withheld, named))):
+        name, told = spec.removeprefix("gguf:"), {"spec": without_secrets(spec)}
         if name in REGISTRY:
             good = name in here
             made.append(Check("models", "ok" if good else "bad", "model_ok" if good else "model_none", told,
                               "" if good else f"hexarec models install {name}"))  # fmt: skip
         elif spec.startswith("openai:"):
-            made.append(Check("models", "idle", "model_away", told, f"hexarec models test {spec}"))
+            made.append(Check("models", "idle", "model_away", told, f"hexarec models test {_typed(spec)}"))
         else:
             made.append(Check("models", "ok", "model_inside", told))
     return made or [Check("models", "idle", "model_unused")]
+
+
+def _typed(spec: str) -> str:
+    """A model as it is typed: what is withheld of its address has letters that a shell would read."""
+    return spec if spec == without_secrets(spec) else shlex.quote(spec)
 
 
 def specs_of(config: Any) -> Iterator[str]:
