@@ -24,7 +24,7 @@ from hexarec.core.errors import (
     RetryableModelError,
 )
 from hexarec.core.run import current
-from hexarec.lm.address import quiet, whole, without_secrets
+from hexarec.lm.address import quiet, sound, unsound, whole, without_secrets
 from hexarec.lm.base import count_call
 from hexarec.lm.gate import apart
 from hexarec.lm.private import outgoing
@@ -70,14 +70,19 @@ class Wire:
         if not address.startswith(("http://", "https://")):
             shown = without_secrets(f"http://{address}").removeprefix("http://")
             raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
-        self.url = without_secrets(address)
+        self.url = without_secrets(sound(address))
         self._key_name, self._timeout = key_name, timeout
         quiet("httpx", "openai._base_client")
         # local servers take any key, but the client insists on one
         key = os.environ.get(key_name) or "none"
         # newer clients take this type too, but do not say so
         http: Any = _http()
-        self._client = openai.OpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
+        try:
+            self._client = openai.OpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
+        except Exception as error:  # of two libraries, in words of their own that quote parts of the address
+            if type(error).__name__ != "InvalidURL":
+                raise
+            raise unsound(address) from None
 
     def post(self, path: str, body: dict[str, Any], worst: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """Post JSON and return the JSON object that comes back.
@@ -298,8 +303,12 @@ def _retry_after(text: str) -> float:
 def split(rest: str) -> tuple[str | None, str]:
     """The address (None for the environment's) and the model name of what follows `openai:`."""
     if not rest.startswith(("http://", "https://")):
+        if "#" in rest or rest.startswith(("http:", "https:")):
+            raise unsound(rest)
         return None, rest
     url, mark, model = rest.partition("#")
+    if "#" in model:
+        raise unsound(rest)
     if not mark or not model:
         raise OptionError(f"openai:{without_secrets(rest)} names no model", hint="openai:http://host:port/v1#model")
     return url, model
