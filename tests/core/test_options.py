@@ -21,7 +21,7 @@ from hexarec.core import (
     variant,
     with_defaults,
 )
-from hexarec.core.options import MEMO_SIZE, check_options, clear_memo
+from hexarec.core.options import MEMO_SIZE, check_options, clear_memo, numbers
 
 from .makers import data_of
 
@@ -212,3 +212,18 @@ def test_words_that_are_no_choice_are_refused_with_those_that_are():
     with pytest.raises(OptionError, match="Stage: how is 'bean'") as caught:
         choices(Stage("bean"))
     assert caught.value.hint == "one of beam, draw"
+
+
+def test_numbers_are_of_their_kind_and_a_word_or_nan_is_none():
+    @dataclass
+    class Counting:
+        n: int = 1
+        share: float = 0.5
+        on: bool = False
+        most: int | None = None
+
+    numbers(Counting())
+    numbers(Counting(np.int64(2), 1, True))
+    for name, value in (("n", "1"), ("n", 1.0), ("n", True), ("share", float("nan")), ("share", "x"), ("on", "no")):
+        with pytest.raises(OptionError, match=f"Counting: {name} is "):
+            numbers(Counting(**{name: value}))

@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from hexarec.core import ModelError
-from hexarec.lm.address import whole, withheld, withheld_in, without_secrets
+from hexarec.core import ModelError, OptionError
+from hexarec.lm.address import unsound, whole, withheld, withheld_in, without_secrets
 from hexarec.lm.base import Prompt
 from hexarec.lm.later import Later
 from hexarec.lm.open import open_encoder, open_lm
@@ -67,3 +67,17 @@ def test_the_libraries_under_a_client_log_no_password(caplog):
         assert Wire(address).url == server.url
     assert any(server.url in one.getMessage() for one in caplog.records)
     assert "hidden" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "address", ["http://u:hid/den@h/v1", "http://u:hid den@h/v1", "http://u:hid#den@h/v1", "http:/u:hidden@h"]
+)
+def test_a_model_that_is_opened_later_does_not_keep_an_address_whose_secrets_cannot_be_told(address):
+    with pytest.raises(OptionError, match="address of a model") as caught:
+        Later(f"openai:{address}#m", can=frozenset({"text"}))
+    assert "hid" not in str(caught.value) and "den" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["@", "@?x", "u:p@ ?", "", "http://h@", "?@?", "a@b@c d"])
+def test_what_is_said_of_an_address_that_is_none_quotes_its_end_at_most(text):
+    assert str(unsound(text)).startswith("the address of a model ")

@@ -149,3 +149,19 @@ def test_no_password_and_no_query_stands_in_an_error(monkeypatch):
 def test_user_and_password_still_reach_the_server():
     sent = Wire("http://user:pw@host/v1")._client.base_url
     assert sent.userinfo == b"user:pw"
+
+
+@pytest.mark.parametrize("opened", [open_lm, open_encoder])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "http://u:hid/den@h:1/v1#m", "http://u:12/den@h:1/v1#m", "http://u:hid?den@h:1/v1#m", "http://u:hid#den@h:1/v1#m",
+        "http://u:hid den@h:1/v1#m", "http://u:hidden@h:port/v1?key=hidden#m", "http://u:hidden@[::1/v1#m",
+        "http:/u:hidden@h:1/v1#m", "http:u:hidden@h:1/v1#m", "u:hidden@h:1/v1?key=hidden#m", "http://h:1/v1?key=hid den#m",
+    ],
+)  # fmt: skip
+def test_an_address_whose_secrets_cannot_be_told_from_the_rest_is_refused_and_not_shown(rest, opened):
+    with pytest.raises(OptionError, match="address of a model") as caught:
+        opened(f"openai:{rest}")
+    assert "write / as %2F" in str(caught.value.hint)
+    assert not any(part in str(caught.value) for part in ("hid", "den", "12"))

@@ -367,6 +367,9 @@ def test_a_killed_search_starts_anew_and_asks_only_what_is_not_on_the_tape(tmp_p
     [
         ({"choose": "model"}, OptionError),
         ({"choose": "best"}, OptionError),
+        ({"width": float("nan")}, OptionError),
+        ({"width": 2.5}, OptionError),
+        ({"per_leaf": "2"}, OptionError),
         ({"search": "breadth"}, OptionError),
         ({"naming": "model"}, CapabilityError),
         ({"naming": "poet"}, OptionError),

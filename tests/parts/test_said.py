@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 
 import pytest
@@ -159,3 +161,11 @@ def test_a_long_turn_full_of_wishes_is_read_in_time_that_grows_with_its_length()
 
     short = min(spent(500) for _ in range(3))
     assert spent(8000) < 64 * short, "sixteen times as long; 256 times if it grew with the square"
+
+
+@pytest.mark.parametrize("turn", ["那就" * 200 + "看", "\n" * 20_000, "so\n" * 8_000, ", so so" * 4_000 + "x"])
+def test_a_turn_of_beginnings_without_an_order_is_read_in_time_that_grows_with_its_letters(turn):
+    """In a process of its own, since nothing stops an expression that has begun: each of them took minutes or more."""
+    code = f"from hexarec.parts.said import _AFRESH; print(_AFRESH.search({turn!r}))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert made.stdout.strip() == "None", made.stderr

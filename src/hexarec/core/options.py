@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import math
 import threading
 import typing
 from collections import OrderedDict
@@ -22,6 +23,11 @@ from hexarec.core.queries import Queries
 from hexarec.core.run import current
 
 S = TypeVar("S")
+_KINDS: dict[Any, tuple[Any, str]] = {
+    int: ((int, np.integer), "a whole number"),
+    float: ((int, float, np.integer, np.floating), "a finite number"),
+    bool: (bool, "true or false"),
+}
 
 
 def option_names(stage: Any) -> list[str]:
@@ -57,6 +63,16 @@ def at_least(stage: Any, **least: float) -> None:
         for one in value if isinstance(value, list | tuple) else (value,):
             if one is not None and not one >= low:
                 raise OptionError(f"{type(stage).__name__}: {name} is {one}, not at least {low:g}")
+
+
+def numbers(stage: Any) -> None:
+    """Raise OptionError for the first option declared a whole number, a number or yes/no that is none; NaN is none."""
+    for name, hint in typing.get_type_hints(type(stage)).items():
+        value = getattr(stage, name)
+        kinds, told = _KINDS.get(hint, (object, ""))
+        fine = isinstance(value, kinds) and (hint is bool or not told or not isinstance(value, bool))
+        if not fine or (hint is float and not math.isfinite(value)):
+            raise OptionError(f"{type(stage).__name__}: {name} is {value!r}", hint=told)
 
 
 def choices(stage: Any) -> None:

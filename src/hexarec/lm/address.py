@@ -8,11 +8,35 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hexarec.core.errors import ModelError
+from hexarec.core.errors import ModelError, OptionError
 
 HELD = "***"
 """Stands in an address that is kept where a user or a query stood."""
 _PRIVATE = re.compile(r"(\b[a-z][a-z0-9+.-]*://)([^\s/?#]*@)?([^\s?#]*)(\?[^\s#]*)?", re.IGNORECASE)
+_SOUND = re.compile(
+    r"https?://([^\s/?#]*@)?(\[[^\s/?#@\]]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?(\?[^\s#]*)?", re.IGNORECASE
+)
+_MENDED = (
+    "an address is http://user:password@host:port/v1; in a user or password write / as %2F, ? as %3F, # as %23, "
+    "@ as %40, a blank as %20"
+)
+
+
+def sound(address: str) -> str:
+    """An address of which user, password and query can be told from the rest.
+
+    Raises OptionError, which tells of the address no more than what stands behind the last "@" and before a query.
+    """
+    if _SOUND.fullmatch(address):
+        return address
+    raise unsound(address)
+
+
+def unsound(address: str) -> OptionError:
+    """What to say of an address that cannot be read."""
+    found = re.search(r"@[^\s?@]+(?=[^@]*$)", address)
+    shown = f"at ...{found[0]} " if found else ""
+    return OptionError(f"the address of a model {shown}is not one", hint=_MENDED)
 
 
 def without_secrets(text: str) -> str:

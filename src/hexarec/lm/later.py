@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from hexarec.lm.address import withheld, without_secrets
+from hexarec.lm.address import sound, withheld, without_secrets
 from hexarec.lm.base import Completion, Constraint, Floats, Ints, LanguageModel, Prompt, ScoreRow, identity
 from hexarec.lm.engine import rough_count
 
@@ -19,6 +19,8 @@ class Later:
     """
 
     def __init__(self, spec: str, *, can: frozenset[str], window: int = 2048, **options: Any) -> None:
+        if spec.startswith("openai:http"):
+            sound(spec.removeprefix("openai:").partition("#")[0])
         self.name, self.spec, self._asked = without_secrets(spec), withheld(spec), spec
         self.options = options
         self._can, self._window = can, window

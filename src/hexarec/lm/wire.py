@@ -26,7 +26,7 @@ from hexarec.core.errors import (
 )
 from hexarec.core.ids import digest
 from hexarec.core.run import current
-from hexarec.lm.address import quiet, whole, without_secrets
+from hexarec.lm.address import quiet, sound, unsound, whole, without_secrets
 from hexarec.lm.base import count_call
 from hexarec.lm.gate import apart
 from hexarec.lm.private import outgoing
@@ -72,7 +72,7 @@ class Wire:
         if not address.startswith(("http://", "https://")):
             shown = without_secrets(f"http://{address}").removeprefix("http://")
             raise OptionError(f"{shown!r} is not an http address", hint="openai:http://host:port/v1#model")
-        self.url = without_secrets(address)
+        self.url = without_secrets(sound(address))
         self.mark = digest(address)
         """Tells addresses apart that read alike without their secrets; for memory alone, never saved or shown."""
         self._key_name, self._timeout = key_name, timeout
@@ -82,13 +82,18 @@ class Wire:
         # newer clients take this type too, but do not say so
         http: Any = _http()
         base, _, query = address.partition("?")  # the client would put its paths behind the query
-        self._client = openai.OpenAI(
-            base_url=base,
-            default_query=dict(parse_qsl(query, keep_blank_values=True)),
-            api_key=key,
-            max_retries=0,
-            http_client=http,
-        )
+        try:
+            self._client = openai.OpenAI(
+                base_url=base,
+                default_query=dict(parse_qsl(query, keep_blank_values=True)),
+                api_key=key,
+                max_retries=0,
+                http_client=http,
+            )
+        except Exception as error:  # of two libraries, in words of their own that quote parts of the address
+            if type(error).__name__ != "InvalidURL":
+                raise
+            raise unsound(address) from None
 
     def post(self, path: str, body: dict[str, Any], worst: tuple[int, int] = (0, 0)) -> dict[str, Any]:
         """Post JSON and return the JSON object that comes back.
@@ -309,8 +314,12 @@ def _retry_after(text: str) -> float:
 def split(rest: str) -> tuple[str | None, str]:
     """The address (None for the environment's) and the model name of what follows `openai:`."""
     if not rest.startswith(("http://", "https://")):
+        if "#" in rest or rest.startswith(("http:", "https:")):
+            raise unsound(rest)
         return None, rest
     url, mark, model = rest.partition("#")
+    if "#" in model:
+        raise unsound(rest)
     if not mark or not model:
         raise OptionError(f"openai:{without_secrets(rest)} names no model", hint="openai:http://host:port/v1#model")
     return url, model

@@ -25,7 +25,19 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from hexarec.classic import MMR, Because
-from hexarec.core import Catalog, Dataset, Desk, Dialogue, Lists, OptionError, Queries, Reply, ready, same_lineage
+from hexarec.core import (
+    Catalog,
+    Dataset,
+    Desk,
+    Dialogue,
+    Lists,
+    OptionError,
+    Queries,
+    Reply,
+    numbers,
+    ready,
+    same_lineage,
+)
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.metrics import Measured
 from hexarec.parts.ask import Ask, Backend
@@ -183,6 +195,7 @@ class ChatRec:
         known_domain(self.domain)
         if self.gate not in ("model", "rules", "none") or self.wording not in ("template", "model"):
             raise OptionError("gate is model, rules or none, wording template or model")
+        numbers(self)
         self._rater.check()
         self._room.check()
         if min(self.candidates, self.shown, self.history) < 1 or self.retries < 0:
@@ -279,7 +292,7 @@ class ChatRec:
         and for less than two shuffles.
         """
         ready(self)
-        if self.backend == "none" or shuffles < 2:
+        if self.backend == "none" or not isinstance(shuffles, int) or shuffles < 2:
             raise OptionError(
                 "agreement compares orders of a model", hint="a backend other than none, 2 shuffles or more"
             )

@@ -24,7 +24,18 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, at_least, ready, same_lineage
+from hexarec.core import (
+    CapabilityError,
+    Catalog,
+    Dataset,
+    Lists,
+    OptionError,
+    Queries,
+    at_least,
+    numbers,
+    ready,
+    same_lineage,
+)
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.engine import rough_count
 from hexarec.parts.ask import LETTERS, Ask, Backend
@@ -139,6 +150,7 @@ class LLMTreeRec:
             raise OptionError(f"unknown search {self.search!r} or choose {self.choose!r}", hint=hint)
         if self.naming not in ("words", "model"):
             raise OptionError(f"unknown naming {self.naming!r}", hint="use words or model")
+        numbers(self)
         if min(self.per_leaf, self.width, self.history) < 1 or min(self.examples, self.retries) < 0:
             raise OptionError("per_leaf, width and history are at least 1, examples and retries at least 0")
         at_least(self, dim=1)

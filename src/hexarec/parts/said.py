@@ -45,13 +45,14 @@ _SEEN = re.compile(r"\b(?:seen|watched|read|played|own|bought|know)\b|看过|读
 _FOND = re.compile(r"\b(?:love|loved|like|liked|enjoy|enjoyed|favou?rite|similar|fan)\b|喜欢|爱|类似|像", re.IGNORECASE)
 _INSTEAD = re.compile(r"\b(?:instead|rather|actually|changed my mind)\b|换成|改成|还是要|改看", re.IGNORECASE)
 _LISTING = re.compile(r"^(?:and|or|nor|also|the|films?|movies?|books?|games?|和|或|以及|也|\s)*$", re.IGNORECASE)
-# an order that begins its clause: a film about a man who starts over takes nothing back
+# an order that begins its clause: a film about a man who starts over takes nothing back; one clause is read for each
+# beginning and no letter twice, so that a turn of nothing but beginnings takes no longer than any other
 _AFRESH = re.compile(
-    r"(?:^|[.,;:!?，。；！？、\n])\s*(?:(?:ok(?:ay)?|well|please|so|now|and|then|just|actually|let['’]?s|let us|can we"
-    r"|could we|can you|i want to|i['’]?d like to|i would like to|we should)\s+)*"
+    r"(?:^|[.,;:!?，。；！？、\n])[^\S\n]*+(?:(?:ok(?:ay)?|well|please|so|now|and|then|just|actually|let['’]?s|let us"
+    r"|can we|could we|can you|i want to|i['’]?d like to|i would like to|we should)[^\S\n]++)*+"
     r"(?:start (?:all )?(?:over|again|afresh)|begin again|forget (?:it all|everything|all (?:of )?that|what i said)"
     r"|reset(?: (?:it|this|all|everything))?(?= ?please|\W*$|\W*[.,;!\n]))\b"
-    r"|(?:^|[\s.,;:!?，。；！？、])(?:请|那就|那|我们|我想|咱们|好的?|还是|就|再)*"
+    r"|(?:^|[\s.,;:!?，。；！？、])(?:请|那就|那|我们|我想|咱们|好的?|还是|就|再)*+"
     r"(?:重新(?:开始|来)|从头(?:开始|再来|来过)|全部忘|忘掉(?:一切|所有|刚才|之前))(?!的)",
     re.IGNORECASE,
 )
