@@ -679,3 +679,16 @@ def test_what_the_model_lacks_is_named_at_once():
 def test_fields_nobody_has_are_refused(options):
     with pytest.raises(OptionError, match="names 'nope', which .* lacks\n  -> it has "):
         ChatRec(open_lm("fake:overlap"), **options).fit(FILMS)
+
+
+@pytest.mark.parametrize("slot", ["wanted", "unwanted"])
+def test_a_state_with_a_word_for_a_field_of_numbers_still_gets_an_answer(slot):
+    state = {"talk": {slot: [["year", "old"], ["genres", "horror"]]}}
+    reply = method().converse([Dialogue((Message("user", "something to watch"),), state, USER)], Desk())[0]
+    assert reply.items and all(("horror" in own) == (slot == "wanted") for own in genres(reply))
+
+
+@pytest.mark.parametrize("shuffles", [float("nan"), float("inf"), "x", 2.5])
+def test_agreement_takes_whole_numbers_of_shuffles(shuffles):
+    with pytest.raises(OptionError, match="agreement"):
+        method().agreement([Dialogue((Message("user", "a comedy"),), {}, USER)], Desk(), shuffles)

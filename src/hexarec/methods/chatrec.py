@@ -25,19 +25,8 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from hexarec.classic import MMR, Because
-from hexarec.core import (
-    Catalog,
-    Dataset,
-    Desk,
-    Dialogue,
-    Lists,
-    OptionError,
-    Queries,
-    Reply,
-    numbers,
-    ready,
-    same_lineage,
-)
+from hexarec.core import Catalog, Dataset, Desk, Dialogue, Lists, OptionError, Queries, Reply, ready, same_lineage
+from hexarec.core.options import at_least, numbers
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.metrics import Measured
 from hexarec.parts.ask import Ask, Backend
@@ -198,8 +187,7 @@ class ChatRec:
         numbers(self)
         self._rater.check()
         self._room.check()
-        if min(self.candidates, self.shown, self.history) < 1 or self.retries < 0:
-            raise OptionError("candidates, shown and history are at least 1, retries at least 0")
+        at_least(self, candidates=1, shown=1, history=1, retries=0)
         if not -1.0 <= self.topic <= 1.0 or not 0.0 <= self.share <= 1.0:
             raise OptionError(f"topic is {self.topic}, share is {self.share}", hint="-1 to 1; 0 to 1")
         if self.backend != "none":
@@ -293,9 +281,7 @@ class ChatRec:
         """
         ready(self)
         if self.backend == "none" or not isinstance(shuffles, int) or shuffles < 2:
-            raise OptionError(
-                "agreement compares orders of a model", hint="a backend other than none, 2 shuffles or more"
-            )
+            raise OptionError("agreement compares orders of a model", hint="a backend that asks it, 2 shuffles or more")
         wanting = [turn for turn in self._heard(dialogues, desk) if turn.act == "recommend"]
         asking = [one.asking(self._prompts, self._ask, self.seed_) for one in self._found(wanting, desk)]
         questions = [one.question for one in asking if one.question is not None and len(one.question.options) > 1]

@@ -24,18 +24,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import (
-    CapabilityError,
-    Catalog,
-    Dataset,
-    Lists,
-    OptionError,
-    Queries,
-    at_least,
-    numbers,
-    ready,
-    same_lineage,
-)
+from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, at_least, ready, same_lineage
+from hexarec.core.options import numbers
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.engine import rough_count
 from hexarec.parts.ask import LETTERS, Ask, Backend

@@ -186,8 +186,8 @@ def _fields(values: Sequence[Value]) -> set[str]:
 
 def _by_field(values: Sequence[Value], catalog: Catalog) -> dict[str, tuple[str, ...]]:
     made: dict[str, tuple[str, ...]] = {}
-    for name, value in values:
-        if name in catalog.attributes:
+    for name, value in values:  # a state that was altered may name a field of numbers, which no word is
+        if name in catalog.attributes and catalog.attributes[name].dtype != np.float64:
             made[name] = (*made.get(name, ()), value)
     return made
 

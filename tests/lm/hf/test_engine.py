@@ -337,6 +337,16 @@ def test_what_does_not_fit_the_window_is_nan_and_fails_nobody_else(llama_dir):
     assert answer.finish == "error" and "window" not in answer.text and "room for" in answer.error
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_vectors_that_are_no_numbers_are_refused_and_lose_no_neighbour(bad, llama_dir):
+    engine = HF(str(llama_dir), dtype="float32")
+    good, torn = np.ones((1, 64), np.float32), np.full((1, 64), bad, np.float32)
+    asked = [Prompt(raw=f"{HISTORY} {SLOT}?", vectors=one) for one in (good, torn)]
+    with pytest.raises(ModelError, match="holds NaN or infinity"):
+        engine.label(asked, ["Yes", "No"])
+    assert np.isfinite(engine.label(asked[:1], ["Yes", "No"])).all()
+
+
 def test_an_error_in_a_forward_reaches_its_caller_and_the_engine_goes_on(llama_dir):
     engine = HF(str(llama_dir), dtype="float32")
     wrong = Prompt(raw=f"{SLOT} x", vectors=np.zeros((1, 3), np.float32))

@@ -379,6 +379,9 @@ class HF(Engine):
         if len(slots) != len(prompt.vectors):
             said = f"{self.name}: the prompt has {len(slots)} slots for {len(prompt.vectors)} vectors"
             raise ModelError(said, hint="one SLOT for each vector")
+        if not _finite(prompt.vectors):
+            said = f"{self.name}: a vector of the prompt holds NaN or infinity, which would spread to its neighbours"
+            raise ModelError(said, hint="fit what makes the vectors anew, or leave this user or item out")
         numbers, vectors = self._stands_for(torch.as_tensor(prompt.vectors))
         for at, number in zip(slots, numbers, strict=True):
             ids[at] = number
@@ -450,3 +453,7 @@ def _merged(jobs: Sequence[Job], most: int) -> tuple[list[Job], list[list[int]]]
         merged.append(Job(head, rest, vectors))
         members.append(group)
     return [*merged, *(jobs[n] for n in alone)], [*members, *([n] for n in alone)]
+
+
+def _finite(vectors: Any) -> bool:
+    return bool(np.isfinite(vectors).all())
