@@ -18,20 +18,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal, Self
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
 
-import numpy as np
-
-from hexarec.classic import MMR, Because
+from hexarec.classic import Because
+from hexarec.classic._spread import spread_over
 from hexarec.core import Catalog, Dataset, Desk, Dialogue, Lists, OptionError, Queries, Reply, ready, same_lineage
 from hexarec.core.options import at_least, numbers
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.metrics import Measured
 from hexarec.parts.ask import Ask, Backend
-from hexarec.parts.attributes import indicators
-from hexarec.parts.biascurves import order_agreement
 from hexarec.parts.conversation import Conversation
 from hexarec.parts.dialoguepage import DialoguePage
 from hexarec.parts.domain import known_domain
@@ -43,11 +40,9 @@ from hexarec.parts.ratings import Rater, Scale
 from hexarec.parts.require import fields_there, require
 from hexarec.parts.textspace import LatestSpace, TextSpace
 from hexarec.parts.topics import Topics
-from hexarec.parts.turn_candidates import Candidates, CandidateSources
-from hexarec.parts.turnprompt import TurnPrompts, rating_prompts
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from hexarec.parts.turn_candidates import CandidateSources
+from hexarec.parts.turn_orders import TurnOrders
+from hexarec.parts.turnprompt import TurnPrompts, expected_ratings
 
 PROMPTS = Prompts(
     "chatrec",
@@ -135,7 +130,6 @@ PROMPTS = Prompts(
 )
 FACTS = ("year", "genres", "categories", "brand", "director")
 BECAUSE = ("director", "brand", "keywords", "genres", "categories")
-ALIKE = ("genres", "categories", "keywords", "brand")  # what two items share, where there are no texts as vectors
 
 
 @dataclass
@@ -244,15 +238,8 @@ class ChatRec:
     def predict(self, queries: Queries, candidates: Lists) -> Lists:
         """The candidates with the expected rating as score, float32 within the scale, highest first; NaN = none."""
         ready(self, queries, candidates)
-        prompts, room = [], []
-        for i in range(len(queries)):
-            told = self._page.known(queries, i, self.known_.profile(queries.user_ids()[i]))
-            lines = self._page.lines(queries.catalog, candidates[i].items, queries.lang[i])
-            made = rating_prompts(self._rater, self._prompts, told, lines, queries.lang[i], int(queries.user[i]))
-            prompts += made
-            room += [bool(made)] * len(lines)
-        values = np.full(len(room), np.nan)
-        values[np.array(room, bool)] = self._rater.values(prompts)
+        profiles = [self.known_.profile(user) for user in queries.user_ids()]
+        values = expected_ratings(self._rater, self._prompts, queries, candidates, profiles)
         return candidates.scored(values, "chatrec")
 
     def rank(self, queries: Queries, candidates: Lists) -> Lists:
@@ -269,7 +256,9 @@ class ChatRec:
         turns = self._heard(dialogues, desk)
         conversation = Conversation(self._prompts, self._rater, self.because_, desk)
         wanting = [turn for turn in turns if turn.act == "recommend"]
-        return conversation.replies(turns, self._recommended(wanting, conversation) if wanting else [])
+        ranked = self._orders(desk).ordered(wanting) if wanting else []
+        listed = [conversation.listed(one, self.shown, own_words=self.wording == "model") for one in ranked]
+        return conversation.replies(turns, listed)
 
     def agreement(self, dialogues: Sequence[Dialogue], desk: Desk, shuffles: int = 10) -> Measured:
         """How far the model's order of a turn's candidates does not depend on the order they are put before it.
@@ -280,12 +269,8 @@ class ChatRec:
         and for less than two shuffles.
         """
         ready(self)
-        if self.backend == "none" or not isinstance(shuffles, int) or shuffles < 2:
-            raise OptionError("agreement compares orders of a model", hint="a backend that asks it, 2 shuffles or more")
         wanting = [turn for turn in self._heard(dialogues, desk) if turn.act == "recommend"]
-        asking = [one.asking(self._prompts, self._ask, self.seed_) for one in self._found(wanting, desk)]
-        questions = [one.question for one in asking if one.question is not None and len(one.question.options) > 1]
-        return order_agreement(replace(self._ask, rounds=shuffles), self.lm, questions)
+        return self._orders(desk).agreement(wanting, shuffles)
 
     def _heard(self, dialogues: Sequence[Dialogue], desk: Desk) -> list[LastTurn]:
         """The last turns, those about something else without the talk before them."""
@@ -295,42 +280,10 @@ class ChatRec:
         listener = Listener(self._room, self._page, people, self.gate, topics, self.encoder is not None)
         return [self._prompts.begun(turn) for turn in listener.hear(dialogues, desk.catalog)]
 
-    def _space(self, desk: Desk) -> TextSpace | None:
-        return self.space_ if desk.catalog.key == self.key_ else self._second.of(desk.catalog, self.encoder)
-
-    def _found(self, turns: Sequence[LastTurn], desk: Desk) -> list[Candidates]:
-        """Candidates of recommender and store, not all alike."""
-        space = self._space(desk)
+    def _orders(self, desk: Desk) -> TurnOrders:
+        """Candidates of recommender and store, not all alike, as the model orders them."""
+        own = desk.catalog.key == self.key_
+        space = self.space_ if own else self._second.of(desk.catalog, self.encoder)
         spread = spread_over(desk.catalog, space, self.share)
         sources = CandidateSources(desk, space, self.candidates, self.history, spread)
-        return [sources.candidates(turn) for turn in turns]
-
-    def _recommended(self, turns: Sequence[LastTurn], conversation: Conversation) -> list[Reply]:
-        """Candidates in the model's order, with reasons."""
-        ranked = self._ordered(self._found(turns, conversation.desk))
-        return [conversation.listed(one, self.shown, own_words=self.wording == "model") for one in ranked]
-
-    def _ordered(self, found: Sequence[Candidates]) -> list[Candidates]:
-        """As the model orders them; one that it is not asked about as it was found."""
-        if self.backend == "none":
-            return list(found)
-        asking = [one.asking(self._prompts, self._ask, self.seed_) for one in found]
-        asked = iter(self._ask(self.lm, [one.question for one in asking if one.question is not None]))
-        return [one.ordered(None if one.question is None else next(asked), "chatrec") for one in asking]
-
-
-def spread_over(catalog: Catalog, space: TextSpace | None, share: float) -> MMR | None:
-    """MMR over text vectors where there is a store, else over the first of `ALIKE` there is; None = neither."""
-    if share == 1.0:
-        return None
-    if space is not None:
-        return MMR.over(catalog.key, space.vectors_, share)
-    shared = _shared(catalog)
-    return None if shared is None else MMR.over(catalog.key, shared, share)
-
-
-@lru_cache(maxsize=8)
-def _shared(catalog: Catalog) -> csr_array | None:
-    """Which values of the first of `ALIKE` each item has, read once while the catalog is in use."""
-    name = next((name for name in ALIKE if name in catalog.attributes), None)
-    return None if name is None else indicators(catalog, name)[0]
+        return TurnOrders(sources, self._prompts, None if self.backend == "none" else self._ask, self.seed_, "chatrec")

@@ -141,9 +141,7 @@ class LLMTreeRec:
         if self.naming not in ("words", "model"):
             raise OptionError(f"unknown naming {self.naming!r}", hint="use words or model")
         numbers(self)
-        if min(self.per_leaf, self.width, self.history) < 1 or min(self.examples, self.retries) < 0:
-            raise OptionError("per_leaf, width and history are at least 1, examples and retries at least 0")
-        at_least(self, dim=1)
+        at_least(self, per_leaf=1, width=1, history=1, examples=0, retries=0, dim=1)
         self._empty_tree()
         if self.choose == "model":
             self._check_model()

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from hexarec.core import degrade
+from hexarec.core import Lists, Queries, degrade
 from hexarec.lm.base import Prompt
 from hexarec.parts.dialoguepage import DialoguePage, Told
 from hexarec.parts.lastturn import LastTurn
@@ -120,6 +121,23 @@ class TurnPrompts:
             gist = Summing(self.room, self.page).gist(talk.gist, turn.kept[:n], lexicon, turn.lang)
             talk = replace(talk, gist=gist)
         return replace(turn, talk=talk.leaving(talk.left + n, why))
+
+
+def expected_ratings(
+    rater: Rater, prompts: TurnPrompts, queries: Queries, candidates: Lists, profiles: Sequence[str]
+) -> NDArray[np.float64]:
+    """The rating that each candidate is expected to get, NaN where a prompt has no room. profiles: of each question."""
+    asked: list[Prompt] = []
+    room: list[bool] = []
+    for i, profile in enumerate(profiles):
+        told = prompts.page.known(queries, i, profile)
+        lines = prompts.page.lines(queries.catalog, candidates[i].items, queries.lang[i])
+        made = rating_prompts(rater, prompts, told, lines, queries.lang[i], int(queries.user[i]))
+        asked += made
+        room += [bool(made)] * len(lines)
+    values = np.full(len(room), np.nan)
+    values[np.array(room, bool)] = rater.values(asked)
+    return values
 
 
 def rating_prompts(
