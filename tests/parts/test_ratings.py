@@ -5,6 +5,7 @@ from hexarec.core import CapabilityError, OptionError
 from hexarec.lm.base import Completion, Prompt
 from hexarec.lm.fake import Double, Overlap
 from hexarec.parts.intent import ACTS, by_model
+from hexarec.parts.promptroom import Room
 from hexarec.parts.prompts import Prompts
 from hexarec.parts.ratings import Rater, Scale, expected, said
 
@@ -76,8 +77,8 @@ def test_the_model_says_what_a_turn_wants_and_rules_step_in():
 
     rows = np.eye(4)
     for place, act in enumerate(ACTS):
-        assert by_model(Labels(rows[place]), ["anything"], ["en"]) == [act]
+        assert by_model(Room(Labels(rows[place])), ["anything"], ["en"]) == [act]
     told = []
     with run(complain=told.append):
-        assert by_model(Labels([np.nan] * 4), ["why?", "hello"], ["en", "zh"]) == ["explain", "chat"]
-    assert told and by_model(Labels(rows[0]), [], []) == []
+        assert by_model(Room(Labels([np.nan] * 4)), ["why?", "hello"], ["en", "zh"]) == ["explain", "chat"]
+    assert told and by_model(Room(Labels(rows[0])), [], []) == []

@@ -83,10 +83,12 @@ def test_a_filter_that_does_not_fit_is_refused_with_a_mend(api):
 
 
 def test_reasons_carry_evidence_from_the_history(api, data):
-    answer = ask(api, user_id=user_of(data), n=3, explain=True)
-    for one in answer.json()["items"]:
-        evidence = one["reason"]["evidence"]
-        assert evidence and {item for part in evidence for item in part["items"]} & met(data)
+    answer = ask(api, user_id=user_of(data), n=8, explain=True)
+    grounds = [one["reason"]["evidence"] for one in answer.json()["items"]]
+    named = [{item for part in evidence for item in part["items"]} for evidence in grounds]
+    assert any(named) and all(items & met(data) for items in named if items)
+    kinds = [[part["kind"] for part in evidence] for evidence in grounds]
+    assert all(items or kind in (["popularity"], []) for items, kind in zip(named, kinds, strict=True))
     kept = api.get(f"/v1/answers/{answer.json()['request_id']}")
     assert kept.json()["items"] == answer.json()["items"]
     assert api.get("/v1/answers/none").status_code == 404
