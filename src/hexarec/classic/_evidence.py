@@ -55,10 +55,10 @@ def evidence_for(queries: Queries, i: int, items: NDArray[Any], how: Weighs) -> 
     An item is no ground for itself. Where none shares a value, it is one that others liked as well as the shown item;
     without such the one ground is popularity, and of an item that few liked there is none.
     """
-    past = liked_past(queries, i)[-how.last :]
+    liked = liked_past(queries, i)
+    past, met = liked[-how.last :], set(liked)
     own = {row: set(values_of(queries.catalog, row, how.fields)) for row in past}
     together = Together(getattr(how, "together_", None), past[::-1])  # one saved earlier has no table
-    met = set(liked_past(queries, i))
     return [
         _shares(own, past, int(item), set(values_of(queries.catalog, int(item), how.fields)), how)
         or _liked(together, int(item), ENOUGH if int(item) in met else 1, how)

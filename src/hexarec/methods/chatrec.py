@@ -25,7 +25,7 @@ from typing import Literal, Self
 from hexarec.classic import Because
 from hexarec.classic._spread import spread_over
 from hexarec.core import Catalog, Dataset, Desk, Dialogue, Lists, OptionError, Queries, Reply, ready, same_lineage
-from hexarec.core.options import at_least, numbers
+from hexarec.core.options import at_least, choices, numbers
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.metrics import Measured
 from hexarec.parts.ask import Ask, Backend
@@ -176,9 +176,7 @@ class ChatRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        if self.gate not in ("model", "rules", "none") or self.wording not in ("template", "model"):
-            raise OptionError("gate is model, rules or none, wording template or model")
-        numbers(self)
+        choices(self), numbers(self)
         self._rater.check()
         self._room.check()
         at_least(self, candidates=1, shown=1, history=1, retries=0)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hexarec.core import CapabilityError, Catalog, Dataset, Lists, OptionError, Queries, at_least, ready, same_lineage
-from hexarec.core.options import numbers
+from hexarec.core.options import choices, numbers
 from hexarec.lm.base import Encoder, LanguageModel
 from hexarec.lm.engine import rough_count
 from hexarec.parts.ask import LETTERS, Ask, Backend
@@ -135,12 +135,7 @@ class LLMTreeRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        if self.search not in WAYS or self.choose not in ("model", "embedding", "random"):
-            hint = f"search: {', '.join(WAYS)}; choose: model, embedding, random"
-            raise OptionError(f"unknown search {self.search!r} or choose {self.choose!r}", hint=hint)
-        if self.naming not in ("words", "model"):
-            raise OptionError(f"unknown naming {self.naming!r}", hint="use words or model")
-        numbers(self)
+        choices(self), numbers(self)
         at_least(self, per_leaf=1, width=1, history=1, examples=0, retries=0, dim=1)
         self._empty_tree()
         if self.choose == "model":

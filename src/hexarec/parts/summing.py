@@ -59,9 +59,8 @@ class Summing:
         if text is None:
             return Gist(), f"no prompt fits in {self.room.most} tokens"
         lm = self.room.lm
-        answer = lm.generate([Prompt.user(text, max_tokens=self.room.summary)], _SCHEMA if "json" in lm.can else None)[
-            0
-        ]
+        within = _SCHEMA if "json" in lm.can else None
+        answer = lm.generate([Prompt.user(text, max_tokens=self.room.summary)], within)[0]
         if not answer.good:
             return Gist(), answer.error or "the model refused"
         told = read(answer.text)

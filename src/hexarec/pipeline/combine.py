@@ -29,7 +29,7 @@ from hexarec.core import (
 from hexarec.metrics.lists import hits, ndcg
 
 S = TypeVar("S")
-ASKED_AT_ONCE = 10
+ASKED_AT_ONCE = 32
 """Validation questions between two looks at deadline and cancel, and two words on how far it is."""
 
 

@@ -144,11 +144,12 @@ class Body:
 
     def _inputs(self, requests: Sequence[Request], laid: _Laid) -> Tensor:
         made: Tensor = self.embed(torch.tensor(laid.ids, device=self.device).clamp(min=0))
-        slots = [at for at, token in enumerate(laid.ids) if token < 0]
+        vectors = {
+            number: one for request in requests for piece in request.pieces for number, one in piece.vectors.items()
+        }
+        # most forwards have none, and are not searched for them
+        slots = [at for at, token in enumerate(laid.ids) if token < 0] if vectors else []
         if slots:
-            vectors = {
-                name: one for request in requests for piece in request.pieces for name, one in piece.vectors.items()
-            }
             made[slots] = torch.stack([vectors[laid.ids[at]] for at in slots]).to(made)
         return made[None]
 
