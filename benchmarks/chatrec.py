@@ -4,13 +4,14 @@ Three parts. ReDial: the test turns, scored on films that the dialogue had not n
 what the text store finds from the last turn and from the whole dialogue, alone and beside a recommender, and a model's
 order of it on some turns, with the share of answers of no use and how far the order of the prompt decides. Ratings:
 MovieLens-100K, the error of ratings the model predicts. Constraints: films of our own, how many answers break what was
-refused thirty turns ago.
+refused thirty turns ago, what a summary keeps of eight turns, and how long a turn takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,12 @@ from hexarec.lm.cassette import Cassette
 from hexarec.lm.open import open_encoder, open_lm
 from hexarec.methods.chatrec import ChatRec
 from hexarec.metrics.stats import bootstrap
+from hexarec.parts.dialoguepage import DialoguePage
+from hexarec.parts.gist import Gist
+from hexarec.parts.ground import normal
+from hexarec.parts.promptroom import Room
+from hexarec.parts.said import lexicon_of
+from hexarec.parts.summing import Summing, telling
 from hexarec.pipeline.pipeline import Pipeline
 
 METRICS = ("recall@1", "recall@5", "recall@10", "recall@20", "ndcg@10")
@@ -299,6 +306,60 @@ def constraints(encoder: Any, dialogues: int) -> str:
     return f"### Films of a genre refused at the first turn, {dialogues} dialogues\n\n" + "\n".join(lines)
 
 
+def summaries(lm: Any, dialogues: int) -> str:
+    """What of four things said stands in a summary of eight turns, by the model and by the person's own sentences."""
+    data = hexarec.open_data("films")
+    stage = ChatRec(lm, None, backend="none", gate="none", domain="film", summary=True)
+    page, lexicon = DialoguePage(stage.prompts, "film", 10, ()), lexicon_of(data.catalog)
+    held, turned, fallen, seconds = np.zeros((2, 4)), np.zeros(2), list[str](), 0.0
+    for n in range(dialogues):
+        draw = rng(0, "summaries", n)
+        said = [str(one) for one in draw.choice(_keywords(data), 3, replace=False)]
+        film = str(draw.choice(data.catalog.titles))
+        texts = [f"I loved {film}.", f"Something about {said[0]}, please.", f"And nothing about {said[1]}.",
+                 f"Is there one about {said[2]} as well?"]  # fmt: skip
+        turns = [Message(*one) for text in texts for one in (("user", text), ("assistant", "Here are some."))]
+        started = time.monotonic()
+        with run(complain=fallen.append):
+            by_model = Summing(Room(lm), page).gist(Gist(), turns, lexicon, "en")
+        seconds += time.monotonic() - started
+        for row, gist in enumerate((by_model, Gist(said=telling(turns, lexicon)))):
+            words = f" {normal(gist.words('en'))} "
+            held[row] += [f" {normal(one)} " in words for one in (film, said[0], said[1], said[2])]
+            turned[row] += any(normal(said[1]) in normal(one) for one in (*gist.must, *gist.likes))
+    rows = [
+        f"| {name} | " + " | ".join(f"{one / dialogues:.0%}" for one in (*held[row], turned[row])) + " |"
+        for row, name in enumerate(("the model, grounded", "own sentences"))
+    ]
+    head = "| summary | film liked | wish | refusal | last wish | refusal turned round |\n|---|---|---|---|---|---|\n"
+    return (
+        f"### Eight turns summed up, {dialogues} dialogues\n\n{head}"
+        + "\n".join(rows)
+        + f"\n\nA summary took {seconds / dialogues:.1f} s; in {len(fallen)} of {dialogues} own sentences stood in."
+    )
+
+
+def latency(lm: Any, encoder: Any) -> str:
+    """Seconds of each turn of one dialogue of thirty turns, the model ordering twenty candidates by letter."""
+    data = hexarec.open_data("films")
+    stage = ChatRec(lm, encoder, gate="none", domain="film")
+    desk = Pipeline((ItemKNN(),), converse_by=stage).fit(data)
+    dialogue, took = Dialogue((), {}, str(data.users.ids.ids[0])), []
+    for place in range(TURNS):
+        word = rng(0, "latency", place).choice(_keywords(data))
+        dialogue = replace(dialogue, turns=(*dialogue.turns, Message("user", f"Something about {word}, please.")))
+        started = time.monotonic()
+        reply = desk.converse([dialogue])[0]
+        took.append(time.monotonic() - started)
+        turn = Message("assistant", reply.words.text, reply.items)
+        dialogue = replace(dialogue, turns=(*dialogue.turns, turn), state=reply.state)
+    rows = [
+        f"| {start + 1} to {start + 6} | {np.median(part):.2f} | {max(part):.2f} |"
+        for start in range(0, TURNS, 6) for part in [took[start : start + 6]]
+    ]  # fmt: skip
+    return "### Seconds of a turn\n\n| turns | median | longest |\n|---|---|---|\n" + "\n".join(rows)
+
+
 def _keywords(data: Dataset) -> list[str]:
     return sorted({word for own in data.catalog.attributes["keywords"] for word in own})
 
@@ -320,8 +381,11 @@ def main() -> None:
     encoder, lm = open_encoder(asked.encoder), None
     if asked.lm:
         asked.runs.mkdir(parents=True, exist_ok=True)
-        lm = Cassette(open_lm(asked.lm, dtype="float32"), asked.runs / "answers.sqlite")
+        model = open_lm(asked.lm, dtype="float32")
+        lm = Cassette(model, asked.runs / "answers.sqlite")
     texts = [constraints(encoder, asked.dialogues), ratings(asked.data, lm, asked.rated)]
+    if lm is not None:  # timed, so not from a tape
+        texts += [summaries(model, asked.dialogues), latency(model, encoder)]
     print("\n\n".join(texts), flush=True)
     task, dialogues = asked_turns(asked.data / "redial_opendialkg_ievalm", asked.turns)
     if lm is not None:
