@@ -329,13 +329,14 @@ def summaries(lm: Any, dialogues: int) -> str:
             turned[row] += any(normal(said[1]) in normal(one) for one in (*gist.must, *gist.likes))
     rows = [
         f"| {name} | " + " | ".join(f"{one / dialogues:.0%}" for one in (*held[row], turned[row])) + " |"
-        for row, name in enumerate(("the model, grounded", "own sentences"))
+        for row, name in enumerate(("the model, else own sentences", "own sentences"))
     ]
     head = "| summary | film liked | wish | refusal | last wish | refusal turned round |\n|---|---|---|---|---|---|\n"
     return (
         f"### Eight turns summed up, {dialogues} dialogues\n\n{head}"
         + "\n".join(rows)
-        + f"\n\nA summary took {seconds / dialogues:.1f} s; in {len(fallen)} of {dialogues} own sentences stood in."
+        + f"\n\nA summary took {seconds / dialogues:.1f} s; in {len(fallen)} of {dialogues} own sentences stood in"
+        + (f", at first because {fallen[0].partition(': ')[2]}." if fallen else ".")
     )
 
 
