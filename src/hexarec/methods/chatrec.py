@@ -176,7 +176,8 @@ class ChatRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        choices(self), numbers(self)
+        choices(self)
+        numbers(self)
         self._rater.check()
         self._room.check()
         at_least(self, candidates=1, shown=1, history=1, retries=0)

@@ -135,7 +135,8 @@ class LLMTreeRec:
 
     def __post_init__(self) -> None:
         known_domain(self.domain)
-        choices(self), numbers(self)
+        choices(self)
+        numbers(self)
         at_least(self, per_leaf=1, width=1, history=1, examples=0, retries=0, dim=1)
         self._empty_tree()
         if self.choose == "model":
